@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.files import whole_file
+from fewshot_reenact.errors import InputError
 from fewshot_reenact.landmarks.motion import Motion
 from fewshot_reenact.landmarks.topology import N_POINTS
+from fewshot_reenact.video.output import partial_file
 
 SCHEMA = "fewshot-reenact-motion/"
 VERSION = 1
@@ -48,8 +48,6 @@ def save_motion(motion: Motion, path: str | Path, overwrite: bool = False) -> Pa
     Raises UsageError for another suffix, for an existing file without `overwrite`, and when it cannot be written.
     """
     path = Path(path)
-    if not is_motion_file(path):
-        raise UsageError(f"motion file {path} must end in .npz or .json")
     arrays: dict[str, Any] = {
         "points": motion.points,
         "confidence": motion.confidence,
@@ -63,7 +61,7 @@ def save_motion(motion: Motion, path: str | Path, overwrite: bool = False) -> Pa
         "cuts": np.array(motion.cuts, np.int64),
         "source": motion.source,
     }
-    with whole_file(path, overwrite) as temporary:
+    with partial_file(path, overwrite, suffixes=SUFFIXES) as temporary:
         if path.suffix.lower() == ".npz":
             with temporary.open("wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **arrays)

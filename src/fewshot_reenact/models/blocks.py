@@ -1,0 +1,119 @@
+"""Building blocks of the embedder, the generator and the discriminator.
+
+Sources: Zakharov et al. 2019, section 3.2 and supplement; BigGAN's residual block (Brock et al. 2019) and AdaIN
+(Huang and Belongie 2017) as the paper uses them; self-attention of Zhang et al. 2019.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+NORM_EPS = 1e-4
+
+
+def maybe_spectral(module: nn.Module, wanted: bool) -> nn.Module:
+    """The module with spectral norm, or as it is."""
+    return spectral_norm(module, eps=NORM_EPS) if wanted else module
+
+
+class AdaIN(nn.Module):
+    """Instance norm whose scale and shift are set from outside before each forward (by `assign_style`).
+
+    forward: (B, C, H, W) -> (B, C, H, W).
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+        self.scale: Tensor | None = None
+        self.shift: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.scale is None or self.shift is None:
+            raise RuntimeError("AdaIN has no style yet: call assign_style first")
+        return F.instance_norm(x, eps=NORM_EPS) * self.scale[:, :, None, None] + self.shift[:, :, None, None]
+
+
+def adain_layers(module: nn.Module) -> Iterator[AdaIN]:
+    return (m for m in module.modules() if isinstance(m, AdaIN))
+
+
+def style_length(module: nn.Module) -> int:
+    """How many numbers psi has for this module: a scale and a shift for each channel of each AdaIN."""
+    return 2 * sum(layer.channels for layer in adain_layers(module))
+
+
+def assign_style(module: nn.Module, psi: Tensor) -> None:
+    """Deal out psi (B, style_length) to the AdaIN layers in order: shift, then scale, each (B, C)."""
+    at = 0
+    for layer in adain_layers(module):
+        layer.shift = psi[:, at : at + layer.channels]
+        layer.scale = psi[:, at + layer.channels : at + 2 * layer.channels]
+        at += 2 * layer.channels
+    if at != psi.shape[1]:
+        raise ValueError(f"psi has {psi.shape[1]} numbers, the AdaIN layers need {at}")
+
+
+def make_norm(kind: str, channels: int) -> nn.Module:
+    """"none", "instance" (affine) or "adain"."""
+    if kind == "none":
+        return nn.Identity()
+    if kind == "instance":
+        return nn.InstanceNorm2d(channels, eps=NORM_EPS, affine=True)
+    if kind == "adain":
+        return AdaIN(channels)
+    raise ValueError(f"norm {kind!r} is not one of none, instance, adain")
+
+
+class ResidualBlock(nn.Module):
+    """norm - ReLU - (up) - conv3 - norm - ReLU - conv3 - (down), plus a 1x1 shortcut where the shape changes.
+
+    resample: "none", "up" (nearest, x2) or "down" (average, /2). first: leave out the leading norm and ReLU, for a block that sees
+    pixels. forward: (B, c_in, H, W) -> (B, c_out, H', W').
+    """
+
+    def __init__(self, c_in: int, c_out: int, *, norm: str, resample: str = "none", spectral: bool = False, first: bool = False):
+        super().__init__()
+        bias = norm == "none"  # a norm's shift makes the bias before it useless
+        self.resample, self.first = resample, first
+        self.norm1 = nn.Identity() if first else make_norm(norm, c_in)
+        self.conv1 = maybe_spectral(nn.Conv2d(c_in, c_out, 3, padding=1, bias=bias), spectral)
+        self.norm2 = make_norm(norm, c_out)
+        self.conv2 = maybe_spectral(nn.Conv2d(c_out, c_out, 3, padding=1, bias=bias), spectral)
+        shortcut = c_in != c_out or resample != "none"
+        self.shortcut = maybe_spectral(nn.Conv2d(c_in, c_out, 1, bias=bias), spectral) if shortcut else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm1(x)
+        if not self.first:
+            y = F.relu(y)
+        if self.resample == "up":
+            y = F.interpolate(y, scale_factor=2, mode="nearest")
+        y = self.conv2(F.relu(self.norm2(self.conv1(y))))
+        if self.resample == "down":
+            # Averaging and a 1x1 convolution commute: averaging first is four times cheaper, and the same.
+            return F.avg_pool2d(y, 2) + self.shortcut(F.avg_pool2d(x, 2))
+        if self.resample == "up":
+            return y + F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest")
+        return y + self.shortcut(x)
+
+
+class SelfAttention(nn.Module):
+    """Self-attention over positions (Zhang et al. 2019), with a gate that starts at zero. (B, C, H, W) -> the same."""
+
+    def __init__(self, channels: int, *, spectral: bool):
+        super().__init__()
+        inner = channels // 8
+        self.query = maybe_spectral(nn.Conv2d(channels, inner, 1, bias=False), spectral)
+        self.key = maybe_spectral(nn.Conv2d(channels, inner, 1, bias=False), spectral)
+        self.value = maybe_spectral(nn.Conv2d(channels, channels, 1, bias=False), spectral)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        q, k, v = (f(x).flatten(2).transpose(1, 2) for f in (self.query, self.key, self.value))
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+        return x + self.gate * mixed.transpose(1, 2).reshape(b, c, h, w)

@@ -1,0 +1,100 @@
+"""Frozen networks whose features serve as losses, read from safetensors that describe themselves.
+
+The file's metadata holds `ops`, a JSON list of operations in order, and `mean`/`std` of the input normalisation; its tensors
+hold the weights. Operations: conv, head (a convolution whose result is tapped but not passed on), pool, tap, push, add and
+flatten_normalise.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from fewshot_reenact.errors import ModelError
+
+_ACTIVATIONS = {"relu": F.relu, "relu6": F.relu6}
+
+
+class FeatureNet(nn.Module):
+    """forward: (B, 3, H, W) RGB in 0..1 -> the tapped feature maps, a list of (B, C, h, w), shallow first."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, path: Path | str, skip_heads: int = 0):
+        """skip_heads: leave out that many of the first heads: those at full size are most of the cost and see little but
+        pixels. Raises ModelError when the file is missing or not such a network.
+        """
+        super().__init__()
+        path = Path(path)
+        if not path.is_file():
+            raise ModelError(
+                f"{path}: no such perceptual network; give its path in the config (loss.perceptual) or set it to null")
+        try:
+            with safe_open(str(path), "pt") as file:
+                meta = file.metadata() or {}
+                self.ops: list[dict[str, Any]] = json.loads(meta["ops"])
+                for name in ("mean", "std"):
+                    self.register_buffer(name, torch.tensor(json.loads(meta[name])).view(1, 3, 1, 1).float())
+                for key in file.keys():  # noqa: SIM118 (safe_open is no dict)
+                    self.register_buffer(key.replace(".", "_"), file.get_tensor(key).float())
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise ModelError(f"{path}: not a self-describing feature network ({error})") from error
+        for op in [op for op in self.ops if op["op"] == "head"][:skip_heads]:
+            op["skipped"] = True
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = (x - self.mean) / self.std
+        taps: list[Tensor] = []
+        held: list[Tensor] = []
+        for op in self.ops:
+            if op.get("skipped"):
+                continue
+            kind = op["op"]
+            if kind == "conv":
+                x = self._convolve(x, op)
+            elif kind == "head":
+                taps.append(self._convolve(x, op))
+            elif kind == "pool":
+                x = F.max_pool2d(x, 2, 2, ceil_mode=op["ceil"])
+            elif kind == "tap":
+                taps.append(x)
+            elif kind == "push":
+                held.append(x)
+            elif kind == "add":
+                x = x + held.pop()
+            elif kind == "flatten_normalise":
+                x = F.normalize(x.flatten(1), dim=1)
+                taps.append(x)
+            else:
+                raise ModelError(f"feature network has an operation {kind!r} that this version does not know")
+        return taps
+
+    def _convolve(self, x: Tensor, op: dict[str, Any]) -> Tensor:
+        name, pad = op["name"], op["pad"]
+        if op.get("reflect") and pad:
+            x, pad = F.pad(x, (pad,) * 4, "reflect"), 0
+        weight, bias = self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")
+        y = F.conv2d(x, weight, bias, op["stride"], pad, groups=op["groups"])
+        if op["act"] == "prelu":
+            return F.prelu(y, self.get_buffer(f"{name}_slope"))
+        return _ACTIVATIONS[op["act"]](y) if op["act"] in _ACTIVATIONS else y
+
+
+def relative_l1(net: FeatureNet, output: Tensor, truth: Tensor) -> Tensor:
+    """Mean over the taps of |features(output) - features(truth)| / |features(truth)|, each a mean over a picture.
+
+    output, truth: (B, 3, H, W) RGB in 0..1. Scale-free, so that no tap needs a weight of its own. Returns a scalar.
+    """
+    with torch.no_grad():
+        wanted = net(truth)
+    terms = [
+        ((got - want).abs().flatten(1).mean(1) / want.abs().flatten(1).mean(1).clamp(min=1e-6)).mean()
+        for got, want in zip(net(output), wanted, strict=True)
+    ]
+    return torch.stack(terms).mean()

@@ -1,0 +1,59 @@
+"""Embedder and generator as one model: the textured renderer of DESIGN 4, in the face's own frame."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fewshot_reenact.models.dimensions import ModelDimensions
+from fewshot_reenact.models.embedder import Embedder
+from fewshot_reenact.models.generator import Generator
+
+_FEATHER = 0.10  # the change fades out over this share of the side, so that pasting it leaves no edge
+
+
+@dataclass(frozen=True)
+class FaceInputs:
+    """What the textured model sees of one face a row, all (B, 3, S, S) in -1..1 and in face frames of side S.
+
+    warped: the portrait warped to the driver's pose. source: the portrait's own face.
+    source_raster, driver_raster: their landmark pictures.
+    """
+
+    warped: Tensor
+    source: Tensor
+    source_raster: Tensor
+    driver_raster: Tensor
+
+
+class Reenactor(nn.Module):
+    """E and G. `embed` once for each portrait, `forward` once for each frame."""
+
+    feather: Tensor
+
+    def __init__(self, dims: ModelDimensions):
+        super().__init__()
+        self.dims = dims
+        self.embedder = Embedder(dims)
+        self.generator = Generator(dims)
+        self.register_buffer("feather", feather_mask(dims.size), persistent=False)
+
+    def embed(self, portraits: Tensor, rasters: Tensor) -> Tensor:
+        """Mean embedding of K portraits. (B, K, 3, S, S) and (B, K, 3, S, S) in -1..1 -> (B, N)."""
+        b, k = portraits.shape[:2]
+        return self.embedder(portraits.flatten(0, 1), rasters.flatten(0, 1)).view(b, k, -1).mean(1)
+
+    def forward(self, faces: FaceInputs, embedding: Tensor, psi: Tensor | None = None) -> Tensor:
+        """The change to add to `faces.warped`, (B, 3, S, S) on the -1..1 scale, zero at the frame's edge."""
+        pictures = torch.cat([faces.warped, faces.source, faces.source_raster, faces.driver_raster], 1)
+        if not torch.is_grad_enabled():
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
+        return self.generator(pictures, embedding, psi) * self.feather
+
+
+def feather_mask(size: int, share: float = _FEATHER) -> Tensor:
+    """(1, 1, size, size): 1 inside, falling smoothly to 0 at the edge."""
+    distance = torch.minimum(torch.arange(size), torch.arange(size - 1, -1, -1)) / (share * size)
+    ramp = distance.clamp(0, 1)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return (ramp[:, None] * ramp[None, :])[None, None]

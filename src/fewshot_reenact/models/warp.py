@@ -1,0 +1,142 @@
+"""The analytic warp: a thin-plate spline that takes every pixel of the driver's pose back to a pixel of the portrait.
+
+Backward, so that it can be sampled: `flow(x)` is where in the portrait the output pixel x comes from. Control points are
+the 83 landmarks, a ring about the head that moves with it as a stiff whole (so hair is carried along and not stretched),
+and the border of the head's box, which stays where it is (so the picture around the head does too).
+Source: Bookstein 1989, "Principal Warps"; smoothing as in Wahba 1990, one weight a point.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fewshot_reenact.landmarks.topology import N_POINTS
+
+_RING_SOURCE = [0, 1, 2, 14, 15, 16, *range(68, 79)]  # temples and hairline
+_RING_SCALE = 1.40  # about the face's centre: where the hair ends on most heads
+_BORDER_PER_SIDE = 8
+_RIGID = [27, 28, 29, 30, 33, 36, 39, 42, 45, 0, 16, 68, 73, 78]  # points that expressions hardly move
+
+# How freely the spline may miss a point, in units of the kernel after scaling the box to 1. Lids, lips and irises are
+# exact to a fraction of a pixel; the jaw and hairline, which no detector knows well, only to a pixel or so.
+_SLACK_FACE, _SLACK_OUTLINE, _SLACK_RING, _SLACK_BORDER = 2e-5, 4e-4, 2e-3, 1e-6
+_SLACK_OFF = 1e3
+
+
+@dataclass(frozen=True)
+class Spline:
+    """A solved thin-plate spline: `centres` (B, N, 2), `weights` (B, N, 2), `affine` (B, 3, 2), unit scale `unit` (B, 1, 1)."""
+
+    centres: Tensor
+    weights: Tensor
+    affine: Tensor
+    origin: Tensor
+    unit: Tensor
+
+    def __call__(self, where: Tensor) -> Tensor:
+        """(B, M, 2) pixels of the output -> (B, M, 2) pixels of the portrait."""
+        x = (where - self.origin) / self.unit
+        bend = _kernel(x, self.centres) @ self.weights
+        return bend * self.unit + where + (self.affine[:, :1] + x @ self.affine[:, 1:]) * self.unit
+
+
+def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    """r^2 log r^2 of all pairs, (B, M, 2) x (B, N, 2) -> (B, M, N). Direct differences: |a|^2 - 2ab + |b|^2 loses digits."""
+    r2 = (a[:, :, None, 0] - b[:, None, :, 0]).square_() + (a[:, :, None, 1] - b[:, None, :, 1]).square_()
+    return r2 * torch.log(r2.clamp_(min=1e-9))
+
+
+def similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Least-squares similarity b ~ a @ linear + shift (Umeyama 1991, without reflection). (B, N, 2) each -> (B, 2, 2), (B, 1, 2)."""
+    ma, mb = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
+    ca, cb = a - ma, b - mb
+    norm = ca.square().sum((1, 2)).clamp(min=1e-9)
+    p = (ca * cb).sum((1, 2)) / norm
+    q = (ca[..., 0] * cb[..., 1] - ca[..., 1] * cb[..., 0]).sum(1) / norm
+    linear = torch.stack([torch.stack([p, q], -1), torch.stack([-q, p], -1)], -2)
+    return linear, mb - ma @ linear
+
+
+def _border(box: Tensor) -> Tensor:
+    """Points along the border of boxes (B, 4) x0 y0 x1 y1 -> (B, 4 * _BORDER_PER_SIDE, 2)."""
+    t = torch.arange(_BORDER_PER_SIDE, dtype=box.dtype, device=box.device) / _BORDER_PER_SIDE
+    x0, y0, x1, y1 = (v[:, None] for v in box.unbind(1))
+    xs, ys = x0 + (x1 - x0) * t, y0 + (y1 - y0) * t
+    one = torch.ones_like(xs)
+    sides = [(xs, y0 * one), (x1 * one, ys), (x1 - xs + x0, y1 * one), (x0 * one, y1 - ys + y0)]
+    return torch.cat([torch.stack(s, -1) for s in sides], 1)
+
+
+def fit_warp(driver: Tensor, portrait: Tensor, box: Tensor) -> Spline:
+    """The warp from the driver's pose back to the portrait.
+
+    driver, portrait: (B, 83, 2) pixels, both in the portrait's coordinates. box: (B, 4) x0 y0 x1 y1, the part of the
+    portrait that may move. Returns a Spline. Raises ValueError for other shapes.
+    """
+    if driver.shape != portrait.shape or driver.shape[1:] != (N_POINTS, 2):
+        raise ValueError(f"points must both be (B, {N_POINTS}, 2), not {tuple(driver.shape)} and {tuple(portrait.shape)}")
+    dtype = driver.dtype
+    driver, portrait, box = driver.double(), portrait.double(), box.double()  # the system is stiff: float32 is not enough
+    centre = portrait.mean(1, keepdim=True)
+    ring_portrait = centre + _RING_SCALE * (portrait[:, _RING_SOURCE] - centre)
+    linear, shift = similarity(portrait[:, _RIGID], driver[:, _RIGID])
+    ring_driver = ring_portrait @ linear + shift
+    border = _border(box)
+    centres = torch.cat([driver, ring_driver, border], 1)
+    targets = torch.cat([portrait, ring_portrait, border], 1)
+
+    origin = (box[:, None, :2] + box[:, None, 2:]) / 2
+    unit = (box[:, 2:] - box[:, :2]).amax(1)[:, None, None].clamp(min=1.0)
+    slack = torch.cat(
+        [
+            _face_slack(driver).expand(len(driver), -1),
+            torch.where(_inside(ring_driver, box) & _inside(ring_portrait, box), _SLACK_RING, _SLACK_OFF),
+            driver.new_full((len(driver), border.shape[1]), _SLACK_BORDER),
+        ],
+        1,
+    )
+    weights, affine = _solve((centres - origin) / unit, (targets - centres) / unit, slack)
+    parts = ((centres - origin) / unit, weights, affine, origin, unit)
+    return Spline(*(part.to(dtype) for part in parts))
+
+
+def _face_slack(like: Tensor) -> Tensor:
+    slack = like.new_full((1, N_POINTS), _SLACK_FACE)
+    slack[:, :17] = _SLACK_OUTLINE
+    slack[:, 68:80] = _SLACK_OUTLINE
+    return slack
+
+
+def _inside(points: Tensor, box: Tensor) -> Tensor:
+    """Which points are well inside the box: ring points near the border would fight the pinned ones. (B, N) bool."""
+    margin = 0.04 * (box[:, 2:] - box[:, :2])
+    low, high = (box[:, :2] + margin)[:, None], (box[:, 2:] - margin)[:, None]
+    return ((points > low) & (points < high)).all(-1)
+
+
+def _solve(centres: Tensor, values: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (B, N, 2) and affine part (B, 3, 2) of the smoothing spline through `values` at `centres`."""
+    b, n, _ = centres.shape
+    ones = torch.cat([centres.new_ones(b, n, 1), centres], 2)
+    system = centres.new_zeros(b, n + 3, n + 3)
+    system[:, :n, :n] = _kernel(centres, centres) + torch.diag_embed(slack)
+    system[:, :n, n:] = ones
+    system[:, n:, :n] = ones.transpose(1, 2)
+    right = torch.cat([values, values.new_zeros(b, 3, 2)], 1)
+    solution = torch.linalg.solve(system, right)
+    return solution[:, :n], solution[:, n:]
+
+
+def grid(size: int, side: float, device: torch.device | None = None) -> Tensor:
+    """Pixel coordinates of a square of `side` pixels sampled at size x size points, corners included: (size * size, 2)."""
+    line = torch.linspace(0, side - 1, size, device=device)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x, y], -1).reshape(-1, 2)
+
+
+def sample(pictures: Tensor, where: Tensor) -> Tensor:
+    """Bilinear sampling with replicated borders. (B, C, H, W) at (B, h, w, 2) pixel coordinates -> (B, C, h, w)."""
+    h, w = pictures.shape[-2:]
+    scale = where.new_tensor([2 / max(w - 1, 1), 2 / max(h - 1, 1)])
+    return torch.nn.functional.grid_sample(pictures, where * scale - 1, padding_mode="border", align_corners=True)

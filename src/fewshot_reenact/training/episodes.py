@@ -1,0 +1,158 @@
+"""Episodes: K portraits and one target frame of one video, as the networks want them.
+
+An episode is a function of (seed, index) alone: any process can make any of them, in any order, and a resumed run goes on
+exactly where it stopped.
+
+Input folder: NAME.mp4, a square clip about one head, with NAME.npz: `points` (frames, 83, 2) in pixels, `identity`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from fewshot_reenact.errors import InputError
+from fewshot_reenact.faces.frame import face_frame, invert, transform
+from fewshot_reenact.landmarks.raster import raster
+from fewshot_reenact.landmarks.topology import LEFT_EYE, MOUTH, RIGHT_EYE, eye_distance, mirror
+from fewshot_reenact.training.config import DataConfig
+from fewshot_reenact.video.reader import VideoReader
+
+_JPEG_QUALITY = 96  # frames wait in memory as JPEG: a tenth of the size, and the clips are lossy anyway
+
+
+@dataclass(frozen=True)
+class Clip:
+    """frames: encoded pictures. points: (frames, 83, 2) float32 pixels. shape: (frames, d) a description of each pose."""
+
+    name: str
+    person: str
+    frames: list[np.ndarray]
+    points: np.ndarray
+    shape: np.ndarray
+
+
+def load_clips(folder: Path, step: int) -> list[Clip]:
+    """Every clip of a folder, every step-th frame. Raises InputError when there are none."""
+    clips = []
+    for path in sorted(folder.glob("*.mp4")):
+        labels = path.with_suffix(".npz")
+        if not labels.is_file():
+            raise InputError(f"{path}: has no {labels.name} beside it with the points of its frames")
+        with np.load(labels, allow_pickle=False) as data:
+            points, person = data["points"].astype(np.float32), str(data["identity"])
+        frames, kept = [], []
+        with VideoReader(path) as reader:
+            for frame in reader:
+                if frame.index % step or frame.index >= len(points):
+                    continue
+                bgr = np.ascontiguousarray(frame.picture[..., ::-1])
+                frames.append(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1])
+                kept.append(frame.index)
+        if len(frames) >= 2:
+            kept_points = points[kept]
+            clips.append(Clip(path.stem, person, frames, kept_points, _describe(kept_points)))
+    if not clips:
+        raise InputError(f"{folder}: no clips (NAME.mp4 with NAME.npz) of two frames or more")
+    return clips
+
+
+def _describe(points: np.ndarray) -> np.ndarray:
+    """Pose and expression of each frame as numbers that can be subtracted: points in the face's own frame, mouth and eyes counted more."""
+    weight = np.full((83, 1), 0.5)
+    weight[MOUTH] = 1.5
+    weight[LEFT_EYE] = weight[RIGHT_EYE] = 2.0
+    rows = [transform(invert(face_frame(p, 1)), p.astype(np.float64)) * weight for p in points]
+    return np.stack(rows).reshape(len(points), -1).astype(np.float32)
+
+
+class Episodes(Dataset):
+    """Item `index` -> dict of arrays; see __getitem__."""
+
+    def __init__(self, clips: list[Clip], config: DataConfig, size: int, raster_style: str, seed: int, length: int):
+        self.clips, self.config, self.size, self.style = clips, config, size, raster_style
+        self.seed, self.length = seed, length
+        people = sorted({clip.person for clip in clips})
+        self.by_person = [[clip for clip in clips if clip.person == person] for person in people]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """Tensors of one episode; P is the clip's side, S the face frame's, K the number of portraits.
+
+        portraits (K, 3, P, P) uint8 and portrait_points (K, 83, 2); driver_points (83, 2); driver_frame (2, 3), the target's
+        face frame; sources and source_rasters (K, 3, S, S), driver_raster and target (3, S, S), all uint8;
+        driver_face_points (83, 2) in the face frame.
+        """
+        rng = np.random.default_rng([self.seed, index])
+        people = self.by_person
+        clip = _pick(rng, _pick(rng, people))
+        target, portraits = self._choose(rng, clip)
+        flip, tint = rng.random() < 0.5, self._tint(rng)
+        pictures, points = [], []
+        for at in [target, *portraits]:
+            picture = cv2.imdecode(clip.frames[at], cv2.IMREAD_COLOR)[..., ::-1]
+            p = clip.points[at]
+            if flip:
+                picture, p = picture[:, ::-1], mirror(p, picture.shape[1])
+            pictures.append(np.ascontiguousarray(tint[np.arange(3), picture]))
+            points.append(p)
+        # Whatever extracts the points when the model is used errs a little: so do the points told here.
+        told = [self._jitter(rng, p) for p in points]
+        frame = face_frame(told[0], self.size)
+        frames = [face_frame(p, self.size) for p in told[1:]]
+        return {
+            "portraits": _stack(pictures[1:]),
+            "portrait_points": torch.from_numpy(np.stack(told[1:])),
+            "driver_points": torch.from_numpy(told[0]),
+            "driver_frame": torch.from_numpy(frame.astype(np.float32)),
+            "target": _stack([self._cut(pictures[0], frame)])[0],
+            "sources": _stack([self._cut(p, f) for p, f in zip(pictures[1:], frames, strict=True)]),
+            "source_rasters": _stack([self._draw(p, f) for p, f in zip(told[1:], frames, strict=True)]),
+            "driver_raster": _stack([self._draw(told[0], frame)])[0],
+            "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
+        }
+
+    def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
+        """A target and K portraits of the clip; pairs that hardly differ teach little, so differing ones are likelier."""
+        count = len(clip.frames)
+        portraits = [int(rng.integers(count)) for _ in range(self.config.portraits)]
+        drawn = rng.integers(count, size=self.config.candidates)
+        differ = np.abs(clip.shape[drawn] - clip.shape[portraits[0]]).mean(1) + 1e-4
+        return int(rng.choice(drawn, p=differ / differ.sum())), portraits
+
+    def _tint(self, rng: np.random.Generator) -> np.ndarray:
+        """One random gain, gamma and colour cast, as a lookup table (3, 256) uint8."""
+        s = self.config.colour
+        gain, gamma = np.exp(rng.normal(0, s, (3, 1)) * 0.35 + rng.normal(0, s)), np.exp(rng.normal(0, s))
+        level = (np.arange(256) / 255.0)[None] ** gamma * gain
+        return np.clip(np.round(level * 255), 0, 255).astype(np.uint8)
+
+    def _jitter(self, rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+        """What an extractor's errors look like: each part a little displaced as a whole, each point a little on its own."""
+        scale = self.config.point_noise * float(eye_distance(points))
+        noise = rng.normal(0, 0.5 * scale, points.shape)
+        for part in (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 42), slice(42, 48), MOUTH, slice(68, 81)):
+            noise[part] += rng.normal(0, scale, 2)
+        noise[:17] *= 2  # the jaw is known least
+        return (points + noise).astype(np.float32)
+
+    def _cut(self, picture: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        return cv2.warpAffine(
+            picture, frame, (self.size, self.size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        )
+
+    def _draw(self, points: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        return raster(transform(invert(frame), points), self.size, self.style)
+
+
+def _pick(rng: np.random.Generator, things: list):  # type: ignore[no-untyped-def, type-arg]
+    return things[int(rng.integers(len(things)))]
+
+
+def _stack(pictures: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()

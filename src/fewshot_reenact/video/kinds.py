@@ -1,0 +1,64 @@
+"""Which files are pictures and which are videos: by their first bytes, and by their name where those say nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+_PICTURES = "jpg jpeg jpe jfif mpo png webp bmp dib tif tiff avif heic heif ppm pgm pbm pnm tga jp2"
+_VIDEOS = "mp4 m4v mov qt webm mkv avi gif mpg mpeg ts mts m2ts flv wmv asf 3gp 3g2 ogv vob mxf y4m"
+PICTURE_SUFFIXES = frozenset(f".{name}" for name in _PICTURES.split())
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
+
+_PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+_VIDEO_STARTS = (b"\x1a\x45\xdf\xa3", b"FLV\x01", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"\x30\x26\xb2\x75", b"YUV4MPEG2")
+_PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+
+def kind_of(path: str | Path) -> Literal["picture", "video"] | None:
+    """What a file is, or would be by its name if it is missing or starts like nothing known; None for neither.
+
+    A GIF with one frame is a picture, with more a video; an animated WebP or PNG is a picture (its first frame).
+    """
+    path = Path(path)
+    start = _first_bytes(path)
+    if start.startswith(b"GIF8"):
+        return "video" if _frames_of_gif(path) > 1 else "picture"
+    if start.startswith(_PICTURE_STARTS) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP"):
+        return "picture"
+    if start.startswith(_VIDEO_STARTS) or (start[:4] == b"RIFF" and start[8:12] == b"AVI "):
+        return "video"
+    if start[4:8] == b"ftyp":
+        return "picture" if start[8:12] in _PICTURE_BRANDS else "video"
+    suffix = path.suffix.lower()
+    if suffix in PICTURE_SUFFIXES:
+        return "picture"
+    return "video" if suffix in VIDEO_SUFFIXES else None
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether `kind_of(path)` is a picture. Says nothing of whether it can be read."""
+    return kind_of(path) == "picture"
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether `kind_of(path)` is a video (a GIF that moves included). Says nothing of whether it can be read."""
+    return kind_of(path) == "video"
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(32)
+    except OSError:
+        return b""
+
+
+def _frames_of_gif(path: Path) -> int:
+    try:
+        with Image.open(path) as image:
+            return int(getattr(image, "n_frames", 1))
+    except Exception:  # damaged GIFs: whoever reads it says what is wrong
+        return 1

@@ -1,0 +1,89 @@
+"""Exact time: timestamps are integers in a rational time base, and stay so from the driver to the output.
+
+A float never decides a timestamp. 29.97 frames a second is 30000/1001, and rounding it to 29 costs 20 seconds of drift
+in ten minutes; variable frame rates have no rate at all, only timestamps.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+
+# Floats such as 0.1001 stand for rationals such as 3003/30000: two times nearer than this are the same time.
+SAME_TIME = Fraction(1, 1_000_000)
+# What containers claim beyond this is a clock, not a frame rate (WebM from browsers says 1000 frames a second).
+HIGHEST_RATE = 1000
+FALLBACK_RATE = Fraction(25)
+
+
+def to_seconds(ticks: int, time_base: Fraction) -> Fraction:
+    """Time of `ticks` in seconds, exactly."""
+    return ticks * time_base
+
+
+def to_ticks(seconds: Fraction | float, time_base: Fraction) -> int:
+    """The tick nearest to a time in seconds (halves go up, for positive and negative times alike)."""
+    return math.floor(Fraction(seconds) / time_base + Fraction(1, 2))
+
+
+def frame_rate(average: Fraction | None, guessed: Fraction | None = None) -> Fraction:
+    """Frames a second out of what a container claims: its average, else its guess, else 25.
+
+    Claims of 0, below 0 or above 1000 frames a second are not believed.
+    """
+    for claim in (average, guessed):
+        if claim is not None and 0 < claim < HIGHEST_RATE:
+            return Fraction(claim)
+    return FALLBACK_RATE
+
+
+def frame_duration(rate: Fraction, time_base: Fraction) -> int:
+    """Duration of one frame in ticks, at least 1: used where only the rate is known (a video's last frame)."""
+    return max(1, to_ticks(1 / rate, time_base))
+
+
+def is_variable(timestamps: Iterable[int]) -> bool:
+    """Whether timestamps in ticks are unevenly spaced.
+
+    A steady rate in a coarse time base alternates between two neighbouring steps (33 and 34 ms), so steps that differ
+    by one tick are still steady.
+    """
+    steps = [b - a for a, b in itertools.pairwise(sorted(timestamps))]
+    return bool(steps) and max(steps) - min(steps) > 1
+
+
+def origin(start: Fraction | None, arbitrary_clock: bool = False) -> Fraction:
+    """The time in a container's own clock that counts as 0 seconds.
+
+    Usually 0: a video that starts 33 ms after its sound does so in the output too. Broadcast formats and cut live
+    streams start wherever their clock stood (`arbitrary_clock`, or a start of a second and more), and some files start
+    below zero; there, the start of the earliest stream is 0. Pictures and sound are shifted alike: they stay in step.
+    """
+    if start is None:
+        return Fraction(0)
+    return start if arbitrary_clock or start < 0 or start >= 1 else Fraction(0)
+
+
+class Increasing:
+    """Makes timestamps strictly increasing, because no frame may be dropped and MP4 holds no two frames at one time.
+
+    Good timestamps pass unchanged. A missing one (None) follows the last by `step` ticks; one that does not increase
+    comes one tick after the last. `mended` counts the changes.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.mended = 0
+        self._last: int | None = None
+
+    def __call__(self, pts: int | None) -> int:
+        if pts is None:
+            pts = 0 if self._last is None else self._last + self.step
+            self.mended += 1
+        elif self._last is not None and pts <= self._last:
+            pts = self._last + 1
+            self.mended += 1
+        self._last = pts
+        return pts
