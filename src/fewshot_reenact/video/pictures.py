@@ -65,9 +65,7 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
             raise InputError(f"{path}: the picture is damaged or cut off ({reason}); get it again") from error
     if max(width, height) > WORKING:
         rgb.thumbnail((WORKING, WORKING), Image.Resampling.LANCZOS)
-        logger.warning(
-            "%s: %d x %d pixels, scaled down to %d x %d", path, width, height, rgb.size[0], rgb.size[1]
-        )
+        logger.warning("%s: %d x %d pixels, scaled down to %d x %d", path, width, height, rgb.size[0], rgb.size[1])
     return np.array(rgb, dtype=np.uint8)
 
 
@@ -174,7 +172,7 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     image = _to_8_bit(image)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        if rgba.getchannel("A").getextrema()[0] < 255:
+        if np.asarray(rgba.getchannel("A")).min() < 255:
             logger.info("%s: transparent parts are shown as white", path)
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         flat = Image.alpha_composite(white, rgba).convert("RGB")
@@ -200,9 +198,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if "srgb" not in ImageCms.getProfileDescription(source).lower():
-                converted = ImageCms.profileToProfile(
-                    image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-                )
+                converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
                 if converted is not None:
                     return converted
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:

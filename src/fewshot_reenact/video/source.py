@@ -164,12 +164,13 @@ class Converter:
         self.width, self.height = (height, width) if self.transposed else (width, height)
         curve = _HDR_CURVES.get(first.color_trc) if hasattr(first, "color_trc") else None
         if curve:
-            logger.warning("%s: is HDR (%s); its colours will look flat, convert it to SDR for better ones", path, curve)
+            logger.warning("%s: is HDR (%s); its colours will look flat, convert it to SDR first", path, curve)
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        picture: NDArray[np.uint8] = frame.to_ndarray(
+        converted: Any = frame.to_ndarray(
             format="rgb24", width=self._width, height=self._height, src_colorspace=_matrix(frame)
         )
+        picture: NDArray[np.uint8] = converted
         if self.transposed:
             picture = picture.transpose(1, 0, 2)
         if self.mirror:
@@ -181,7 +182,7 @@ class Converter:
 
 def orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     """(transpose, then mirror left-right, then turn top-bottom) that make a phone's frame upright, from its matrix."""
-    side = frame.side_data.get("DISPLAYMATRIX")
+    side: Any = frame.side_data.get("DISPLAYMATRIX")
     if side is None:
         return False, False, False
     a, b, _, c, d = struct.unpack("=9i", bytes(side)[:36])[:5]
