@@ -64,7 +64,7 @@ def _tiny(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _change(last: tuple[np.ndarray, np.ndarray], now: tuple[np.ndarray, np.ndarray]) -> float:
-    """0 for the same picture, about 1 for unrelated ones; a change of brightness alone (a flash, a fade) counts little."""
+    """0 for the same picture, about 1 for unrelated ones; brightness alone (a flash, a fade) counts little."""
     arrangement = float(np.abs(last[0] - now[0]).mean())
     colours = float(np.abs(last[1] - now[1]).sum(0).mean()) / 2
     return arrangement * (0.5 + 0.5 * colours)

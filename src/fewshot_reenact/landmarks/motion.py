@@ -32,6 +32,7 @@ class Motion:
     pts, time_base: (T,) int64 and a Fraction: the exact time of frame t is pts[t] * time_base.
     fps: the nominal frame rate. size: (width, height) of the picture in pixels.
     cuts: first frames of new shots, ascending, in 1..T-1. source: the name of the file it came from, without folders.
+    notes: what the user should be told about how it was measured; not kept in files.
     """
 
     points: np.ndarray
@@ -43,6 +44,7 @@ class Motion:
     size: tuple[int, int]
     cuts: list[int] = field(default_factory=list)
     source: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.points = np.asarray(self.points, np.float32)
@@ -124,7 +126,7 @@ class Motion:
         """What was found, for people and for --json; `warnings` are lines to show to the user."""
         found = int(self.found.sum())
         spans = self.missing_spans()
-        warnings = []
+        warnings = list(self.notes)
         if found < FEW_FACES * len(self):
             warnings.append(
                 f"a face was found in only {found} of {len(self)} frames of {self.source or 'the motion'}: "

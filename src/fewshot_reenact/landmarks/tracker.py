@@ -1,0 +1,279 @@
+"""Follows one face through a video: detects it where it must, refines from frame to frame where it can.
+
+Who is followed: the largest face of the first frame that has one, or face N counted from left to right. The same person
+is kept among several by place and size; a face known to be somebody else's is never taken over while a shot lasts.
+After a cut nobody can be recognised by place, so the choice is made anew by the same rule.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.landmarks.base import Face, LandmarkBackend
+from fewshot_reenact.landmarks.cuts import Cut, CutDetector
+from fewshot_reenact.landmarks.motion import Motion
+from fewshot_reenact.landmarks.topology import N_POINTS
+
+if TYPE_CHECKING:
+    from fewshot_reenact.video.reader import VideoReader
+
+LARGEST = "largest"
+# Detection from scratch this often, in frames: it costs little at that rate, notices a face that slid off its person,
+# and learns where the other people are before it matters.
+VERIFY_EVERY = 30
+# All distances are in sizes of the face (the root of its area). Two places this near are one face:
+_SAME = 0.5
+# A face that was lost is looked for this far away, and further with every frame it is missing.
+_REACH, _REACH_GROWTH = 1.0, 0.1
+# A face that moves this far in one frame while the picture changes suddenly was cut to another place (a jump cut).
+_JUMP = 0.12
+Progress = Callable[[int, int | None], None]
+
+
+def parse_face(value: str | int) -> str | int:
+    """--face as it is used: "largest" or a number from 1. Raises UsageError for anything else."""
+    text = str(value).strip().lower()
+    if text == LARGEST:
+        return LARGEST
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"face {value!r} is not known: use 'largest', or a number counted from the left, beginning with 1")
+
+
+def choose_face(faces: list[Face], face: str | int, fewer: bool = False) -> Face | None:
+    """The largest face, or the Nth from the left; None when there are fewer than N (the rightmost with `fewer`)."""
+    if not faces:
+        return None
+    if face == LARGEST:
+        return max(faces, key=lambda one: _Place.of(one).size)
+    ordered = sorted(faces, key=lambda one: float(one.points[:, 0].mean()))
+    number = int(face)
+    if number > len(ordered) and not fewer:
+        return None
+    return ordered[min(number, len(ordered)) - 1]
+
+
+def find_face(picture: np.ndarray, backend: LandmarkBackend, face: str | int = LARGEST, name: str = "") -> Face:
+    """The chosen face of one picture, (H, W, 3) uint8 RGB. `name` says which picture in the error.
+
+    Raises InputError when it is not there, UsageError for a `face` that is neither "largest" nor a number from 1.
+    """
+    faces = backend.detect(picture)
+    chosen = choose_face(faces, parse_face(face))
+    if chosen is None:
+        raise _no_face(name or "the picture", "the picture", face, len(faces))
+    return backend.refine(picture, chosen.points) or chosen
+
+
+def _no_face(name: str, where: str, face: str | int, most: int) -> InputError:
+    if most:
+        return InputError(
+            f"{name}: face {face} was asked for, but there {'are' if most > 1 else 'is'} only {most} in {where}: "
+            f"choose --face {'1' if most == 1 else f'1 to {most}'}"
+        )
+    return InputError(f"{name}: no face was found in {where}: use one with a face seen from the front, not too small")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a face is and how large, in pixels."""
+
+    centre: np.ndarray
+    size: float
+
+    @staticmethod
+    def of(face: Face) -> "_Place":
+        low, high = face.points.min(0), face.points.max(0)
+        return _Place((low + high) / 2, max(float(np.sqrt(np.prod(high - low))), 1e-3))
+
+    def distance(self, other: "_Place") -> float:
+        """How far another face is from this one, in sizes; unequal sizes count as distance too."""
+        apart = float(np.linalg.norm(self.centre - other.centre)) / max(self.size, other.size)
+        return apart + abs(float(np.log(self.size / other.size)))
+
+
+@dataclass(frozen=True)
+class TrackedFrame:
+    """One frame's outcome.
+
+    points: (83, 2) float32 pixels, the last known ones where no face was found (NaN before the first).
+    confidence: 0..1, 0 where no face was found. cut: a new shot begins with this frame.
+    """
+
+    points: np.ndarray
+    confidence: float
+    found: bool
+    cut: bool
+
+
+class Tracker:
+    """Follows one face; give it every frame in turn. `most_faces` counts the faces seen at once."""
+
+    def __init__(self, backend: LandmarkBackend, face: str | int = LARGEST) -> None:
+        self.backend = backend
+        self.face = parse_face(face)
+        self.most_faces = 0
+        self._cuts = CutDetector()
+        self._points = np.full((N_POINTS, 2), np.nan, np.float32)
+        self._place: _Place | None = None  # of the face followed, when last seen; None before it is chosen
+        self._others: list[_Place] = []  # where other people were last seen in this shot
+        self._missing = 0  # frames since the face was seen
+        self._since_detection = 0
+
+    def update(self, picture: np.ndarray) -> TrackedFrame:
+        """The face in the next frame, (H, W, 3) uint8 RGB."""
+        sudden = self._cuts(picture)
+        cut = sudden is Cut.YES
+        face: Face | None = None
+        if self._place is None or cut:
+            face = self._begin(picture, fewer=self._place is not None)
+        elif sudden is Cut.MAYBE:
+            face, cut = self._look_again(picture)
+        elif self._missing:
+            face = self._find_again(picture)
+        else:
+            face = self.backend.refine(picture, self._points)
+            self._since_detection += 1
+            if face is None:
+                face = self._find_again(picture)
+            elif self._since_detection >= VERIFY_EVERY:
+                face = self._verify(picture, face)
+        if face is None:
+            self._missing += 1
+            return TrackedFrame(self._points, 0.0, False, cut)
+        self._missing = 0
+        self._points = np.asarray(face.points, np.float32)
+        self._place = _Place.of(face)
+        return TrackedFrame(self._points, float(np.clip(face.confidence, 0, 1)), True, cut)
+
+    def _detect(self, picture: np.ndarray) -> list[Face]:
+        faces = self.backend.detect(picture)
+        self.most_faces = max(self.most_faces, len(faces))
+        self._since_detection = 0
+        return faces
+
+    def _refined(self, picture: np.ndarray, face: Face) -> Face:
+        # As in every later frame: otherwise the first frame of a shot would stand out by the detector's own inaccuracy.
+        return self.backend.refine(picture, face.points) or face
+
+    def _begin(self, picture: np.ndarray, fewer: bool) -> Face | None:
+        """Chooses the face of a new shot."""
+        faces = self._detect(picture)
+        chosen = choose_face(faces, self.face, fewer)
+        self._others = [_Place.of(face) for face in faces if face is not chosen] if chosen else []
+        if chosen is None:
+            # Whoever is seen later in this shot is chosen by the same rule; before the first choice nothing is known.
+            self._place = None
+            return None
+        return self._refined(picture, chosen)
+
+    def _look_again(self, picture: np.ndarray) -> tuple[Face | None, bool]:
+        """The picture changed suddenly: (face, whether it was a cut). A cut is one if the face is not where it was."""
+        assert self._place is not None
+        faces = self._detect(picture)
+        if not faces:
+            return (None if self._missing else self.backend.refine(picture, self._points)), False
+        nearest = min(faces, key=lambda one: self._place.distance(_Place.of(one)))  # type: ignore[union-attr]
+        if not self._missing and self._place.distance(_Place.of(nearest)) < _JUMP:
+            return self._refined(picture, nearest), False
+        chosen = choose_face(faces, self.face, fewer=True)
+        assert chosen is not None
+        self._others = [_Place.of(face) for face in faces if face is not chosen]
+        return self._refined(picture, chosen), True
+
+    def _find_again(self, picture: np.ndarray) -> Face | None:
+        """The face after it was lost: the nearest that is not known to be somebody else's."""
+        assert self._place is not None
+        faces = self._detect(picture)
+        mine = [face for face in faces if not self._is_other(face)]
+        if self._missing == 0 and self._others:
+            # Others may have moved since they were last seen, but nobody comes into being as another vanishes.
+            far = [face for face in mine if self._place.distance(_Place.of(face)) > _REACH]
+            self._others += [_Place.of(face) for face in far]
+            mine = [face for face in mine if not any(face is one for one in far)]
+        if not mine:
+            return None
+        nearest = min(mine, key=lambda one: self._place.distance(_Place.of(one)))  # type: ignore[union-attr]
+        if self._place.distance(_Place.of(nearest)) > _REACH + _REACH_GROWTH * self._missing:
+            return None
+        return self._refined(picture, nearest)
+
+    def _is_other(self, face: Face) -> bool:
+        """Whether this is somebody known to be another; remembers where they are now."""
+        place = _Place.of(face)
+        for index, other in enumerate(self._others):
+            if other.distance(place) < _SAME:
+                self._others[index] = place
+                return True
+        return False
+
+    def _verify(self, picture: np.ndarray, face: Face) -> Face | None:
+        """Compares the face that was followed with a detection; learns where the others are."""
+        faces = self._detect(picture)
+        place = _Place.of(face)
+        if not faces:
+            return face  # turned away from the detector's taste; refining has its own say in whether it is a face
+        nearest = min(faces, key=lambda one: place.distance(_Place.of(one)))
+        if place.distance(_Place.of(nearest)) > _SAME:
+            return None  # what is followed is no face any more; the next frame looks for it
+        self._others = [_Place.of(one) for one in faces if one is not nearest]
+        return face
+
+
+def track_video(
+    reader: "VideoReader",
+    backend: LandmarkBackend,
+    face: str | int = LARGEST,
+    progress: Progress | None = None,
+) -> Motion:
+    """Reads a whole video and returns the motion of one face, with NaN where it is not seen; no picture is kept.
+
+    progress: called after each frame with the frames done and the number expected, None where that is not known.
+    Raises InputError when the face is in no frame.
+    """
+    tracker = Tracker(backend, face)
+    points: list[np.ndarray] = []
+    confidence: list[float] = []
+    times: list[float] = []
+    pts: list[int] = []
+    cuts: list[int] = []
+    nothing = np.full((N_POINTS, 2), np.nan, np.float32)
+    info = reader.info
+    total = getattr(info, "frames", None)
+    for frame in reader:
+        tracked = tracker.update(frame.picture)
+        if tracked.cut and points:
+            cuts.append(len(points))
+        points.append(tracked.points if tracked.found else nothing)
+        confidence.append(tracked.confidence)
+        times.append(frame.time)
+        pts.append(frame.pts)
+        if progress is not None:
+            progress(len(points), total)
+    name = Path(reader.path).name
+    if not points:
+        raise InputError(f"{name}: the video has no frames")
+    if not any(confidence):
+        raise _no_face(name, f"any of its {len(points)} frames", tracker.face, tracker.most_faces)
+    motion = Motion(
+        np.stack(points),
+        np.array(confidence),
+        np.array(times),
+        np.array(pts),
+        Fraction(info.time_base),
+        Fraction(info.fps),
+        (info.width, info.height),
+        cuts,
+        name,
+    )
+    if tracker.most_faces > 1:
+        which = "the largest" if tracker.face == LARGEST else f"number {tracker.face} from the left"
+        motion.notes.append(
+            f"{name}: up to {tracker.most_faces} faces at once; {which} is followed, choose another with --face N"
+        )
+    return motion
