@@ -191,7 +191,7 @@ class VideoReader:
         claimed = source.container.duration
         length = max(float(last), claimed / 1e6 if claimed else 0.0)
         raise InputError(
-            f"{self.path}: the start, {float(self._start or 0):g} s, lies behind the end; the video lasts {length:.2f} s"
+            f"{self.path}: the start, {float(self._start or 0):g} s, is behind the end; the video lasts {length:.2f} s"
         )
 
     def _before_start(self, source: Source, pts: int) -> bool:
