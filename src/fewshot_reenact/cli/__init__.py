@@ -1,0 +1,26 @@
+"""The command line, `reenact`. Each command is a small module of its own: options and help, no work."""
+
+import click
+
+from fewshot_reenact._version import __version__
+from fewshot_reenact.cli.common import Commands
+
+# In the order of --help. A new command is a module beside this one and a line here.
+COMMANDS: dict[str, str] = {
+    "extract": "fewshot_reenact.cli.extract:extract",
+    "info": "fewshot_reenact.cli.info:info",
+}
+
+
+@click.group(
+    cls=Commands, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(__version__, prog_name="reenact", message="%(prog)s %(version)s")
+def main() -> None:
+    """Animate a portrait with the movements of a driving video.
+
+    Use it only with pictures of people who agreed to it.
+
+    \b
+    Exit codes: 0 done, 1 internal error, 2 usage, 3 unusable input, 4 missing model, 130 interrupted.
+    """

@@ -1,0 +1,226 @@
+"""What all commands share: how errors reach the user, options that mean the same everywhere, the progress bar, reports.
+
+Commands are loaded when they are used, so that `reenact --help` answers at once and imports neither torch nor OpenCV.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot_reenact._version import __version__
+from fewshot_reenact.errors import ReenactError, UsageError
+
+INTERRUPTED = 130
+DEBUG = "REENACT_DEBUG"
+
+
+class Commands(click.Group):
+    """A group whose commands are named 'module:function' and imported when used; it turns errors into exit codes.
+
+    A ReenactError becomes one line on stderr and its exit code, a mistake on the command line one line and 2, Ctrl-C
+    130. Anything else is a bug: one line saying what to report and 1, with the traceback only if REENACT_DEBUG=1.
+    """
+
+    def __init__(self, *args: Any, lazy: dict[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.lazy)  # in the order of the registry: the main job first
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.lazy:
+            return None
+        module, function = self.lazy[cmd_name].split(":")
+        return getattr(import_module(module), function)
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **kwargs: Any
+    ) -> Any:
+        kwargs["prog_name"] = "reenact"  # also under `python -m` and in tests: messages name the command people know
+        if not standalone_mode:
+            return super().main(args, standalone_mode=False, **kwargs)
+        with _log_to_stderr():
+            sys.exit(self._guarded(args, **kwargs))
+
+    def _guarded(self, args: Sequence[str] | None, **kwargs: Any) -> int:
+        """Runs the command line; returns the exit code."""
+        try:
+            result = super().main(args, standalone_mode=False, **kwargs)
+            return result if isinstance(result, int) else 0
+        except (click.Abort, KeyboardInterrupt):
+            # Click has ended the line that the terminal's ^C stands on.
+            return _complain("interrupted; nothing is left behind", INTERRUPTED)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            return error.exit_code
+        except click.ClickException as error:
+            return _complain(_usage_line(error), error.exit_code)
+        except ReenactError as error:
+            return _complain(str(error), error.exit_code)
+        except OSError as error:
+            # What the library does not foresee, such as a folder that vanishes while it is written to.
+            where = f"{error.filename}: " if error.filename else ""
+            return _unforeseen(error, f"{where}{error.strerror or error}", UsageError.exit_code)
+        except MemoryError as error:
+            return _unforeseen(error, "out of memory; use smaller pictures, or close other programs", 1)
+        except Exception as error:
+            return _unforeseen(error, _bug_report(error), 1)
+
+
+def _bug_report(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"internal error: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno}, fewshot-reenact "
+        f"{__version__}, Python {platform.python_version()}, {platform.system()}); please report this line and the "
+        f"command; {DEBUG}=1 shows more"
+    )
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"reenact: {_one_line(message)}", err=True)
+    return code
+
+
+def _unforeseen(error: BaseException, message: str, code: int) -> int:
+    if os.environ.get(DEBUG, "") not in ("", "0"):
+        traceback.print_exception(error)
+    return _complain(message, code)
+
+
+def _usage_line(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "reenact"
+    return f"{error.format_message().rstrip('.')}; see `{command} --help`"
+
+
+@contextlib.contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Warnings of the library as lines on stderr; everything from debug upwards if REENACT_DEBUG=1."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("reenact: %(message)s"))
+    logger = logging.getLogger("fewshot_reenact")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if os.environ.get(DEBUG, "") not in ("", "0") else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class Seconds(click.ParamType):
+    """A time in a video: 12, 12.5, 1:02.5 or 1:00:02."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        parts = str(value).split(":")
+        try:
+            numbers = [float(part) for part in parts]
+        except ValueError:
+            numbers = []
+        # Neither signs nor "nan" nor "inf": only digits and one point.
+        if not 1 <= len(numbers) <= 3 or not all(part.replace(".", "", 1).isdigit() for part in parts):
+            self.fail(f"{value!r} is not a time: write seconds (12.5) or minutes and seconds (1:02.5)", param, ctx)
+        return sum(number * 60**power for power, number in enumerate(reversed(numbers)))
+
+
+FILE = click.Path(path_type=Path)  # whether it exists is the library's to say: exit code 3, not 2
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+device_option: Decorator = click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps", help="Where the networks run."
+)
+landmarks_option: Decorator = click.option(
+    "--landmarks",
+    default="builtin",
+    show_default=True,
+    metavar="builtin|fan",
+    help="How faces are measured. fan is face-alignment, which downloads its weights at first use.",
+)
+face_option: Decorator = click.option(
+    "--face",
+    default="largest",
+    show_default=True,
+    metavar="largest|N",
+    help="Which face to follow, if there are several; N counts from left to right, beginning with 1.",
+)
+start_option: Decorator = click.option("--start", type=Seconds(), help="Begin here, in seconds or m:ss.")
+end_option: Decorator = click.option("--end", type=Seconds(), help="Stop before here, in seconds or m:ss.")
+overwrite_option: Decorator = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+report_option: Decorator = click.option(
+    "--json", "report", type=FILE, metavar="REPORT", help="Write what was done as JSON; - for standard output."
+)
+
+
+def smooth_option(default: float) -> Decorator:
+    """--smooth with the command's own default."""
+    return click.option(
+        "--smooth",
+        type=click.FloatRange(0, 1),
+        default=default,
+        show_default=True,
+        metavar="0..1",
+        help="Takes trembling out of the points; 0 leaves them as measured.",
+    )
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, unit: str = "frames") -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr, only if that is a terminal; yields a function of (done, total)."""
+    from tqdm import tqdm
+
+    with tqdm(desc=label, unit=f" {unit}", disable=None, leave=False, file=sys.stderr) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            if total is not None and bar.total != total:
+                bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def check_report(path: Path | None, overwrite: bool, inputs: tuple[str | Path, ...] = ()) -> None:
+    """Complains about a report that could not be written before the work is done rather than after. UsageError."""
+    if path is not None and str(path) != "-":
+        from fewshot_reenact.video.output import check_output
+
+        check_output(path, overwrite, inputs)
+
+
+def write_report(report: dict[str, Any], path: Path | None, overwrite: bool) -> None:
+    """The report of a command as JSON, to a file or, for -, to standard output. UsageError if it cannot be written."""
+    if path is None:
+        return
+    text = json.dumps(report, indent=2, ensure_ascii=False, default=str)
+    if str(path) == "-":
+        click.echo(text)
+        return
+    from fewshot_reenact.video.output import partial_file
+
+    with partial_file(path, overwrite) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def warn(lines: list[str]) -> None:
+    """What the user should know, one line each, on stderr."""
+    for line in lines:
+        click.echo(f"reenact: {line}", err=True)

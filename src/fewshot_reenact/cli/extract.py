@@ -1,0 +1,65 @@
+"""`reenact extract`: options only; the work is in `fewshot_reenact.extract`."""
+
+from pathlib import Path
+
+import click
+
+from fewshot_reenact.cli import common
+
+
+@click.command(short_help="Measure a face's motion and write it as a motion file.")
+@click.argument("input", metavar="INPUT", type=common.FILE)
+@click.option("-o", "--output", required=True, type=common.FILE, help="The motion file to write: .npz or .json.")
+@click.option("--picture", type=common.FILE, help="Also write one frame with its points drawn on it.")
+@click.option("--video", type=common.FILE, help="Also write the video with the points drawn on it.")
+@common.landmarks_option
+@common.face_option
+@common.smooth_option(0.0)
+@common.start_option
+@common.end_option
+@common.device_option
+@common.overwrite_option
+@common.report_option
+def extract(
+    input: Path,
+    output: Path,
+    picture: Path | None,
+    video: Path | None,
+    landmarks: str,
+    face: str,
+    smooth: float,
+    start: float | None,
+    end: float | None,
+    device: str,
+    overwrite: bool,
+    report: Path | None,
+) -> None:
+    """Measure the motion of the face in INPUT (a video or a picture) and write it as a motion file.
+
+    A motion file holds 83 points of the face for every frame and no pictures. It can be used as DRIVER.
+
+    \b
+    reenact extract talk.mp4 -o talk.npz
+    reenact extract talk.mp4 -o talk.npz --video talk-points.mp4 --start 0:05 --end 0:12
+    """
+    from fewshot_reenact.extract import extract_motion
+
+    common.check_report(report, overwrite, (input,))
+    with common.progress_bar("measuring") as progress:
+        result = extract_motion(
+            input,
+            output,
+            picture=picture,
+            video=video,
+            landmarks=landmarks,
+            face=face,
+            smooth=smooth,
+            start=start,
+            end=end,
+            device=device,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    common.warn(result["warnings"])
+    click.echo(f"{output}: {result['found']} of {result['frames']} frames with a face", err=str(report) == "-")
+    common.write_report(result, report, overwrite)
