@@ -69,27 +69,23 @@ class Sound:
     def packets(self) -> Iterator[tuple[Fraction, Any]]:
         """(seconds in the output, packet with shifted timestamps), in order; pts may be negative at a cut's start."""
         stream = self.stream
-        assert self._container is not None
-        base = Fraction(stream.time_base)
-        shift = timestamps.to_ticks(self._shift, base)
-        first = 0 if self.start > 0 else None
-        until = None if self.end is None else timestamps.to_ticks(self.end - self.start, base)
-        before: Any = None
+        until = None if self.end is None else self.end - self.start
+        place = _Clock(stream, self._shift)
+        before: tuple[Fraction, Any] | None = None
         for packet in self._demux(stream):
-            if packet.dts is None or packet.pts is None:
+            if packet.pts is None:
                 continue
-            packet.pts -= shift
-            packet.dts -= shift
-            if until is not None and packet.pts >= until:
+            time = place(packet)
+            if until is not None and time >= until:
                 return
-            if first is not None and packet.pts + (packet.duration or 0) <= first:
+            if self.start > 0 and time + (packet.duration or 0) * packet.time_base <= 0:
                 # The last packet before a cut is kept: AAC and MP3 decode each packet with the help of the one before.
-                before = packet
+                before = (time, packet)
                 continue
             if before is not None:
-                yield before.pts * base, before
+                yield before
                 before = None
-            yield packet.pts * base, packet
+            yield time, packet
 
     def close(self) -> None:
         """Closes the file, ends a conversion that still runs, removes what it wrote."""
@@ -159,6 +155,39 @@ class Sound:
         # The conversion has cut it already.
         self._shift, self.start, self.end = Fraction(0), Fraction(0), None
         self.converted = True
+
+
+class _Clock:
+    """Moves packets to the output's clock, in ticks of one sample.
+
+    Containers tick too coarsely for sound: Matroska in milliseconds, AVI in whole packets. Packets that follow each
+    other without a gap are laid end to end, so that rounding neither tears nor shifts the sound.
+    """
+
+    def __init__(self, stream: Any, shift: Fraction) -> None:
+        context = stream.codec_context
+        self._tick = Fraction(1, context.sample_rate)
+        self._samples = int(context.frame_size or 0)
+        self._shift = shift
+        # As exact already as can be: left alone, so that timestamps are the source's own.
+        self._exact = shift == 0 and Fraction(stream.time_base) == self._tick
+        self._next: int | None = None
+
+    def __call__(self, packet: Any) -> Fraction:
+        """Changes a packet's timestamps; returns its time in seconds."""
+        if self._exact:
+            return packet.pts * self._tick
+        base = Fraction(packet.time_base)
+        pts = timestamps.to_ticks(packet.pts * base - self._shift, self._tick)
+        duration = self._samples or timestamps.to_ticks((packet.duration or 0) * base, self._tick)
+        slack = timestamps.to_ticks(min(base, Fraction(1, 1000)), self._tick) + 1
+        if self._samples and self._next is not None and abs(pts - self._next) <= slack:
+            pts = self._next
+        self._next = pts + duration
+        packet.time_base = self._tick
+        packet.pts = packet.dts = pts
+        packet.duration = duration
+        return pts * self._tick
 
 
 def _best(container: InputContainer) -> Any:

@@ -59,7 +59,8 @@ class Encoder:
         # Even sizes for 4:2:0 colour: the last column or row is repeated, at most one pixel more.
         self._pad = (height % 2, width % 2)
         self._durations: dict[int, int] = {}
-        options = {"movflags": "+faststart"}
+        # QuickTime's own tags know no description; with this flag it holds tags of any name.
+        options = {"movflags": "+faststart" if container_format == "mp4" else "+faststart+use_metadata_tags"}
         self._container: OutputContainer = av.open(str(partial), "w", format=container_format, options=options)
         try:
             self._container.metadata.update(tags)

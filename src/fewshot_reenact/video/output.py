@@ -8,8 +8,11 @@ import logging
 import os
 import secrets
 import shutil
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 from fewshot_reenact.errors import UsageError
 
@@ -30,6 +33,12 @@ def check_output(
     Returns the absolute path. Raises UsageError with one line.
     """
     path = Path(path)
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a name too long, a folder that may not be looked into, a file taken for a folder
+        raise output_error(path, error) from error
     if suffixes is not None and path.suffix.lower() not in suffixes:
         shown = path.suffix or "no suffix"
         raise UsageError(f"{path}: cannot write this kind of file ({shown}); use {', '.join(suffixes)}")
@@ -162,3 +171,25 @@ def _partial_name(path: Path) -> Path:
 def _create(path: Path) -> int:
     # Not tempfile.mkstemp, whose files only their owner may read: an output has the permissions of the user's umask.
     return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+
+
+@contextlib.contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """While it is entered, SIGTERM raises SystemExit(143) in the main thread, so that partial files are removed.
+
+    For the command line: a library does not change a program's signals unasked. Does nothing outside the main thread,
+    nor where the program handles SIGTERM itself.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number: int, stack: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
