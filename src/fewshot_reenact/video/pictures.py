@@ -56,8 +56,11 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
             if ImageFile.LOAD_TRUNCATED_IMAGES:
                 # Another package in this process asked Pillow to accept cut-off files; here they are errors.
                 ImageFile.LOAD_TRUNCATED_IMAGES = False
-            image.load()
-            rgb = _to_rgb(path, _upright(image))
+            with warnings.catch_warnings():
+                # Pillow warns of oddities (EXIF, palettes) that change nothing here.
+                warnings.simplefilter("ignore")
+                image.load()
+                rgb = _to_rgb(path, _upright(image))
         except MemoryError as error:
             raise InputError(f"{path}: {width} x {height} pixels do not fit into memory; scale it down") from error
         except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
@@ -124,8 +127,8 @@ def _open(path: Path) -> Image.Image:
         raise InputError(f"{path}: is a folder, not a picture; give one file")
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large pictures; the limits here are our own.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Pillow warns of large pictures, where the limits here are our own, and of odd EXIF, which changes nothing.
+            warnings.simplefilter("ignore")
             return Image.open(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the name") from error
@@ -184,7 +187,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     # Pillow clips 16-bit grey instead of scaling it, which leaves a white sheet.
     if not (image.mode.startswith("I") or image.mode == "F"):
         return image
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image).astype(np.float32)
     brightest = values.max(initial=0)
     if image.mode.startswith("I;16") or brightest > 255:
         top = 65_535.0
