@@ -18,7 +18,7 @@ from fewshot_reenact.video.marking import PlainNote
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import PICTURE_OUTPUTS, is_picture, read_picture, write_picture
 from fewshot_reenact.video.reader import VideoReader
-from fewshot_reenact.video.writer import VideoWriter
+from fewshot_reenact.video.writer import VIDEO_OUTPUTS, VideoWriter
 
 # A picture is a motion of one frame; 25 frames a second is what the built-in motions have.
 PICTURE_FPS = Fraction(25)
@@ -62,7 +62,7 @@ def extract_motion(
     outputs = {
         "output": (output, SUFFIXES),
         "picture": (picture, PICTURE_OUTPUTS),
-        "video": (video, None),
+        "video": (video, VIDEO_OUTPUTS),
     }
     files = {
         key: check_output(path, overwrite, (source,), suffixes)
@@ -73,12 +73,14 @@ def extract_motion(
         raise UsageError("two outputs have the same name: give each its own")
     still = _is_still(source, video, start, end)
     where, why = choose_device(device)
-    backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
     if still:
         shown = read_picture(source)
+        backend = _backend(landmarks, where)
         motion = _of_picture(shown, backend, face, source.name)
     else:
+        # The video is opened first: what is wrong with it is told before networks are loaded.
         with VideoReader(source, start, end) as reader:
+            backend = _backend(landmarks, where)
             motion = track_video(reader, backend, face, progress)
             if reader.damaged:
                 motion.notes.append(f"{source.name}: is damaged ({reader.damaged}); what could be read is used")
@@ -100,6 +102,10 @@ def extract_motion(
         "smooth": smooth,
         "files": {key: str(path) for key, path in files.items()},
     }
+
+
+def _backend(landmarks: str | LandmarkBackend, device: object) -> LandmarkBackend:
+    return load_backend(landmarks, str(device)) if isinstance(landmarks, str) else landmarks
 
 
 def _is_still(source: Path, video: str | Path | None, start: float | None, end: float | None) -> bool:
@@ -159,7 +165,17 @@ def _write_overlay(
     with VideoReader(source, start, end) as reader:
         info = reader.info
         with VideoWriter(
-            path, info.width, info.height, info.time_base, info.fps, overwrite=overwrite, marks=_Overlay()
+            path,
+            info.width,
+            info.height,
+            info.time_base,
+            info.fps,
+            audio_from=source if info.has_audio else None,
+            audio_start=reader.audio_start,
+            audio_end=reader.audio_end,
+            marks=_Overlay(),
+            inputs=(source,),
+            overwrite=overwrite,
         ) as writer:
             for frame in reader:
                 if frame.index >= len(points):

@@ -84,14 +84,14 @@ def load_motion(path: str | Path) -> Motion:
     """Reads a motion file. Raises InputError when it is missing, damaged, unsafe or not a motion file."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"there is no motion file {path}")
+        raise InputError(f"{path}: no such motion file; check the name")
     try:
         data = _read_json(path) if path.suffix.lower() == ".json" else _read_npz(path)
         return _build(data, path)
     except InputError as error:
-        raise InputError(f"motion file {path} cannot be used: {error}") from None
+        raise InputError(f"{path}: cannot be used as a motion file: {error}") from None
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"motion file {path} cannot be read: it is damaged ({error})") from None
+        raise InputError(f"{path}: cannot be read as a motion file ({error}); make it again") from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -178,8 +178,13 @@ class Tracker:
         faces = self._detect(picture)
         if not faces:
             return (None if self._missing else self.backend.refine(picture, self._points)), False
-        nearest = min(faces, key=lambda one: self._place.distance(_Place.of(one)))  # type: ignore[union-attr]
-        if not self._missing and self._place.distance(_Place.of(nearest)) < _JUMP:
+        mine = [face for face in faces if not self._is_other(face)]
+        if not mine:
+            return None, False  # the others stand where they stood: it is the same shot, without the one followed
+        nearest = min(mine, key=lambda one: self._place.distance(_Place.of(one)))  # type: ignore[union-attr]
+        # Something that passed before the face changes the picture suddenly too, when it comes and when it goes.
+        near = _REACH + _REACH_GROWTH * self._missing if self._missing else _JUMP
+        if self._place.distance(_Place.of(nearest)) < near:
             return self._refined(picture, nearest), False
         chosen = choose_face(faces, self.face, fewer=True)
         assert chosen is not None
