@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -308,11 +309,20 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
         assert VideoWriter.check_output(tmp_path / "new.mp4") == tmp_path / "new.mp4"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_is_not_writable(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0o555)
-    with pytest.raises(UsageError, match="not writable"):
-        VideoWriter.check_output(tmp_path / "closed" / "b.mp4")
+def test_a_folder_that_is_not_writable() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        closed = Path(folder) / "closed"
+        closed.mkdir(mode=0o555)
+        user = os.geteuid()
+        if user == 0:  # root may write everywhere: be nobody for a moment
+            os.seteuid(65_534)
+        try:
+            for attempt in (VideoWriter.check_output, write):
+                with pytest.raises(UsageError, match=f"the folder {closed} is not writable; write somewhere else"):
+                    attempt(closed / "b.mp4")
+        finally:
+            os.seteuid(user)
 
 
 def test_overwriting(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -53,12 +54,24 @@ def open_container(path: Path) -> InputContainer:
         raise InputError(_why_not(path)) from error
 
 
+def best_video(container: InputContainer) -> VideoStream | None:
+    """The largest video stream in a coding that is known here; pictures that are only a cover do not count."""
+    # A stream without a codec context is in a coding that this FFmpeg does not know; it has no size either.
+    known = [s for s in container.streams.video if s.codec_context is not None and not _is_cover(s)]
+    return max(known, key=lambda s: (s.width or 0) * (s.height or 0), default=None)
+
+
 def origin_of(container: InputContainer) -> Fraction:
     """The container's time that counts as 0 seconds, for pictures and sound alike (`timestamps.origin`)."""
-    start = container.start_time
-    flags = getattr(container.format, "flags", 0)
-    arbitrary = bool(flags & 0x0200)  # AVFMT_TS_DISCONT: broadcast formats, whose clocks start anywhere
-    return timestamps.origin(None if start is None else Fraction(start, av.time_base), arbitrary)
+    start = None if container.start_time is None else Fraction(container.start_time, av.time_base)
+    arbitrary = bool(
+        container.format.flags & 0x0200
+    )  # AVFMT_TS_DISCONT: broadcast formats, whose clocks start anywhere
+    video = best_video(container)
+    if start is not None and start < 0 and video is not None and video.start_time is not None:
+        # Sound begins below zero by its encoder's delay, which players skip; only pictures below zero move the clock.
+        start = min(Fraction(0), video.start_time * Fraction(video.time_base or 0))
+    return timestamps.origin(start, arbitrary)
 
 
 class Source:
@@ -142,13 +155,12 @@ class Source:
             self.damaged = reason
 
     def _video_stream(self) -> VideoStream:
-        streams = [s for s in self.container.streams.video if not _is_cover(s)]
-        if not streams:
+        best = best_video(self.container)
+        if best is None:
+            if any(not _is_cover(s) for s in self.container.streams.video):
+                raise InputError(f"{self.path}: its video coding is not known here; convert it to H.264 first")
             other = "only sound" if self.container.streams.audio else "nothing to see"
             raise InputError(f"{self.path}: has no video stream ({other}); give a video with pictures")
-        best = max(streams, key=lambda s: (s.width or 0) * (s.height or 0))
-        if best.codec_context is None:
-            raise InputError(f"{self.path}: its video coding is not known here; convert it to H.264 first")
         return best
 
 
@@ -208,8 +220,7 @@ def _matrix(frame: VideoFrame) -> int | None:
 
 
 def _is_cover(stream: VideoStream) -> bool:
-    disposition = getattr(stream, "disposition", 0)
-    return bool(int(getattr(disposition, "value", disposition)) & 0x0400)  # AV_DISPOSITION_ATTACHED_PIC
+    return Disposition.attached_pic in stream.disposition
 
 
 def _why_not(path: Path) -> str:
