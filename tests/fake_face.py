@@ -1,7 +1,7 @@
 """A landmark backend that reads a painted marker, so that tracking is tested without networks and to the pixel.
 
-A face is a bright red rectangle on a dark picture; its 83 points are those of the built-in motions' face, stretched over
-the rectangle. H.264 blurs its edges a little; tests of videos allow for that.
+A face is a bright red rectangle on a dark picture; its 83 points are those of the built-in motions' face, stretched
+over the rectangle. H.264 blurs its edges a little; tests of videos allow for that.
 """
 
 import cv2
@@ -36,7 +36,7 @@ class PaintedFaces:
 
     name = "painted"
 
-    def __init__(self, noise: float = 0.0) -> None:
+    def __init__(self) -> None:
         self.detections = self.refinements = 0
 
     def detect(self, picture: np.ndarray) -> list[Face]:

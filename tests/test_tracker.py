@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_face import REST, PaintedFaces, paint, points_in
 
+from fake_face import REST, PaintedFaces, paint, points_in
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.landmarks.builtin_motions import load_builtin_motion
 from fewshot_reenact.landmarks.motion import Motion, fill_gaps
@@ -106,9 +106,9 @@ def test_two_faces_and_a_choice(face, edge):
 
 
 def test_a_choice_that_is_not_there():
-    with pytest.raises(InputError, match="face 3 was asked for, but there are only 2 .*choose --face 1 to 2"):
+    with pytest.raises(InputError, match=r"face 3 was asked for, but there are only 2 .*choose --face 1 to 2"):
         track([paint(LEFT, RIGHT)] * 5, 3)
-    with pytest.raises(InputError, match="there is only 1 in .*choose --face 1"):
+    with pytest.raises(InputError, match=r"there is only 1 in .*choose --face 1"):
         find_face(paint(FACE), PaintedFaces(), 2)
 
 
@@ -152,6 +152,15 @@ def test_a_cut_begins_anew_and_nothing_is_smoothed_across_it():
     assert np.allclose(smooth_motion(motion.points, motion.times, 1.0, motion.cuts), motion.points, atol=1e-3)
     smeared = smooth_motion(motion.points, motion.times, 1.0)
     assert np.abs(smeared - motion.points).max() > 0.3, "the test can fail"
+
+
+def test_shot_and_reverse_shot_with_a_numbered_face():
+    """Face 2 of a shot of two; the next shots show nobody, then one person: that one is followed."""
+    pictures = [paint(LEFT, RIGHT)] * 10 + [paint(ground=90)] * 10 + [paint((40, 30, 50, 60), ground=90)] * 10
+    motion = track(pictures, 2)
+    assert motion.cuts[0] == 10
+    assert motion.found.tolist() == [True] * 10 + [False] * 10 + [True] * 10
+    assert (left_edge(motion)[20:] == 40).all()
 
 
 def test_a_gap_over_a_cut_stays_with_its_shot():

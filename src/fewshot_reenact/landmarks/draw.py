@@ -49,11 +49,12 @@ def draw_points(picture: np.ndarray, points: np.ndarray, found: bool = True) -> 
     # Points far outside would overflow OpenCV's fixed-point coordinates, and there is nothing to see.
     reach = max(canvas.shape[:2])
     fixed = np.round(np.clip(points, -4 * reach, 5 * reach) * (1 << _SHIFT)).astype(np.int32)
-    width = max(1, round(float(eye_distance(points)) / 110))
+    size = min(float(eye_distance(points)), reach)  # OpenCV refuses lines hundreds of pixels wide
+    width = max(1, round(size / 110))
     for part, closed, colour in _LINES:
         shade = colour if found else (128, 128, 128)
         cv2.polylines(canvas, [fixed[part, None]], closed, shade, width, cv2.LINE_AA, _SHIFT)
-    radius = round(max(1.0, float(eye_distance(points)) / 90) * (1 << _SHIFT))
+    radius = round(max(1.0, size / 90) * (1 << _SHIFT))
     for index, centre in enumerate(fixed.tolist()):
         iris = index in (LEFT_IRIS, RIGHT_IRIS)
         shade = (_IRIS if iris else _DOT) if found else (128, 128, 128)

@@ -121,6 +121,7 @@ class Tracker:
         self._cuts = CutDetector()
         self._points = np.full((N_POINTS, 2), np.nan, np.float32)
         self._place: _Place | None = None  # of the face followed, when last seen; None before it is chosen
+        self._chosen = False
         self._others: list[_Place] = []  # where other people were last seen in this shot
         self._missing = 0  # frames since the face was seen
         self._since_detection = 0
@@ -131,7 +132,7 @@ class Tracker:
         cut = sudden is Cut.YES
         face: Face | None = None
         if self._place is None or cut:
-            face = self._begin(picture, fewer=self._place is not None)
+            face = self._begin(picture)
         elif sudden is Cut.MAYBE:
             face, cut = self._look_again(picture)
         elif self._missing:
@@ -161,10 +162,12 @@ class Tracker:
         # As in every later frame: otherwise the first frame of a shot would stand out by the detector's own inaccuracy.
         return self.backend.refine(picture, face.points) or face
 
-    def _begin(self, picture: np.ndarray, fewer: bool) -> Face | None:
+    def _begin(self, picture: np.ndarray) -> Face | None:
         """Chooses the face of a new shot."""
         faces = self._detect(picture)
-        chosen = choose_face(faces, self.face, fewer)
+        # Later shots may show fewer people than the one in which the number was given.
+        chosen = choose_face(faces, self.face, fewer=self._chosen)
+        self._chosen = self._chosen or chosen is not None
         self._others = [_Place.of(face) for face in faces if face is not chosen] if chosen else []
         if chosen is None:
             # Whoever is seen later in this shot is chosen by the same rule; before the first choice nothing is known.
