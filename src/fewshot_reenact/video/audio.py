@@ -169,21 +169,22 @@ class _Clock:
         self._tick = Fraction(1, context.sample_rate)
         self._samples = int(context.frame_size or 0)
         self._shift = shift
-        # As exact already as can be: left alone, so that timestamps are the source's own.
-        self._exact = shift == 0 and Fraction(stream.time_base) == self._tick
         self._next: int | None = None
+        self._last: int | None = None
 
     def __call__(self, packet: Any) -> Fraction:
         """Changes a packet's timestamps; returns its time in seconds."""
-        if self._exact:
-            return packet.pts * self._tick
         base = Fraction(packet.time_base)
         pts = timestamps.to_ticks(packet.pts * base - self._shift, self._tick)
-        duration = self._samples or timestamps.to_ticks((packet.duration or 0) * base, self._tick)
-        slack = timestamps.to_ticks(min(base, Fraction(1, 1000)), self._tick) + 1
-        if self._samples and self._next is not None and abs(pts - self._next) <= slack:
-            pts = self._next
-        self._next = pts + duration
+        duration = timestamps.to_ticks((packet.duration or 0) * base, self._tick)
+        if base != self._tick:
+            duration = self._samples or duration
+            slack = timestamps.to_ticks(min(base, Fraction(1, 1000)), self._tick) + 1
+            if self._samples and self._next is not None and abs(pts - self._next) <= slack:
+                pts = self._next
+        if self._last is not None and pts <= self._last:  # a damaged stream; MP4 takes only increasing times
+            pts = self._last + 1
+        self._last, self._next = pts, pts + duration
         packet.time_base = self._tick
         packet.pts = packet.dts = pts
         packet.duration = duration
@@ -199,5 +200,5 @@ def _best(container: InputContainer) -> Any:
 
 
 def _can_copy(stream: Any) -> bool:
-    name = stream.codec_context.name
-    return name in COPIED and not (name.startswith("mp3") and stream.codec_context.sample_rate < _LOWEST_MP3_RATE)
+    name, rate = stream.codec_context.name, stream.codec_context.sample_rate
+    return name in COPIED and rate >= (_LOWEST_MP3_RATE if name.startswith("mp3") else 1)

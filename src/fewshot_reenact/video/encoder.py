@@ -51,6 +51,7 @@ class Encoder:
         self._packets: Iterator[tuple[Fraction, Any]] = iter(())
         self._next: tuple[Fraction, Any] | None = None
         self._sound_stream: Any = None
+        self._sound_damaged = False
         self._started = False
         self._time_base = time_base
         self._held: Any = None
@@ -170,7 +171,13 @@ class Encoder:
         while self._next is not None and not self._stop and (until is None or self._next[0] <= until):
             packet = self._next[1]
             packet.stream = self._sound_stream
-            self._container.mux(packet)
+            try:
+                self._container.mux(packet)
+            except ValueError:
+                # FFmpeg calls the packet invalid, not the disk full: a damaged bit of sound must not cost the video.
+                if not self._sound_damaged:
+                    logger.warning("parts of the sound are damaged and left out")
+                self._sound_damaged = True
             self._next = next(self._packets, None)
 
 

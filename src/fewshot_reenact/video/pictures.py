@@ -17,11 +17,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from fewshot_reenact.errors import InputError
-from fewshot_reenact.video.kinds import is_picture, is_video, kind_of
+from fewshot_reenact.video.kinds import PICTURE_SUFFIXES, is_picture, is_video, kind_of
 from fewshot_reenact.video.marking import Marks, PlainNote
-from fewshot_reenact.video.output import PartialFile, check_output, output_error
+from fewshot_reenact.video.output import PartialFile, output_error
 
-__all__ = ["is_picture", "is_video", "kind_of", "read_picture", "write_picture"]
+__all__ = [
+    "LARGEST",
+    "PICTURE_OUTPUTS",
+    "PICTURE_SUFFIXES",
+    "SMALLEST",
+    "WORKING",
+    "is_picture",
+    "is_video",
+    "kind_of",
+    "read_picture",
+    "write_picture",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -115,11 +126,6 @@ def write_picture(
         file.discard()
         raise
     file.publish()
-
-
-def check_picture_output(path: str | Path, overwrite: bool = False, inputs: Sequence[str | Path] = ()) -> Path:
-    """`check_output` for a picture. Raises UsageError; returns the absolute path."""
-    return check_output(path, overwrite, inputs, PICTURE_OUTPUTS)
 
 
 def _open(path: Path) -> Image.Image:
