@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# A private environment with this package in it; demo.sh and test.sh call it, and it may be called alone.
+#
+#   scripts/setup.sh          what animate, extract, check, info and verify need
+#   scripts/setup.sh dev      the same and pytest, ruff, mypy
+#
+# Prints the path of the environment's python on stdout, everything else on stderr. A second call with the same
+# pyproject.toml installs nothing and needs no network.
+#
+#   REENACT_VENV=DIR           where the environment is (default: .venv in this checkout)
+#   REENACT_PYTHON=PYTHON      which Python makes it (default: python3, or the newest python3.N that is there)
+#   REENACT_FULL=1             install every dependency, torchvision and face-alignment too
+#   REENACT_TORCH=cpu|default  the CPU build of torch, or the one that the package index offers first
+#                              (default: cpu where there is no NVIDIA driver)
+#   REENACT_TORCH_INDEX=URL    where CPU builds are (default: PyTorch's own index)
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+extras=${1:-}
+venv=${REENACT_VENV:-$root/.venv}
+full=${REENACT_FULL:-0}
+torch_index=${REENACT_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+find_python() {
+  local candidate
+  for candidate in ${REENACT_PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python3.10 python}; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+  fail "Python 3.10 or newer is needed and ${REENACT_PYTHON:-no python3 here} is not one; install one, or name it: REENACT_PYTHON=/path/to/python3"
+}
+
+make_venv() {
+  local base
+  base=$(find_python)
+  "$base" -c 'import venv, ensurepip' 2>/dev/null ||
+    fail "$base comes without venv; on Debian and Ubuntu: apt install python3-venv"
+  say "making a private environment in $venv with $("$base" --version 2>&1)"
+  "$base" -m venv --clear "$venv"
+}
+
+pip() { "$python" -m pip "$@" 1>&2; }
+
+# The host answers within six seconds. An alarm, since a name server that hangs heeds no time-out of Python's.
+reachable() {
+  "$python" - "$1" >/dev/null 2>&1 <<'PY'
+import signal, sys, urllib.request
+if hasattr(signal, "alarm"):
+    signal.alarm(6)
+urllib.request.urlopen(sys.argv[1].rstrip("/") + "/torch/", timeout=5).close()
+PY
+}
+
+# The newest CPU build among what pip has been configured with (--find-links, a mirror); empty if there is none.
+configured_cpu_build() {
+  "$python" -m pip index versions torch 2>/dev/null | tr -d ' ' | tr ',:' '\n\n' | grep -m 1 -E '^[0-9.]+\+cpu$' || true
+}
+
+# PyPI's torch for Linux carries CUDA, some 6 GB with what it pulls in, which a machine without an NVIDIA card cannot use.
+install_torch() {
+  if "$python" -c 'import torch' 2>/dev/null; then return; fi
+  local wanted=${REENACT_TORCH:-} build
+  if [ -z "$wanted" ]; then
+    wanted=cpu
+    if [ "$(uname -s)" != Linux ] || nvidia-smi -L >/dev/null 2>&1; then wanted=default; fi
+  fi
+  if [ "$wanted" = cpu ]; then
+    build=$(configured_cpu_build)
+    if [ -n "$build" ]; then
+      say "installing torch $build, the CPU build that pip is configured with"
+      pip install -q "torch==$build" && return
+    fi
+    if reachable "$torch_index"; then
+      say "installing the CPU build of torch (about 200 MB)"
+      pip install -q --no-deps --index-url "$torch_index" torch && return
+    fi
+    say "no CPU build of torch within reach; taking the package index's own, which on Linux carries CUDA (about 6 GB)"
+  else
+    say "installing torch"
+  fi
+  pip install -q torch
+}
+
+# This package's requirements from its own installed metadata, less what the named commands do without.
+light_requirements() {
+  "$python" - "$extras" <<'PY'
+import sys
+from importlib.metadata import requires
+from pip._vendor.packaging.requirements import Requirement
+
+left_out = {"torchvision", "face-alignment"}
+for line in requires("fewshot-reenact") or []:
+    one = Requirement(line)
+    if one.name not in left_out and (one.marker is None or any(one.marker.evaluate({"extra": e}) for e in ("", sys.argv[1]))):
+        one.marker = None
+        print(one)
+PY
+}
+
+fingerprint() {
+  cat "$root/pyproject.toml" "$root/src/fewshot_reenact/_version.py" "$root/scripts/setup.sh" | cksum
+  printf '%s %s\n' "$root" "$full"
+}
+
+if [ -x "$venv/bin/python" ] && ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+  say "the environment in $venv no longer works; making it again"
+  rm -f "$venv"/reenact-setup*
+  make_venv
+elif [ ! -x "$venv/bin/python" ]; then
+  if [ -d "$venv" ] && [ -n "$(ls -A "$venv")" ] && [ ! -f "$venv/pyvenv.cfg" ]; then
+    fail "$venv is not an environment and not empty; name another folder: REENACT_VENV=DIR"
+  fi
+  make_venv
+fi
+python=$venv/bin/python
+
+stamp=$venv/reenact-setup${extras:+-$extras}
+if [ "$(cat "$stamp" 2>/dev/null)" != "$(fingerprint)" ]; then
+  started=$SECONDS
+  rm -f "$stamp"
+  install_torch
+  if [ "$full" = 1 ]; then
+    say "installing the package and all its dependencies"
+    pip install -q -e "$root${extras:+[$extras]}"
+  else
+    say "installing the package and its dependencies, less torchvision and face-alignment (REENACT_FULL=1 for those)"
+    pip install -q --no-deps -e "$root"
+    requirements=$(light_requirements)
+    pip install -q $requirements
+  fi
+  "$python" -c 'import torch, cv2, av, fewshot_reenact' ||
+    fail "the environment in $venv does not work; delete it and run this again"
+  fingerprint >"$stamp"
+  say "ready after $((SECONDS - started)) s"
+fi
+printf '%s\n' "$python"
