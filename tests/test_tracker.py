@@ -1,5 +1,6 @@
 """Following one face: losses, cuts, several people, gaps, smoothing."""
 
+import weakref
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -180,6 +181,35 @@ def test_movement_and_flashes_are_no_cuts():
     dimmed = (paint(FACE) * 0.75).astype(np.uint8)
     assert track([paint(FACE)] * 10 + [dimmed] + [paint(FACE)] * 10).cuts == []
     assert track([paint((10 + 4 * t, 30, 40, 50)) for t in range(25)]).cuts == []
+
+
+def test_pictures_are_not_kept():
+    """However long the video: no more than the frame at hand and the one before."""
+    alive = peak = 0
+
+    class Streaming(_Reader):
+        def __iter__(self):
+            nonlocal alive, peak
+            for i in range(50):
+                picture = paint((10 + i, 30, 40, 50))
+                alive += 1
+                peak = max(peak, alive)
+                weakref.finalize(picture, gone)
+                yield _Frame(picture, i, i / 25, i)
+
+    def gone() -> None:
+        nonlocal alive
+        alive -= 1
+
+    assert len(track_video(Streaming([]), PaintedFaces())) == 50  # type: ignore[arg-type]
+    assert peak <= 3
+
+
+def test_progress_is_told_after_every_frame():
+    told: list[tuple[int, int | None]] = []
+    reader = _Reader([paint(FACE)] * 4)
+    track_video(reader, PaintedFaces(), progress=lambda done, total: told.append((done, total)))  # type: ignore[arg-type]
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_a_video_without_frames():
