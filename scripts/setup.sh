@@ -74,32 +74,35 @@ install_torch() {
     build=$(configured_cpu_build)
     if [ -n "$build" ]; then
       say "installing torch $build, the CPU build that pip is configured with"
-      pip install -q "torch==$build" && return
+      pip install -qq "torch==$build" && return
     fi
     if reachable "$torch_index"; then
       say "installing the CPU build of torch (about 200 MB)"
-      pip install -q --no-deps --index-url "$torch_index" torch && return
+      pip install -qq --no-deps --index-url "$torch_index" torch && return
     fi
     say "no CPU build of torch within reach; taking the package index's own, which on Linux carries CUDA (about 6 GB)"
   else
     say "installing torch"
   fi
-  pip install -q torch
+  pip install -qq torch
 }
 
-# This package's requirements from its own installed metadata, less what the named commands do without.
+# The requirements in pyproject.toml, less the two that the named commands do without.
 light_requirements() {
-  "$python" - "$extras" <<'PY'
+  "$python" - "$root/pyproject.toml" "$extras" <<'PY'
+import re
 import sys
-from importlib.metadata import requires
-from pip._vendor.packaging.requirements import Requirement
 
-left_out = {"torchvision", "face-alignment"}
-for line in requires("fewshot-reenact") or []:
-    one = Requirement(line)
-    if one.name not in left_out and (one.marker is None or any(one.marker.evaluate({"extra": e}) for e in ("", sys.argv[1]))):
-        one.marker = None
-        print(one)
+try:
+    import tomllib
+except ImportError:  # Python 3.10: pip carries the same parser
+    from pip._vendor import tomli as tomllib
+
+path, extra = sys.argv[1:]
+with open(path, "rb") as file:
+    project = tomllib.load(file)["project"]
+wanted = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
+print("\n".join(one for one in wanted if re.split(r"[<>=!~ ]", one)[0] not in ("torchvision", "face-alignment")))
 PY
 }
 
@@ -127,12 +130,14 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$(fingerprint)" ]; then
   install_torch
   if [ "$full" = 1 ]; then
     say "installing the package and all its dependencies"
-    pip install -q -e "$root${extras:+[$extras]}"
+    pip install -qq -e "$root${extras:+[$extras]}"
   else
     say "installing the package and its dependencies, less torchvision and face-alignment (REENACT_FULL=1 for those)"
-    pip install -q --no-deps -e "$root"
-    requirements=$(light_requirements)
-    pip install -q $requirements
+    # Not there while pip installs the rest, or it would complain of the two that are left out.
+    pip uninstall -qq -y fewshot-reenact
+    light_requirements >"$venv/reenact-requirements.txt"
+    pip install -qq -r "$venv/reenact-requirements.txt"
+    pip install -qq --no-deps -e "$root"
   fi
   "$python" -c 'import torch, cv2, av, fewshot_reenact' ||
     fail "the environment in $venv does not work; delete it and run this again"
