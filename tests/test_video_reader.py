@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from fractions import Fraction
 from pathlib import Path
@@ -118,6 +119,28 @@ def test_pixels_become_square(tmp_path: Path) -> None:
     reader = VideoReader(video)
     assert (reader.info.width, reader.info.height) == (85, HEIGHT)
     assert next(iter(reader)).picture.shape == (HEIGHT, 85, 3)
+
+
+def test_hdr_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plain = make_video(tmp_path / "a.mp4", *steady(3, Fraction(25)))
+    hdr = tmp_path / "b.mp4"
+    tags = "colour_primaries=9:transfer_characteristics=18:matrix_coefficients=9"
+    ffmpeg("-i", plain, "-c", "copy", "-bsf:v", f"h264_metadata={tags}", hdr)
+    assert len(list(VideoReader(hdr))) == 3
+    assert "is HDR (HLG)" in caplog.text
+
+
+def test_frames_that_change_their_size(tmp_path: Path) -> None:
+    """As in a stream recorded while a window was resized: all frames come in the first one's size."""
+    small = make_video(tmp_path / "a.ts", *steady(3, Fraction(25)))
+    large = make_video(tmp_path / "b.ts", *steady(3, Fraction(25)), size=(128, 96))
+    both = tmp_path / "c.ts"
+    both.write_bytes(small.read_bytes() + large.read_bytes())
+    with VideoReader(both) as reader:
+        frames = list(reader)
+    assert {f.picture.shape for f in frames} == {(HEIGHT, WIDTH, 3)}
+    assert [number_of(f.picture) for f in frames] == [0, 1, 2, 0, 1, 2]
+    assert all(b.pts > a.pts for a, b in itertools.pairwise(frames))
 
 
 def test_a_cut_by_timestamps(tmp_path: Path) -> None:

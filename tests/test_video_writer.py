@@ -208,6 +208,54 @@ def test_no_sound_to_take(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
 
 
+def test_sound_that_ends_before_the_cut(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "a.mp4", *steady(100, Fraction(25)), sound=beeps(1, [0.5]))
+    out = copy(source, tmp_path / "b.mp4", 3.0)
+    assert not VideoReader(out).info.has_audio
+    assert len(frame_times(out)) == 25
+
+
+def test_sound_that_mp4_cannot_hold_is_converted(tmp_path: Path) -> None:
+    for name, codec, rate in (("a.avi", "mp3", 8_000), ("a.mov", "pcm_s16le", 44_100), ("b.mkv", "flac", 96_000)):
+        source = make_video(
+            tmp_path / name, *steady(25, Fraction(25)), sound=beeps(1, [0.5], rate), sound_codec=codec, sound_rate=rate
+        )
+        out = copy(source, tmp_path / "out.mp4", overwrite=True)
+        with av.open(str(out)) as container:
+            assert container.streams.audio[0].codec_context.name == "aac"
+            assert container.streams.audio[0].codec_context.sample_rate == rate
+        assert beep_times(out) == pytest.approx([0.5], abs=0.15 if codec == "mp3" else 0.004)
+    assert not [p for p in tmp_path.iterdir() if "partial" in p.name]
+
+
+def test_sound_that_cannot_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_video(tmp_path / "a.mkv", *steady(25, Fraction(25)), sound=beeps(1, [0.5]), sound_codec="pcm_s16le")
+    with nothing_left(tmp_path):
+        monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: "/bin/false")
+        with pytest.raises(InputError, match=r"its sound cannot be converted .* leave the sound out"):
+            copy(source, tmp_path / "b.mp4")
+
+        def missing() -> str:
+            raise RuntimeError("No ffmpeg exe could be found.")
+
+        monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", missing)
+        with pytest.raises(InputError, match="there is no ffmpeg; reinstall imageio-ffmpeg"):
+            copy(source, tmp_path / "b.mp4")
+
+
+def test_damaged_sound_does_not_cost_the_video(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "a.ts", *steady(50, Fraction(25)), sound=beeps(2, [0.5]))
+    data = bytearray(source.read_bytes())
+    noise = np.random.default_rng(0)
+    for packet in range(0, len(data), 188):
+        # The sound's packets carry the second stream's number; every third loses what is in it.
+        if (data[packet + 1] & 0x1F) << 8 | data[packet + 2] == 0x101 and packet % 3 == 0:
+            data[packet + 40 : packet + 188] = noise.integers(0, 256, 148, dtype=np.uint8).tobytes()
+    source.write_bytes(data)
+    out = copy(source, tmp_path / "b.mp4")
+    assert len(frame_times(out)) == 50
+
+
 def test_it_says_that_it_is_generated(tmp_path: Path) -> None:
     for name in ("a.mp4", "a.mov"):
         plain = write(tmp_path / f"plain-{name}", metadata={"title": "A title", "comment": "nothing generated here"})

@@ -30,12 +30,6 @@ _LOWEST_MP3_RATE = 16_000  # Hz; MP4 knows no MP3 below
 _BIT_RATE = "192k"
 
 
-def has_sound(path: str | Path) -> bool:
-    """Whether a media file has a sound stream that can be decoded. Raises InputError if it cannot be opened."""
-    with open_container(Path(path)) as container:
-        return _best(container) is not None
-
-
 class Sound:
     """The sound of `path` from `start` to `end`, seconds from the first picture's clock (`timestamps.origin`).
 
@@ -87,10 +81,16 @@ class Sound:
                 before = None
             yield time, packet
 
+    def cancel(self) -> None:
+        """Ends a conversion that still runs, so that nobody waits for it any more; from any thread."""
+        process = self._converting
+        if process is not None:
+            process.kill()
+
     def close(self) -> None:
         """Closes the file, ends a conversion that still runs, removes what it wrote."""
+        self.cancel()
         if self._converting is not None:
-            self._converting.kill()
             self._converting.communicate()
             self._converting = None
         if self._container is not None:

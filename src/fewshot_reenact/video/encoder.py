@@ -162,9 +162,10 @@ class Encoder:
             return
         self._started = True
         if self._sound is not None and self._sound.available:
-            self._sound_stream = self._container.add_stream_from_template(self._sound.stream)
             self._packets = self._sound.packets()
             self._next = next(self._packets, None)
+            if self._next is not None:  # sound may end before a cut begins; an empty track would confuse players
+                self._sound_stream = self._container.add_stream_from_template(self._sound.stream)
 
     def _mux_sound(self, until: Fraction | None) -> None:
         """Sound up to a time, all of it for None: little by little, so that neither waits in memory for the other."""

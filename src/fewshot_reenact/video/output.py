@@ -101,7 +101,7 @@ class PartialFile:
     def publish(self) -> None:
         """Gives the file its name at once, for every reader; the file that stood there is replaced only if allowed."""
         try:
-            with self.partial.open("rb") as file:
+            with self.partial.open("r+b") as file:
                 os.fsync(file.fileno())
             # The state may have changed since the start: an output that appeared meanwhile is somebody else's work.
             for other in self.inputs:
@@ -115,7 +115,7 @@ class PartialFile:
         except OSError as error:
             self.discard()
             raise output_error(self.path, error) from error
-        except UsageError:
+        except BaseException:
             self.discard()
             raise
 

@@ -173,6 +173,8 @@ class VideoWriter:
             return
         self._done = True
         try:
+            if self._sound is not None:
+                self._sound.cancel()
             if self._encoder is not None:
                 self._encoder.abort()
             self._close_sound()
