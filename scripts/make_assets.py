@@ -2,7 +2,7 @@
 """Make the bundled pictures and the bundled driver in src/fewshot_reenact/assets.
 
     python scripts/make_assets.py portraits     # astronaut.jpg and grace_hopper.jpg; needs scikit-image and matplotlib
-    python scripts/make_assets.py driver        # driver.mp4; needs this package, made by the tool from a built-in motion
+    python scripts/make_assets.py driver        # driver.mp4, made by this tool from a built-in motion
     python scripts/make_assets.py               # both
 
 The portraits are public-domain photographs that two Python packages carry; nothing is downloaded.
@@ -63,8 +63,10 @@ def make_portraits() -> None:
 def make_driver() -> None:
     """The tool's own video: the astronaut moved by the built-in motion `talk`."""
     path = ASSETS / "driver.mp4"
-    command = [sys.executable, "-m", "fewshot_reenact.cli", "animate", str(ASSETS / "astronaut.jpg"), "motion:talk"]
-    subprocess.run([*command, "-o", str(path), "--overwrite"], check=True)
+    reenact = [sys.executable, "-c", "from fewshot_reenact.cli import main; main()"]
+    subprocess.run(
+        [*reenact, "animate", str(ASSETS / "astronaut.jpg"), "motion:talk", "-o", str(path), "--overwrite"], check=True
+    )
     size = path.stat().st_size
     print(f"{path}: {size:,} bytes")
     if size > DRIVER_LIMIT_BYTES:
