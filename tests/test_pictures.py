@@ -9,6 +9,7 @@ import struct
 import zlib
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -48,7 +49,7 @@ def difference(a: Array, b: Array) -> float:
         ("a.gif", {}, 12),
     ],
 )
-def test_formats(tmp_path: Path, picture: Array, name: str, options: dict[str, object], tolerance: float) -> None:
+def test_formats(tmp_path: Path, picture: Array, name: str, options: dict[str, Any], tolerance: float) -> None:
     path = tmp_path / name
     Image.fromarray(picture).save(path, **options)
     assert difference(read_picture(path), picture) <= tolerance
@@ -139,7 +140,7 @@ def test_colour_profiles_are_converted(tmp_path: Path, picture: Array) -> None:
     assert difference(read_picture(tmp_path / "bad.png"), picture) == 0
 
 
-def _profile(name: str) -> bytes:
+def _profile(name: Literal["sRGB"]) -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()
 
 

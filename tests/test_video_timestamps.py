@@ -35,11 +35,14 @@ def test_frame_rates_that_are_believed() -> None:
 
 
 def test_variable_rates() -> None:
-    assert not timestamps.is_variable([0, 33, 67, 100, 133])  # 30 a second in milliseconds
-    assert timestamps.is_variable([0, 33, 67, 167])
-    assert not timestamps.is_variable([5])
-    assert not timestamps.is_variable([])
-    assert not timestamps.is_variable([2, 0, 1, 3])  # decoding order
+    ms = Fraction(1, 1000)
+    assert not timestamps.is_variable([0, 33, 67, 100, 133], ms)  # 30 a second in milliseconds
+    assert not timestamps.is_variable([0, 528, 1072, 1600], Fraction(1, 16_000))  # the same in a finer clock
+    assert timestamps.is_variable([0, 33, 67, 167], ms)
+    assert timestamps.is_variable([0, 1, 3], Fraction(1, 25))
+    assert not timestamps.is_variable([5], ms)
+    assert not timestamps.is_variable([], ms)
+    assert not timestamps.is_variable([2, 0, 1, 3], Fraction(1, 25))  # decoding order
 
 
 def test_where_zero_is() -> None:

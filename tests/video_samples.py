@@ -113,8 +113,8 @@ def steady(frames: int, fps: Fraction) -> tuple[list[int], Fraction]:
 def packets(path: Path, kind: str = "video") -> list[tuple[Fraction, bytes]]:
     """(time in seconds, bytes) of every packet of a file's first stream of a kind."""
     with av.open(str(path)) as container:
-        stream = getattr(container.streams, kind)[0]
-        return [(p.pts * p.time_base, bytes(p)) for p in container.demux(stream) if p.size]
+        stream: Any = getattr(container.streams, kind)[0]
+        return [(Fraction(p.pts * p.time_base), bytes(p)) for p in container.demux(stream) if p.size]
 
 
 def frame_times(path: Path) -> list[Fraction]:

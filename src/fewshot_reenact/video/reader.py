@@ -234,4 +234,4 @@ def _variable(stream: Any) -> bool | None:
     except (AttributeError, TypeError):
         return None
     # MP4's index lists every frame, in decoding order with evenly running decoding times; others only keyframes.
-    return timestamps.is_variable(times) if len(times) >= max(stream.frames, 2) else None
+    return timestamps.is_variable(times, Fraction(stream.time_base)) if len(times) >= max(stream.frames, 2) else None

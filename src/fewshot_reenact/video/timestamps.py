@@ -44,14 +44,14 @@ def frame_duration(rate: Fraction, time_base: Fraction) -> int:
     return max(1, to_ticks(1 / rate, time_base))
 
 
-def is_variable(timestamps: Iterable[int]) -> bool:
+def is_variable(timestamps: Iterable[int], time_base: Fraction) -> bool:
     """Whether timestamps in ticks are unevenly spaced.
 
-    A steady rate in a coarse time base alternates between two neighbouring steps (33 and 34 ms), so steps that differ
-    by one tick are still steady.
+    A steady rate in a coarse clock alternates between two neighbouring steps (33 and 34 ms, even after it was copied
+    into a finer clock), so steps that differ by up to two milliseconds are still steady.
     """
     steps = [b - a for a, b in itertools.pairwise(sorted(timestamps))]
-    return bool(steps) and max(steps) - min(steps) > 1
+    return bool(steps) and (max(steps) - min(steps)) * time_base > Fraction(2, 1000)
 
 
 def origin(start: Fraction | None, arbitrary_clock: bool = False) -> Fraction:
