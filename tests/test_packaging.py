@@ -15,9 +15,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from click import Context
 
 import fewshot_reenact
-from fewshot_reenact.cli import COMMANDS
+from fewshot_reenact.cli import COMMANDS, main
 
 PACKAGE = Path(fewshot_reenact.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -264,3 +265,25 @@ def test_setup_says_what_python_it_needs(root: Path, tmp_path: Path) -> None:
     assert done.stdout == ""
     assert "Python 3.10 or newer" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_the_readme_names_what_is_there(root: Path) -> None:
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:scripts|configs)/[\w./-]+\w", readme))
+    named |= {link for link in re.findall(r"\]\(([^)]+)\)", readme) if "://" not in link and not link.startswith("#")}
+    assert named
+    missing = [name for name in sorted(named) if not (root / name).exists()]
+    assert not missing, f"the README names files that are not there: {missing}"
+
+
+def test_the_readme_names_commands_and_options_that_exist(root: Path) -> None:
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    (?:reenact|\./scripts/demo\.sh) (.+?)(?: +#.*)?$", readme, re.MULTILINE)
+    assert lines
+    for line in lines:
+        words = line.split()
+        command = words[0] if words[0] in COMMANDS else "animate"  # demo.sh hands its options to animate
+        assert words[0] in COMMANDS or "." in words[0], f"no such command: {line}"
+        known = {option for one in main.get_command(Context(main), command).params for option in one.opts}
+        unknown = [word for word in words[1:] if re.match(r"--?[a-z]", word) and word not in known | {"--help"}]
+        assert not unknown, f"{line}: no such option: {unknown}"
