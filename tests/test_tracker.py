@@ -159,7 +159,7 @@ def test_shot_and_reverse_shot_with_a_numbered_face():
     """Face 2 of a shot of two; the next shots show nobody, then one person: that one is followed."""
     pictures = [paint(LEFT, RIGHT)] * 10 + [paint(ground=90)] * 10 + [paint((40, 30, 50, 60), ground=90)] * 10
     motion = track(pictures, 2)
-    assert motion.cuts[0] == 10
+    assert motion.cuts == [20], "a shot without a face stays with the one before: there the face is held"
     assert motion.found.tolist() == [True] * 10 + [False] * 10 + [True] * 10
     assert (left_edge(motion)[20:] == 40).all()
 
@@ -175,6 +175,25 @@ def test_a_jump_cut_of_one_person():
     motion = track([paint(big)] * 20 + [paint(far)] * 20)
     assert motion.cuts == [20]
     assert (left_edge(motion)[20:] == 85).all()
+
+
+@pytest.mark.parametrize("blank", [0, 255])
+def test_a_blank_second_is_a_gap_and_no_cut(blank):
+    gone = np.full_like(paint(), blank)
+    motion = track([paint(FACE)] * 10 + [gone] * 10 + [paint((64, 30, 40, 50))] * 10)
+    assert motion.cuts == [] and motion.missing_spans() == [(0.4, 0.8)]
+    assert (np.diff(left_edge(motion.filled())) < 1).all(), "eased, for it is the same shot"
+
+
+def test_a_blank_second_between_two_shots_is_a_cut():
+    gone = np.zeros_like(paint())
+    motion = track([paint(FACE)] * 10 + [gone] * 10 + [paint((20, 10, 60, 80), ground=90)] * 10)
+    assert motion.cuts == [20] and motion.found.tolist() == [True] * 10 + [False] * 10 + [True] * 10
+
+
+def test_a_new_slide_behind_the_speaker_is_no_cut():
+    motion = track([paint(FACE)] * 10 + [paint(FACE, ground=90)] * 10)
+    assert motion.cuts == [] and motion.found.all()
 
 
 def test_movement_and_flashes_are_no_cuts():

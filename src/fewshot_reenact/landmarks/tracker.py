@@ -2,7 +2,8 @@
 
 Who is followed: the largest face of the first frame that has one, or face N counted from left to right. The same person
 is kept among several by place and size; a face known to be somebody else's is never taken over while a shot lasts.
-After a cut nobody can be recognised by place, so the choice is made anew by the same rule.
+After a cut nobody can be recognised by place, so the choice is made anew by the same rule. What happens while nobody is
+seen (a black second, something held before the camera) is no cut if the picture afterwards is the one before.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import numpy as np
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.landmarks.base import Face, LandmarkBackend
-from fewshot_reenact.landmarks.cuts import Cut, CutDetector
+from fewshot_reenact.landmarks.cuts import CERTAIN, OTHER_FACE, Cut, CutDetector, Tiny, difference, tiny
 from fewshot_reenact.landmarks.motion import Motion
 from fewshot_reenact.landmarks.topology import N_POINTS
 
@@ -97,6 +98,14 @@ class _Place:
         return apart + abs(float(np.log(self.size / other.size)))
 
 
+def _patch(picture: np.ndarray, place: _Place) -> Tiny:
+    """A tiny copy of the face at that place."""
+    low = np.clip(np.round(place.centre - 0.55 * place.size), 0, [picture.shape[1] - 2, picture.shape[0] - 2])
+    high = np.maximum(np.round(place.centre + 0.55 * place.size), low + 2)
+    (x0, y0), (x1, y1) = low.astype(int), high.astype(int)
+    return tiny(picture[y0:y1, x0:x1])
+
+
 @dataclass(frozen=True)
 class TrackedFrame:
     """One frame's outcome.
@@ -121,35 +130,32 @@ class Tracker:
         self._cuts = CutDetector()
         self._points = np.full((N_POINTS, 2), np.nan, np.float32)
         self._place: _Place | None = None  # of the face followed, when last seen; None before it is chosen
-        self._chosen = False
         self._others: list[_Place] = []  # where other people were last seen in this shot
         self._missing = 0  # frames since the face was seen
+        self._broken = False  # whether the picture changed suddenly since
+        self._seen: tuple[Tiny, Tiny] | None = None  # the picture and the face when it was last seen
         self._since_detection = 0
 
     def update(self, picture: np.ndarray) -> TrackedFrame:
         """The face in the next frame, (H, W, 3) uint8 RGB."""
         sudden = self._cuts(picture)
-        cut = sudden is Cut.YES
-        face: Face | None = None
-        if self._place is None or cut:
+        cut = False
+        if self._place is None:
             face = self._begin(picture)
-        elif sudden is Cut.MAYBE:
-            face, cut = self._look_again(picture)
         elif self._missing:
-            face = self._find_again(picture)
+            face, cut = self._while_lost(picture, sudden)
+        elif sudden is Cut.NO:
+            face = self._follow(picture)
         else:
-            face = self.backend.refine(picture, self._points)
-            self._since_detection += 1
-            if face is None:
-                face = self._find_again(picture)
-            elif self._since_detection >= VERIFY_EVERY:
-                face = self._verify(picture, face)
+            face, cut = self._look_again(picture, sudden)
         if face is None:
             self._missing += 1
-            return TrackedFrame(self._points, 0.0, False, cut)
-        self._missing = 0
+            return TrackedFrame(self._points, 0.0, False, False)
+        self._missing, self._broken = 0, False
         self._points = np.asarray(face.points, np.float32)
         self._place = _Place.of(face)
+        assert self._cuts.now is not None
+        self._seen = self._cuts.now, _patch(picture, self._place)
         return TrackedFrame(self._points, float(np.clip(face.confidence, 0, 1)), True, cut)
 
     def _detect(self, picture: np.ndarray) -> list[Face]:
@@ -164,35 +170,55 @@ class Tracker:
 
     def _begin(self, picture: np.ndarray) -> Face | None:
         """Chooses the face of a new shot."""
+        return self._choose(picture, self._detect(picture))
+
+    def _follow(self, picture: np.ndarray) -> Face | None:
+        """The face in the next frame of a shot."""
+        face = self.backend.refine(picture, self._points)
+        self._since_detection += 1
+        if face is None:
+            return self._find_again(picture)
+        return self._verify(picture, face) if self._since_detection >= VERIFY_EVERY else face
+
+    def _look_again(self, picture: np.ndarray, sudden: Cut) -> tuple[Face | None, bool]:
+        """The picture changed suddenly: (face, whether it was a cut). It was none if the face is still where it was."""
+        assert self._place is not None and self._seen is not None
+        place = self._place
         faces = self._detect(picture)
+        mine = [face for face in faces if not self._is_other(face, _JUMP)]
+        if mine:
+            nearest = min(mine, key=lambda one: place.distance(_Place.of(one)))
+            away = place.distance(_Place.of(nearest))
+            # What changed may be what hangs or runs behind the speaker.
+            same = away < _JUMP and (
+                sudden is Cut.MAYBE or difference(self._seen[1], _patch(picture, _Place.of(nearest))) < OTHER_FACE
+            )
+            # Others who stand where they stood tell that it is the same shot.
+            if same or (len(mine) < len(faces) and away < _REACH):
+                return self._refined(picture, nearest), False
+        if not faces and sudden is Cut.MAYBE:
+            return self.backend.refine(picture, self._points), False
+        if len(mine) < len(faces) or not faces:
+            self._broken = not faces
+            return None, False
+        return self._choose(picture, faces), True
+
+    def _choose(self, picture: np.ndarray, faces: list[Face]) -> Face | None:
         # Later shots may show fewer people than the one in which the number was given.
-        chosen = choose_face(faces, self.face, fewer=self._chosen)
-        self._chosen = self._chosen or chosen is not None
-        self._others = [_Place.of(face) for face in faces if face is not chosen] if chosen else []
+        chosen = choose_face(faces, self.face, fewer=self._place is not None)
         if chosen is None:
-            # Whoever is seen later in this shot is chosen by the same rule; before the first choice nothing is known.
-            self._place = None
             return None
+        self._others = [_Place.of(face) for face in faces if face is not chosen]
         return self._refined(picture, chosen)
 
-    def _look_again(self, picture: np.ndarray) -> tuple[Face | None, bool]:
-        """The picture changed suddenly: (face, whether it was a cut). A cut is one if the face is not where it was."""
-        assert self._place is not None
-        faces = self._detect(picture)
-        if not faces:
-            return (None if self._missing else self.backend.refine(picture, self._points)), False
-        mine = [face for face in faces if not self._is_other(face)]
-        if not mine:
-            return None, False  # the others stand where they stood: it is the same shot, without the one followed
-        nearest = min(mine, key=lambda one: self._place.distance(_Place.of(one)))  # type: ignore[union-attr]
-        # Something that passed before the face changes the picture suddenly too, when it comes and when it goes.
-        near = _REACH + _REACH_GROWTH * self._missing if self._missing else _JUMP
-        if self._place.distance(_Place.of(nearest)) < near:
-            return self._refined(picture, nearest), False
-        chosen = choose_face(faces, self.face, fewer=True)
-        assert chosen is not None
-        self._others = [_Place.of(face) for face in faces if face is not chosen]
-        return self._refined(picture, chosen), True
+    def _while_lost(self, picture: np.ndarray, sudden: Cut) -> tuple[Face | None, bool]:
+        """Nobody was there in the frame before: (face, whether a new shot began meanwhile)."""
+        assert self._seen is not None and self._cuts.now is not None
+        self._broken = self._broken or sudden is not Cut.NO
+        if self._broken and difference(self._seen[0], self._cuts.now) >= CERTAIN:
+            face = self._begin(picture)
+            return face, face is not None
+        return self._find_again(picture), False
 
     def _find_again(self, picture: np.ndarray) -> Face | None:
         """The face after it was lost: the nearest that is not known to be somebody else's."""
@@ -211,11 +237,11 @@ class Tracker:
             return None
         return self._refined(picture, nearest)
 
-    def _is_other(self, face: Face) -> bool:
+    def _is_other(self, face: Face, near: float = _SAME) -> bool:
         """Whether this is somebody known to be another; remembers where they are now."""
         place = _Place.of(face)
         for index, other in enumerate(self._others):
-            if other.distance(place) < _SAME:
+            if other.distance(place) < near:
                 self._others[index] = place
                 return True
         return False
