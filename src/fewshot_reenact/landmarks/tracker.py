@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.errors import InputError
 from fewshot_reenact.landmarks.base import Face, LandmarkBackend
+from fewshot_reenact.landmarks.choice import LARGEST, Place, choose_face, find_face, no_face, parse_face
 from fewshot_reenact.landmarks.cuts import CERTAIN, OTHER_FACE, Cut, CutDetector, Tiny, difference, tiny
 from fewshot_reenact.landmarks.motion import Motion
 from fewshot_reenact.landmarks.topology import N_POINTS
@@ -23,7 +24,6 @@ from fewshot_reenact.landmarks.topology import N_POINTS
 if TYPE_CHECKING:
     from fewshot_reenact.video.reader import VideoReader
 
-LARGEST = "largest"
 # Detection from scratch this often, in frames: it costs little at that rate, notices a face that slid off its person,
 # and learns where the other people are before it matters.
 VERIFY_EVERY = 30
@@ -35,70 +35,10 @@ _REACH, _REACH_GROWTH = 1.0, 0.1
 _JUMP = 0.12
 Progress = Callable[[int, int | None], None]
 
-
-def parse_face(value: str | int) -> str | int:
-    """--face as it is used: "largest" or a number from 1. Raises UsageError for anything else."""
-    text = str(value).strip().lower()
-    if text == LARGEST:
-        return LARGEST
-    if text.isascii() and text.isdigit() and int(text) > 0:
-        return int(text)
-    raise UsageError(f"face {value!r} is not known: use 'largest', or a number counted from the left, beginning with 1")
+__all__ = ["LARGEST", "Progress", "TrackedFrame", "Tracker", "choose_face", "find_face", "parse_face", "track_video"]
 
 
-def choose_face(faces: list[Face], face: str | int, fewer: bool = False) -> Face | None:
-    """The largest face, or the Nth from the left; None when there are fewer than N (the rightmost with `fewer`)."""
-    if not faces:
-        return None
-    if face == LARGEST:
-        return max(faces, key=lambda one: _Place.of(one).size)
-    ordered = sorted(faces, key=lambda one: float(one.points[:, 0].mean()))
-    number = int(face)
-    if number > len(ordered) and not fewer:
-        return None
-    return ordered[min(number, len(ordered)) - 1]
-
-
-def find_face(picture: np.ndarray, backend: LandmarkBackend, face: str | int = LARGEST, name: str = "") -> Face:
-    """The chosen face of one picture, (H, W, 3) uint8 RGB. `name` says which picture in the error.
-
-    Raises InputError when it is not there, UsageError for a `face` that is neither "largest" nor a number from 1.
-    """
-    faces = backend.detect(picture)
-    chosen = choose_face(faces, parse_face(face))
-    if chosen is None:
-        raise _no_face(name or "the picture", "the picture", face, len(faces))
-    return backend.refine(picture, chosen.points) or chosen
-
-
-def _no_face(name: str, where: str, face: str | int, most: int) -> InputError:
-    if most:
-        return InputError(
-            f"{name}: face {face} was asked for, but there {'are' if most > 1 else 'is'} only {most} in {where}: "
-            f"choose --face {'1' if most == 1 else f'1 to {most}'}"
-        )
-    return InputError(f"{name}: no face was found in {where}: use one with a face seen from the front, not too small")
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a face is and how large, in pixels."""
-
-    centre: np.ndarray
-    size: float
-
-    @staticmethod
-    def of(face: Face) -> "_Place":
-        low, high = face.points.min(0), face.points.max(0)
-        return _Place((low + high) / 2, max(float(np.sqrt(np.prod(high - low))), 1e-3))
-
-    def distance(self, other: "_Place") -> float:
-        """How far another face is from this one, in sizes; unequal sizes count as distance too."""
-        apart = float(np.linalg.norm(self.centre - other.centre)) / max(self.size, other.size)
-        return apart + abs(float(np.log(self.size / other.size)))
-
-
-def _patch(picture: np.ndarray, place: _Place) -> Tiny:
+def _patch(picture: np.ndarray, place: Place) -> Tiny:
     """A tiny copy of the face at that place."""
     low = np.clip(np.round(place.centre - 0.55 * place.size), 0, [picture.shape[1] - 2, picture.shape[0] - 2])
     high = np.maximum(np.round(place.centre + 0.55 * place.size), low + 2)
@@ -129,8 +69,8 @@ class Tracker:
         self.most_faces = 0
         self._cuts = CutDetector()
         self._points = np.full((N_POINTS, 2), np.nan, np.float32)
-        self._place: _Place | None = None  # of the face followed, when last seen; None before it is chosen
-        self._others: list[_Place] = []  # where other people were last seen in this shot
+        self._place: Place | None = None  # of the face followed, when last seen; None before it is chosen
+        self._others: list[Place] = []  # where other people were last seen in this shot
         self._missing = 0  # frames since the face was seen
         self._broken = False  # whether the picture changed suddenly since
         self._seen: tuple[Tiny, Tiny] | None = None  # the picture and the face when it was last seen
@@ -153,7 +93,7 @@ class Tracker:
             return TrackedFrame(self._points, 0.0, False, False)
         self._missing, self._broken = 0, False
         self._points = np.asarray(face.points, np.float32)
-        self._place = _Place.of(face)
+        self._place = Place.of(face)
         assert self._cuts.now is not None
         self._seen = self._cuts.now, _patch(picture, self._place)
         return TrackedFrame(self._points, float(np.clip(face.confidence, 0, 1)), True, cut)
@@ -187,11 +127,11 @@ class Tracker:
         faces = self._detect(picture)
         mine = [face for face in faces if not self._is_other(face, _JUMP)]
         if mine:
-            nearest = min(mine, key=lambda one: place.distance(_Place.of(one)))
-            away = place.distance(_Place.of(nearest))
+            nearest = min(mine, key=lambda one: place.distance(Place.of(one)))
+            away = place.distance(Place.of(nearest))
             # What changed may be what hangs or runs behind the speaker.
             same = away < _JUMP and (
-                sudden is Cut.MAYBE or difference(self._seen[1], _patch(picture, _Place.of(nearest))) < OTHER_FACE
+                sudden is Cut.MAYBE or difference(self._seen[1], _patch(picture, Place.of(nearest))) < OTHER_FACE
             )
             # Others who stand where they stood tell that it is the same shot.
             if same or (len(mine) < len(faces) and away < _REACH):
@@ -208,7 +148,7 @@ class Tracker:
         chosen = choose_face(faces, self.face, fewer=self._place is not None)
         if chosen is None:
             return None
-        self._others = [_Place.of(face) for face in faces if face is not chosen]
+        self._others = [Place.of(face) for face in faces if face is not chosen]
         return self._refined(picture, chosen)
 
     def _while_lost(self, picture: np.ndarray, sudden: Cut) -> tuple[Face | None, bool]:
@@ -227,19 +167,19 @@ class Tracker:
         mine = [face for face in faces if not self._is_other(face)]
         if self._missing == 0 and self._others:
             # Others may have moved since they were last seen, but nobody comes into being as another vanishes.
-            far = [face for face in mine if self._place.distance(_Place.of(face)) > _REACH]
-            self._others += [_Place.of(face) for face in far]
+            far = [face for face in mine if self._place.distance(Place.of(face)) > _REACH]
+            self._others += [Place.of(face) for face in far]
             mine = [face for face in mine if not any(face is one for one in far)]
         if not mine:
             return None
-        nearest = min(mine, key=lambda one: self._place.distance(_Place.of(one)))  # type: ignore[union-attr]
-        if self._place.distance(_Place.of(nearest)) > _REACH + _REACH_GROWTH * self._missing:
+        nearest = min(mine, key=lambda one: self._place.distance(Place.of(one)))  # type: ignore[union-attr]
+        if self._place.distance(Place.of(nearest)) > _REACH + _REACH_GROWTH * self._missing:
             return None
         return self._refined(picture, nearest)
 
     def _is_other(self, face: Face, near: float = _SAME) -> bool:
         """Whether this is somebody known to be another; remembers where they are now."""
-        place = _Place.of(face)
+        place = Place.of(face)
         for index, other in enumerate(self._others):
             if other.distance(place) < near:
                 self._others[index] = place
@@ -249,13 +189,13 @@ class Tracker:
     def _verify(self, picture: np.ndarray, face: Face) -> Face | None:
         """Compares the face that was followed with a detection; learns where the others are."""
         faces = self._detect(picture)
-        place = _Place.of(face)
+        place = Place.of(face)
         if not faces:
             return face  # turned away from the detector's taste; refining has its own say in whether it is a face
-        nearest = min(faces, key=lambda one: place.distance(_Place.of(one)))
-        if place.distance(_Place.of(nearest)) > _SAME:
+        nearest = min(faces, key=lambda one: place.distance(Place.of(one)))
+        if place.distance(Place.of(nearest)) > _SAME:
             return None  # what is followed is no face any more; the next frame looks for it
-        self._others = [_Place.of(one) for one in faces if one is not nearest]
+        self._others = [Place.of(one) for one in faces if one is not nearest]
         return face
 
 
@@ -293,7 +233,7 @@ def track_video(
     if not points:
         raise InputError(f"{name}: the video has no frames")
     if not any(confidence):
-        raise _no_face(name, f"any of its {len(points)} frames", tracker.face, tracker.most_faces)
+        raise no_face(name, f"any of its {len(points)} frames", tracker.face, tracker.most_faces)
     motion = Motion(
         np.stack(points),
         np.array(confidence),
