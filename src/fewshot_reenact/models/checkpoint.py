@@ -1,8 +1,6 @@
 """Weights on disk: safetensors whose metadata holds the dimensions, so that a file is all that is needed to build the networks."""
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -13,6 +11,7 @@ from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.video.output import partial_file
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 DEFAULT_MODEL = WEIGHTS / "textured.safetensors"
@@ -32,25 +31,14 @@ def _sha256_by_hand(file) -> str:  # type: ignore[no-untyped-def]  # Python 3.10
     return digest.hexdigest()
 
 
-def atomic_path(path: Path) -> Path:
-    """A temporary name beside `path`, to write to and then os.replace onto it."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    return Path(name)
-
-
 def save_model(model: Reenactor, path: Path, note: str = "", half: bool = False) -> None:
     """Write the weights atomically. half: as float16, half the size (rounding far below what training resolves)."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     meta = {"format": _FORMAT, "dimensions": model.dims.to_json(), "version": __version__, "note": note}
-    partial = atomic_path(path)
-    try:
+    with partial_file(path, overwrite=True) as partial:
         save_file(tensors, str(partial), metadata=meta)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_model(path: Path | str | None = None, device: torch.device | str = "cpu") -> Reenactor:

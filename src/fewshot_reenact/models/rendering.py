@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fewshot_reenact.models.warp import fit_warp, grid, sample
 
-_FLOW_SIZE = 32  # the flow is smooth: it is computed on a coarse grid of the frame and interpolated
+FLOW_SIZE = 32  # the flow is smooth: it is computed on a coarse grid of the frame and interpolated
 
 
 def apply_affine(matrix: Tensor, points: Tensor) -> Tensor:
@@ -21,8 +21,8 @@ def face_flow(driver: Tensor, portrait: Tensor, driver_frame: Tensor, box: Tenso
     box: (B, 4), see fit_warp. Returns (B, size, size, 2) portrait pixels.
     """
     spline = fit_warp(driver, portrait, box)
-    coarse = grid(_FLOW_SIZE, size, driver.device).to(driver.dtype)[None]
-    flow = spline(apply_affine(driver_frame, coarse)).view(-1, _FLOW_SIZE, _FLOW_SIZE, 2)
+    coarse = grid(FLOW_SIZE, size, driver.device).to(driver.dtype)[None]
+    flow = spline(apply_affine(driver_frame, coarse)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
     fine = F.interpolate(flow.permute(0, 3, 1, 2), size=(size, size), mode="bicubic", align_corners=True)
     return fine.permute(0, 2, 3, 1)
 

@@ -20,13 +20,14 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fewshot_reenact.errors import ModelError, ReenactError, UsageError
-from fewshot_reenact.models.checkpoint import atomic_path, save_model
+from fewshot_reenact.models.checkpoint import save_model
 from fewshot_reenact.models.losses import LossWeights, textured_loss
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
 from fewshot_reenact.models.rendering import to_signed, warp_faces
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
 from fewshot_reenact.training.episodes import Episodes, load_clips
+from fewshot_reenact.video.output import partial_file
 
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL: a scheduler should queue the job again
 
@@ -95,12 +96,8 @@ class Trainer:
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        partial = atomic_path(path)
-        try:
+        with partial_file(path, overwrite=True) as partial:
             torch.save(state, partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
         save_model(self.averaged, self.folder / "model.safetensors", note=f"step {self.step}")
         for old in sorted(path.parent.glob("step_*.pt"))[: -self.config.keep]:
             old.unlink()

@@ -1,0 +1,199 @@
+"""Data for training the landmark networks: stills and clip frames with points, negatives, augmentation."""
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from landmark_augment import animal, occlude, photograph, photometric, shuffled
+
+from fewshot_reenact.landmarks import align
+from fewshot_reenact.landmarks.detector import face_size
+from fewshot_reenact.landmarks.topology import FLIP
+
+SIDE = 256
+# The teacher's x of a picture and of its mirror image add up to this (mean over 120 stills; 255 would be pixel centres,
+# 256 pixel edges): mirroring so adds no bias.
+MIRROR_SUM = 255.67
+
+
+def pack(data: Path, out: Path, frame_step: int = 8) -> None:
+    """Write pictures.npy (N, 256, 256, 3) uint8 RGB, points.npy (N, 83, 2) float32 and held.npy (N,) bool, held out of training.
+
+    Held out: every 25th still, and the clips of people p300 and above.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / "held.npy").exists():
+        return
+    labels = np.load(data / "stills" / "stills.npz")
+    pictures, points, held = [], [], []
+    for i, (name, p) in enumerate(zip(labels["names"], labels["points"], strict=True)):
+        picture = cv2.imread(str(data / "stills" / name))
+        if picture is not None and picture.shape == (SIDE, SIDE, 3):
+            pictures.append(picture[..., ::-1])
+            points.append(p.astype(np.float32))
+            held.append(i % 25 == 0)
+    for path in sorted((data / "clips" / "train").glob("*.npz")):
+        p = np.load(path)["points"].astype(np.float32)
+        with av.open(str(path.with_suffix(".mp4"))) as container:
+            for i, frame in enumerate(container.decode(video=0)):
+                if i % frame_step == 0 and i < len(p):
+                    pictures.append(frame.to_ndarray(format="rgb24"))
+                    points.append(p[i])
+                    held.append(path.name >= "p300")
+    np.save(out / "pictures.npy", np.stack(pictures))
+    np.save(out / "points.npy", np.stack(points))
+    np.save(out / "held.npy", np.array(held))
+
+
+def rarity(points: np.ndarray) -> np.ndarray:
+    """How much oftener than others each face is drawn: closed eyes, open mouths and turned heads are few. (N, 83, 2) -> (N,)."""
+    eyes = np.linalg.norm(points[:, 45] - points[:, 36], axis=1)
+    lids = [np.linalg.norm(points[:, a] - points[:, b], axis=1) / eyes for a, b in ((37, 41), (38, 40), (43, 47), (44, 46))]
+    gap = np.linalg.norm(points[:, 62] - points[:, 66], axis=1) / eyes
+    turn = ((points[:, 30] - points[:, 36]) * (points[:, 45] - points[:, 36])).sum(1) / eyes**2 - 0.5
+    return 1.0 + 1.5 * (np.mean(lids, 0) < 0.045) + 1.0 * (gap > 0.12) + 1.5 * (np.abs(turn) > 0.15)
+
+
+class Source:
+    """Packed pictures, and random augmented samples of them. `train`: those not held out, else those held out."""
+
+    def __init__(self, packed: Path, train: bool, seed: int):
+        held = np.load(packed / "held.npy")
+        self.index = np.flatnonzero(~held if train else held)
+        self.pictures = np.load(packed / "pictures.npy", mmap_mode="r")
+        self.points = np.load(packed / "points.npy")
+        chance = rarity(self.points[self.index]) if train else np.ones(len(self.index))
+        self.ladder = np.cumsum(chance / chance.sum())
+        self.rng = np.random.default_rng(seed)
+
+    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """A random picture (256, 256, 3) and its points, mirrored half of the time."""
+        i = int(self.index[min(np.searchsorted(self.ladder, self.rng.random()), len(self.index) - 1)])
+        picture, points = np.array(self.pictures[i]), self.points[i]
+        if self.rng.random() < 0.5:
+            picture, points = picture[:, ::-1], points[FLIP] * [-1, 1] + [MIRROR_SUM, 0]
+        return np.ascontiguousarray(picture), points.astype(np.float32)
+
+    # ---- point network ------------------------------------------------------------------------------------------
+
+    def crop(self, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray, bool]:
+        """A training crop: picture (128, 128, 3), points in it, and whether there is a face in its place."""
+        rng = self.rng
+        picture, points = self.draw()
+        matrix = align.crop_matrix(align.anchors(points))
+        wrong = rng.random() < 0.15
+        if rng.random() < 0.15:
+            spread = 2 * spread  # a head that jumped since the last frame
+        kind = rng.random() if wrong else 0.0
+        if wrong and kind > 0.4:  # no face at all
+            crop = shuffled(align.cut(picture, matrix), rng) if kind > 0.9 else self.empty(align.CROP)
+        else:
+            matrix = self._shake(matrix, spread, wrong)
+            crop = align.cut(picture, matrix)
+        inside = align.apply(align.inverse(matrix), points)
+        if not wrong and rng.random() < 0.25:
+            crop = occlude(crop, rng)
+        crop = photometric(crop, rng)
+        return crop, inside.astype(np.float32), not wrong
+
+    def _shake(self, matrix: np.ndarray, spread: float, wrong: bool) -> np.ndarray:
+        """Move, turn and scale a crop as a detector's or the last frame's errors would; `wrong`: so far that it holds no face."""
+        rng, c = self.rng, align.CROP
+        angle = rng.normal(0, 0.16 * spread)
+        scale = np.exp(rng.normal(0, 0.10 * spread))
+        shift = rng.normal(0, 0.045 * spread, 2) * c
+        if wrong:
+            turn = rng.uniform(0, 2 * np.pi)
+            shift = np.array([np.cos(turn), np.sin(turn)]) * rng.uniform(0.6, 1.1) * c
+            scale *= np.exp(rng.uniform(-1.0, 0.3))
+        middle = (c - 1) / 2
+        around = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
+        offset = np.full(2, middle) + shift - around @ np.full(2, middle)
+        linear = matrix[:, :2] @ around
+        return np.concatenate([linear, (matrix[:, :2] @ offset + matrix[:, 2])[:, None]], 1)
+
+    # ---- detector ------------------------------------------------------------------------------------------------
+
+    def background(self, side: int) -> np.ndarray:
+        """A picture without a face: a part of a still far from its face, enlarged, or texture."""
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.15:
+            small = rng.integers(0, 256, (int(rng.integers(2, 24)), int(rng.integers(2, 24)), 3), dtype=np.uint8)
+            return cv2.resize(small, (side, side), interpolation=cv2.INTER_CUBIC)
+        picture, points = self.draw()
+        low, high = points.min(0), points.max(0)
+        # The largest strip beside, above or below the face.
+        strips = [(0, 0, int(low[0]), SIDE), (int(high[0]), 0, SIDE, SIDE), (0, int(high[1]), SIDE, SIDE), (0, 0, SIDE, int(low[1]))]
+        x0, y0, x1, y1 = max(strips, key=lambda s: (max(0, s[2] - s[0]) * max(0, s[3] - s[1])) * rng.uniform(0.3, 1))
+        part = picture[max(0, y0) : y1, max(0, x0) : x1]
+        if min(part.shape[:2]) < 12:
+            part = picture[:24, :24]
+        if kind > 0.6:  # several strips: more edges, fewer flat colours
+            part = np.concatenate([part, part[::-1, ::-1]], int(rng.integers(2)))
+        turned = np.rot90(part, int(rng.integers(4)))
+        return cv2.resize(np.ascontiguousarray(turned), (side, side), interpolation=cv2.INTER_LINEAR)
+
+    def empty(self, side: int) -> np.ndarray:
+        """A picture without a human face: background, photographs of things, or a drawn animal."""
+        kind = self.rng.random()
+        if kind < 0.3:
+            return photograph(self.rng, side)
+        if kind < 0.6:
+            base = photograph(self.rng, side) if kind < 0.4 else self.background(side)
+            return animal(base, self.rng)
+        return self.background(side)
+
+    def scene(self, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """A scene (side, side, 3) with 0 to 4 faces; their eyes and mouths (N, 3, 2)."""
+        rng = self.rng
+        canvas = self.empty(side)
+        count = int(rng.choice([0, 1, 1, 1, 2, 3, 4]))
+        threes: list[np.ndarray] = []
+        for _ in range(count):
+            picture, points = self.draw()
+            three = align.anchors(points)
+            wanted = np.exp(rng.uniform(np.log(9), np.log(190 if count == 1 else 60)))
+            scale = wanted / float(face_size(three))
+            angle = rng.normal(0, 0.3) if rng.random() < 0.85 else rng.uniform(-0.9, 0.9)
+            turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+            centre = rng.uniform(0.12, 0.88, 2) * side
+            matrix = np.concatenate([turn, (centre - turn @ three.mean(0))[:, None]], 1)
+            placed = align.apply(matrix, three)
+            if any(np.linalg.norm(placed.mean(0) - t.mean(0)) < 0.8 * (wanted + face_size(t)) for t in threes):
+                continue
+            if scale < 0.6:
+                small = max(2, round(SIDE * scale * 1.6))
+                k = small / SIDE
+                picture = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
+                matrix = np.concatenate([matrix[:, :2] / k, matrix[:, 2:]], 1)
+            # Sometimes the whole picture is there, sometimes only the head.
+            mask = np.full(picture.shape[:2], 255, np.uint8)
+            if rng.random() < 0.6:
+                mask[:] = 0
+                k = picture.shape[0] / SIDE
+                hull = cv2.convexHull(((points - points.mean(0)) * rng.uniform(1.15, 1.6) + points.mean(0)).astype(np.float32) * k)
+                cv2.fillConvexPoly(mask, hull.astype(np.int32), 255)
+            # Only the part of the canvas that the picture reaches is touched.
+            corners = align.apply(matrix, np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (picture.shape[0] - 1.0))
+            x0, y0 = np.clip(np.floor(corners.min(0)).astype(int), 0, side - 1)
+            x1, y1 = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 1, side)
+            if x1 <= x0 or y1 <= y0:
+                continue
+            local = matrix.copy()
+            local[:, 2] -= [x0, y0]
+            extent = (int(x1 - x0), int(y1 - y0))
+            warped = cv2.warpAffine(picture, local, extent, flags=cv2.INTER_LINEAR)
+            soft = cv2.warpAffine(mask, local, extent, flags=cv2.INTER_LINEAR)
+            part = canvas[y0:y1, x0:x1].astype(np.int32)
+            canvas[y0:y1, x0:x1] = part + ((warped.astype(np.int32) - part) * soft[..., None] // 255)
+            alpha = np.zeros((side, side), np.uint8)
+            alpha[y0:y1, x0:x1] = soft
+            # What the new picture covers is gone.
+            gone = [alpha[int(np.clip(t.mean(0)[1], 0, side - 1)), int(np.clip(t.mean(0)[0], 0, side - 1))] > 127 for t in threes]
+            threes = [t for t, hidden in zip(threes, gone, strict=True) if not hidden]
+            threes.append(placed)
+        if rng.random() < 0.3:
+            canvas = occlude(canvas, rng, 0.12)
+        return photometric(canvas, rng), np.array(threes, np.float32).reshape(-1, 3, 2)

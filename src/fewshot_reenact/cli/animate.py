@@ -1,0 +1,129 @@
+"""`reenact animate`: options, help and progress of the main job; animate.py does it."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot_reenact.cli.common import (
+    FILE,
+    check_report,
+    device_option,
+    end_option,
+    face_option,
+    landmarks_option,
+    overwrite_option,
+    smooth_option,
+    start_option,
+    write_report,
+)
+
+_SHARE = click.FloatRange(0, 2)
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, metavar="PORTRAIT DRIVER")
+@click.option("-p", "--portrait", "portraits", multiple=True, type=FILE, metavar="FILE",
+              help="A further picture of the same person; may be given again. With -p, PORTRAIT may be left out.")
+@click.option("-o", "--output", type=FILE, metavar="FILE",
+              help="Where to write; .mp4, .m4v or .mov (.png or .jpg if DRIVER is a picture). "
+              "[default: PORTRAIT--DRIVER.mp4 in the current folder]")
+@click.option("--motion", type=click.Choice(["relative", "absolute"]), default="relative", show_default=True,
+              help="relative: the driver's change from its frame nearest to the portrait, in the portrait's proportions. "
+              "absolute: the face goes where the driver's is.")
+@click.option("--frame", type=click.Choice(["full", "crop"]), default="full", show_default=True,
+              help="full: the whole portrait picture. crop: a square about the head.")
+@click.option("--size", type=click.IntRange(256, 1024), default=512, show_default=True, metavar="256..1024",
+              help="Side of the square, in pixels; for --frame crop.")
+@face_option
+@click.option("--driver-face", default="largest", show_default=True, metavar="largest|N",
+              help="Which face of DRIVER to follow.")
+@click.option("--region", type=click.Choice(["all", "expression", "pose", "lips", "eyes"]), default="all", show_default=True,
+              help="What moves; for relative motion.")
+@click.option("--strength", type=_SHARE, default=1.0, show_default=True, metavar="0..2",
+              help="How much it moves; for relative motion.")
+@smooth_option(0.5)
+@start_option
+@end_option
+@click.option("--compare", is_flag=True, help="Write portrait, driver and output side by side.")
+@click.option("--audio", type=click.Choice(["driver", "none"]), default="driver", show_default=True, help="The sound.")
+@landmarks_option
+@click.option("--model", type=FILE, metavar="FILE", help="Other weights (safetensors). [default: the built-in model]")
+@click.option("--warp-only", is_flag=True, help="Leave the networks out: the plain warp, for comparison.")
+@device_option
+@click.option("--no-label", is_flag=True,
+              help="No visible label. (None is drawn yet; what the file itself says stays.)")
+@overwrite_option
+@click.option("--json", "report", type=FILE, metavar="REPORT", help="Write what was done as JSON; - for standard output.")
+def animate(inputs: tuple[str, ...], portraits: tuple[Path, ...], no_label: bool, report: Path | None, **options: Any) -> None:
+    """Make the person in PORTRAIT move like the one in DRIVER.
+
+    PORTRAIT is a picture, or a folder with several of one person. DRIVER is a video, a picture (a pose), a motion file
+    (`reenact extract`) or one of motion:talk, motion:nod, motion:smile, motion:surprise, motion:blink.
+
+    \b
+    reenact animate portrait.jpg driver.mp4
+    reenact animate portrait.jpg motion:talk -o talk.mp4
+    reenact animate -p front.jpg -p side.jpg driver.mp4 --compare
+    reenact animate group.jpg driver.mp4 --face 2 --region lips --start 3 --end 8.5
+    """
+    from fewshot_reenact.animate import animate as make
+
+    given, driver = _split(inputs, portraits)
+    check_report(report, options["overwrite"], (*given, driver))
+    bars = _Bars()
+    try:
+        made = make(given, driver, label=not no_label, progress=bars, **options)
+    finally:
+        bars.close()
+    for line in made.warnings:
+        click.echo(f"reenact: {line}", err=True)
+    if report is not None:
+        write_report(made.report(), report, options["overwrite"])
+    pace = made.frames / max(made.seconds["all"], 1e-6)
+    click.echo(
+        f"{made.output}: {made.frames} frames, {made.width}x{made.height}, {float(_fraction(made.fps)):.3f} fps "
+        f"({made.seconds['all']:.1f} s, {pace:.1f} frames a second, on {made.device})",
+        err=str(report) == "-",
+    )
+
+
+def _split(inputs: tuple[str, ...], portraits: tuple[Path, ...]) -> tuple[list[str | Path], str]:
+    """PORTRAIT and DRIVER, or DRIVER alone with -p."""
+    if portraits and len(inputs) == 1:
+        return list(portraits), inputs[0]
+    if len(inputs) == 2:
+        return [inputs[0], *portraits], inputs[1]
+    if not inputs or (len(inputs) == 1 and not portraits):
+        raise click.UsageError("needs a PORTRAIT and a DRIVER")
+    raise click.UsageError(f"{len(inputs)} files were given: one PORTRAIT and one DRIVER are wanted; further portraits go with -p")
+
+
+def _fraction(text: str) -> float:
+    from fractions import Fraction
+
+    return float(Fraction(text))
+
+
+class _Bars:
+    """A tqdm bar for each stage, with frames a second; on a terminal only."""
+
+    _TITLES = {"driver": "measuring the driver", "render": "rendering"}
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.stage = ""
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        from tqdm import tqdm
+
+        if stage != self.stage:
+            self.close()
+            self.stage = stage
+            self.bar = tqdm(desc=self._TITLES[stage], total=total, unit=" frames", disable=None, file=sys.stderr)
+        self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()

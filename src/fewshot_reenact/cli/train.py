@@ -1,0 +1,47 @@
+"""`reenact train`: options of the training loop; training.meta does it."""
+
+from pathlib import Path
+
+import click
+
+from fewshot_reenact.cli.common import FILE, device_option
+
+
+@click.command()
+@click.option("--config", type=FILE, required=True, metavar="FILE.yaml", help="What to train on what, and how: configs/meta.yaml.")
+@click.option("--run", "folder", type=FILE, default=Path("run/meta"), show_default=True, metavar="FOLDER",
+              help="Checkpoints, log and pictures; the same folder again goes on where it stopped.")
+@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
+              help="Stop after so long, cleanly, with everything saved.")
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Instead of the config's: the length of the whole run.")
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="Processor threads. [default: torch's]")
+@device_option
+@click.option("--dry-run", is_flag=True, help="Check the config, print what would be trained, and stop.")
+def train(
+    config: Path, folder: Path, max_minutes: float | None, steps: int | None, threads: int | None, device: str, dry_run: bool
+) -> None:
+    """Train the networks on a folder of square talking-head clips, or go on training.
+
+    \b
+    reenact train --config configs/meta.yaml
+    reenact train --config configs/meta.yaml --run run/mine --max-minutes 55
+
+    The folder holds metrics.jsonl, pictures/ (portrait, landmarks, warp, output, truth), checkpoints/ and
+    model.safetensors, the averaged weights, which `reenact animate --model` takes. SIGTERM saves and exits with 75.
+    """
+    import torch
+
+    from fewshot_reenact.device import choose_device
+    from fewshot_reenact.training.config import load_config
+    from fewshot_reenact.training.meta import train as run
+
+    settings = load_config(config, steps=steps)
+    where, why = choose_device(device)
+    click.echo(f"device {where} ({why})", err=True)
+    if dry_run:
+        click.echo(settings.model_dump_json(indent=2))
+        return
+    if threads is not None:
+        torch.set_num_threads(threads)
+    reached = run(settings, folder, device=where, max_minutes=max_minutes)
+    click.echo(f"{folder / 'model.safetensors'}: step {reached} of {settings.steps}")

@@ -1,0 +1,86 @@
+"""The built-in backend: our own detector and point network, with weights in the package. Nothing is downloaded."""
+
+import numpy as np
+import torch
+
+from fewshot_reenact.landmarks import align
+from fewshot_reenact.landmarks.base import Face
+from fewshot_reenact.landmarks.detector import DetectorNet, find
+from fewshot_reenact.landmarks.network import WEIGHTS, PointNet, load_network
+
+_CANDIDATE = 0.20  # detector score from which a place is looked at closely
+_SURE_FOUND = 0.50  # confidence from which a newly found face counts
+_SURE_KEPT = 0.35  # and from which one that is being followed does: losing it costs more
+_BATCH = 16  # crops through the point network at once
+
+
+class BuiltinLandmarks:
+    """LandmarkBackend of our own networks. Raises ModelError when their weights are missing or damaged."""
+
+    name = "builtin"
+
+    def __init__(self, device: str = "cpu"):
+        self.device = torch.device(device)
+        self.detector = load_network(DetectorNet, WEIGHTS / "detector.safetensors").to(self.device)
+        self.network = load_network(PointNet, WEIGHTS / "landmarks.safetensors").to(self.device)
+
+    def detect(self, picture: np.ndarray) -> list[Face]:
+        """Every face of a picture (H, W, 3) uint8 RGB, largest first."""
+        threes, scores = find(self.detector, picture, _CANDIDATE, self.device)  # type: ignore[arg-type]
+        if not len(threes):
+            return []
+        points, _ = self._measure(picture, [align.crop_matrix(three) for three in threes])
+        # A second look from where the points are: the detector's places are rough.
+        points, sure = self._measure(picture, [align.crop_matrix(align.anchors(p)) for p in points])
+        # Both must agree: what looks like a face close up but not from afar is none, and the other way round.
+        confidence = np.sqrt(sure * np.minimum(1.0, scores / 0.5))
+        faces = [_face(p, c) for p, c in zip(points, confidence, strict=True) if c >= _SURE_FOUND]
+        return sorted(_distinct(faces), key=lambda face: -_area(face))
+
+    def refine(self, picture: np.ndarray, points: np.ndarray) -> Face | None:
+        """The face that was at `points` (83, 2), or None when there is none any more."""
+        if not np.isfinite(points).all():
+            return None
+        found, sure = self._measure(picture, [align.crop_matrix(align.anchors(points))])
+        return _face(found[0], float(sure[0])) if sure[0] >= _SURE_KEPT else None
+
+    @torch.inference_mode()
+    def _measure(self, picture: np.ndarray, matrices: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Points (N, 83, 2) in picture pixels and confidences (N,) of the faces in these crops."""
+        points, sure = [], []
+        for at in range(0, len(matrices), _BATCH):
+            some = matrices[at : at + _BATCH]
+            crops = torch.from_numpy(np.stack([align.cut(picture, m) for m in some])).to(self.device)
+            x = (crops.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+            inside, logit = self.network(x)
+            local = inside.double().cpu().numpy()
+            points += [align.apply(m, p) for m, p in zip(some, local, strict=True)]
+            sure.append(logit.sigmoid().cpu().numpy())
+        return np.stack(points).astype(np.float32), np.concatenate(sure)
+
+
+def _face(points: np.ndarray, confidence: float) -> Face:
+    inner = points[:68]
+    return Face(points, float(confidence), np.concatenate([inner.min(0), inner.max(0)]).astype(np.float32))
+
+
+def _area(face: Face) -> float:
+    x0, y0, x1, y1 = face.box
+    return float((x1 - x0) * (y1 - y0))
+
+
+def _distinct(faces: list[Face]) -> list[Face]:
+    """Of faces whose boxes cover each other by half, the surest."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda one: -one.confidence):
+        if all(_overlap(face.box, other.box) < 0.4 for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Area in common over the smaller area."""
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    common = float(np.prod(np.clip(high - low, 0, None)))
+    smaller = min(float(np.prod(a[2:] - a[:2])), float(np.prod(b[2:] - b[:2])))
+    return common / max(smaller, 1e-6)

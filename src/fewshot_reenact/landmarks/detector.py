@@ -1,0 +1,106 @@
+"""The face detector: a small one-stage network, run over a short pyramid of the picture.
+
+For each 8 x 8 cell it says whether a face's centre is there, how large the face is, and where the eyes and the mouth are
+(after CenterNet: Zhou et al. 2019, "Objects as Points").
+"""
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fewshot_reenact.landmarks.network import ConvNorm, Thin
+
+STRIDE = 8
+SIZE_UNIT = 32.0  # faces of this size (see `face_size`) have log-size 0
+_LONGEST = (640, 208)  # the picture's longer side at each level: small faces at the first, large ones at the second
+_MAX_FACES = 64
+
+
+def face_size(three: np.ndarray) -> np.ndarray:
+    """Size of a face in pixels from eyes and mouth: about brow to chin. (..., 3, 2) -> (...)."""
+    across = np.linalg.norm(three[..., 1, :] - three[..., 0, :], axis=-1)
+    down = np.linalg.norm(three[..., 2, :] - (three[..., 0, :] + three[..., 1, :]) / 2, axis=-1)
+    return 2.0 * np.maximum(across, 0.9 * down)
+
+
+class DetectorNet(nn.Module):
+    """forward: (B, 3, H, W) in -1..1, sides multiples of 32 -> (B, 8, H / 8, W / 8): a logit, log-size, then eyes and mouth as offsets
+    from the cell's centre in face sizes, x and y.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (8, 16, 32, 64, 96), thin: tuple[int, ...] = (1, 2, 2), neck: int = 32):
+        super().__init__()
+        self.dims = {"widths": list(widths), "thin": list(thin), "neck": neck}
+        w = widths
+        self.stem = nn.Sequential(ConvNorm(3, w[0], 3, 2), nn.ReLU(), ConvNorm(w[0], w[1], 3, 2), nn.ReLU())
+        self.stages = nn.ModuleList(
+            nn.Sequential(ConvNorm(a, b, 3, 2), nn.ReLU(), *(Thin(b) for _ in range(n)))
+            for a, b, n in zip(w[1:], w[2:], thin, strict=False)
+        )
+        self.lateral = nn.ModuleList([ConvNorm(c, neck, 1) for c in w[2:]])
+        self.merge = Thin(neck)
+        self.head = nn.Conv2d(neck, 8, 1)
+        nn.init.constant_(self.head.bias[0], -4.0)  # type: ignore[index]  # hardly any cell holds a face
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        maps = []
+        for stage, lateral in zip(self.stages, self.lateral, strict=True):
+            x = stage(x)
+            maps.append(lateral(x))
+        y = maps[-1]
+        for finer in reversed(maps[:-1]):
+            y = finer + F.interpolate(y, scale_factor=2, mode="nearest")
+        return self.head(self.merge(F.relu(y)))
+
+
+def find(net: DetectorNet, picture: np.ndarray, threshold: float, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """Candidates, best first. picture: (H, W, 3) uint8 RGB. Returns (N, 3, 2) eyes and mouth in pixels, (N,) scores 0..1."""
+    found, scores = [], []
+    longest = max(picture.shape[:2])
+    for level in _LONGEST:
+        if level != _LONGEST[0] and longest <= level:
+            continue  # the first level has seen it at this size already
+        # Small pictures are not enlarged beyond twice: there is nothing to see that was not there.
+        three, score = _find_at(net, picture, min(level / longest, 2.0), threshold, device)
+        found.append(three)
+        scores.append(score)
+    three, score = np.concatenate(found), np.concatenate(scores)
+    keep = _suppress(three, score)[:_MAX_FACES]
+    return three[keep], score[keep]
+
+
+@torch.inference_mode()
+def _find_at(
+    net: DetectorNet, picture: np.ndarray, scale: float, threshold: float, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    h, w = (max(1, round(side * scale)) for side in picture.shape[:2])
+    small = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    # A margin of grey, so that a face that fills the picture is seen whole.
+    pad = 16
+    canvas = np.full(((h + 2 * pad + 31) // 32 * 32, (w + 2 * pad + 31) // 32 * 32, 3), 128, np.uint8)
+    canvas[pad : pad + h, pad : pad + w] = small
+    x = torch.from_numpy(canvas).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+    out = net(x.contiguous(memory_format=torch.channels_last))[0].float()
+    score = out[0].sigmoid()
+    peak = (score == F.max_pool2d(score[None, None], 3, 1, 1)[0, 0]) & (score > threshold)
+    ys, xs = (v.cpu().numpy() for v in peak.nonzero(as_tuple=True))
+    values = out[:, peak].cpu().numpy()
+    size = SIZE_UNIT * np.exp(np.clip(values[1], -3, 4))
+    centre = np.stack([xs, ys], 1) * STRIDE + (STRIDE - 1) / 2
+    three = centre[:, None] + values[2:].T.reshape(-1, 3, 2) * size[:, None, None]
+    real = np.array([picture.shape[1] / w, picture.shape[0] / h])
+    return (three - pad + 0.5) * real - 0.5, 1 / (1 + np.exp(-values[0]))
+
+
+def _suppress(three: np.ndarray, score: np.ndarray) -> list[int]:
+    """Keep the best of candidates whose centres are nearer than half a face. Best first."""
+    centre, size = three.mean(1), face_size(three)
+    keep: list[int] = []
+    for i in np.argsort(-score):
+        apart = [np.linalg.norm(centre[i] - centre[k]) > 0.5 * max(size[i], size[k]) for k in keep]
+        if all(apart):
+            keep.append(int(i))
+    return keep

@@ -1,0 +1,133 @@
+"""The point network: an upright crop of a face -> its 83 points and how sure it is; and how weights of both networks are read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from fewshot_reenact.errors import ModelError
+from fewshot_reenact.landmarks.align import CROP
+from fewshot_reenact.landmarks.topology import N_POINTS
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+
+
+class ConvNorm(nn.Module):
+    """Convolution and batch norm, fused for inference by `fuse`. (B, c_in, H, W) -> (B, c_out, H', W')."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int = 3, stride: int = 1, groups: int = 1):
+        super().__init__()
+        self.conv: nn.Module = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+
+class Block(nn.Module):
+    """Residual block; with stride 2 it halves the size. (B, c_in, H, W) -> (B, c_out, H', W')."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int = 1):
+        super().__init__()
+        self.a, self.b = ConvNorm(c_in, c_out, 3, stride), ConvNorm(c_out, c_out)
+        self.skip: nn.Module = ConvNorm(c_in, c_out, 1, stride) if stride > 1 or c_in != c_out else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.b(F.relu(self.a(x))) + self.skip(x))
+
+
+def fuse(network: nn.Module) -> nn.Module:
+    """Fold batch norms into the convolutions before them, for inference: the same numbers, faster. In place."""
+    for module in network.modules():
+        if isinstance(module, ConvNorm):
+            module.conv = fuse_conv_bn_eval(module.conv, module.norm)  # type: ignore[arg-type, type-var]
+            module.norm = nn.Identity()
+    return network.to(memory_format=torch.channels_last)
+
+
+class Thin(nn.Module):
+    """Residual pair of depthwise-separable convolutions: a ninth of a dense block's work. (B, c, H, W) -> the same."""
+
+    def __init__(self, c: int):
+        super().__init__()
+        self.a, self.b = ConvNorm(c, c, 3, groups=c), ConvNorm(c, c, 1)
+        self.c, self.d = ConvNorm(c, c, 3, groups=c), ConvNorm(c, c, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.d(self.c(F.relu(self.b(self.a(x))))))
+
+
+class PointNet(nn.Module):
+    """forward: crops (B, 3, 128, 128) in -1..1 -> points (B, 83, 2) in crop pixels and a logit (B,): face, and points right.
+
+    Every cell of a 16 x 16 map votes for each point: how much its vote counts (softmax over the cells) and where the point is
+    as seen from the cell. A point may so lie between cells or outside the crop, and nothing is averaged over the whole face.
+    """
+
+    grid: Tensor
+
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128), blocks: tuple[int, ...] = (1, 1, 2), neck: int = 96):
+        super().__init__()
+        self.dims = {"widths": list(widths), "blocks": list(blocks), "neck": neck}
+        self.stem = nn.Sequential(ConvNorm(3, widths[0], 3, 2), nn.ReLU())
+        layers: list[nn.Module] = []
+        for c_in, c_out, count in zip(widths, widths[1:], blocks, strict=False):
+            layers.append(nn.Sequential(Block(c_in, c_out, 2), *(Block(c_out, c_out) for _ in range(count - 1))))
+        self.stages = nn.ModuleList(layers)
+        self.lateral = ConvNorm(widths[-2], neck, 1)
+        self.above = ConvNorm(widths[-1], neck, 1)
+        self.merge = ConvNorm(neck, neck, 3)
+        self.votes = nn.Conv2d(neck, 3 * N_POINTS, 1)
+        self.sure = nn.Linear(2 * widths[-1], 1)
+        side = CROP // 8
+        y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+        self.register_buffer("grid", torch.stack([x, y], 0).flatten(1).float() * 8 + 3.5, persistent=False)
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.stem(crops)
+        for stage in self.stages[:-1]:
+            x = stage(x)
+        top = self.stages[-1](x)
+        y = F.relu(self.lateral(x) + F.interpolate(self.above(top), scale_factor=2, mode="nearest"))
+        votes = self.votes(F.relu(self.merge(y))).flatten(2).unflatten(1, (3, N_POINTS))
+        share = votes[:, 0].softmax(-1)
+        points = torch.stack([(share * (votes[:, 1 + i] * 8 + self.grid[i])).sum(-1) for i in range(2)], -1)
+        pooled = torch.cat([top.mean((2, 3)), top.amax((2, 3))], 1)
+        return points, self.sure(pooled)[:, 0]
+
+
+def save_weights(network: nn.Module, path: Path, dims: dict[str, Any], note: str) -> None:
+    """float16 safetensors, with the dimensions in the metadata."""
+    from safetensors.torch import save_file
+
+    tensors = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in network.state_dict().items()}
+    save_file(tensors, str(path), metadata={"dimensions": json.dumps(dims), "note": note})
+
+
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Dimensions and float32 tensors of a weights file. Raises ModelError when it is missing or damaged."""
+    if not path.is_file():
+        raise ModelError(f"{path}: landmark weights are missing; install the package again")
+    try:
+        with safe_open(str(path), "pt") as file:
+            dims = json.loads((file.metadata() or {})["dimensions"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ModelError(f"{path}: landmark weights are damaged ({error}); install the package again") from error
+    return dims, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+def load_network(kind: type[nn.Module], path: Path) -> nn.Module:
+    """Build a network from its file, fused and ready for inference. Raises ModelError."""
+    dims, tensors = read_weights(path)
+    try:
+        network = kind(**dims)
+        network.load_state_dict(tensors)
+    except (TypeError, RuntimeError) as error:
+        raise ModelError(f"{path}: weights do not fit this version ({str(error).splitlines()[0]})") from error
+    return fuse(network.eval().requires_grad_(False))

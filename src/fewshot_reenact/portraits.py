@@ -1,0 +1,69 @@
+"""PORTRAIT: one picture of a person or several, found, read and measured."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fewshot_reenact.errors import InputError
+from fewshot_reenact.faces.crop import cut_square, square_about
+from fewshot_reenact.faces.frame import transform
+from fewshot_reenact.landmarks.base import LandmarkBackend
+from fewshot_reenact.landmarks.tracker import choose_face, find_face, parse_face
+from fewshot_reenact.renderer import Portrait
+from fewshot_reenact.video.pictures import PICTURE_SUFFIXES, is_picture, read_picture
+
+
+def portrait_files(portraits: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The pictures meant: a file, a folder's pictures in the order of their names, or several of either.
+
+    Raises InputError for a folder without pictures, a video or a file of another kind.
+    """
+    given = [portraits] if isinstance(portraits, str | Path) else list(portraits)
+    if not given:
+        raise InputError("no portrait was given")
+    files: list[Path] = []
+    for path in map(Path, given):
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith("."))
+            if not inside:
+                raise InputError(f"{path}: there is no picture in this folder")
+            files += inside
+        else:
+            files.append(path)
+    for path in files:
+        if path.suffix.lower() == ".safetensors":
+            raise InputError(f"{path}: people fine-tuned to a file are not supported yet; give a picture")
+        if path.is_file() and not is_picture(path):
+            raise InputError(f"{path}: is not a picture; a portrait is one, or several of one person (-p A -p B, or a folder)")
+    return files
+
+
+def load_portraits(
+    files: Sequence[Path], backend: LandmarkBackend, face: str | int = "largest"
+) -> tuple[list[Portrait], list[str]]:
+    """Read the pictures and find the face in each. Returns the portraits and lines that the user should be told.
+
+    `face` chooses in the first picture, the largest counts in the others. Raises InputError: unreadable, no face.
+    """
+    portraits, notes = [], []
+    for number, path in enumerate(files):
+        picture = read_picture(path)
+        wanted = parse_face(face) if number == 0 else "largest"
+        faces = backend.detect(picture)
+        chosen = choose_face(faces, wanted)
+        if chosen is None:
+            chosen = find_face(picture, backend, wanted, path.name)  # raises, with the reason
+        if len(faces) > 1 and wanted == "largest":
+            at = sorted(faces, key=lambda one: float(one.points[:, 0].mean())).index(chosen) + 1
+            notes.append(f"{path.name}: {len(faces)} faces; the largest (number {at} from the left) is used, choose another with --face N")
+        refined = backend.refine(picture, chosen.points) or chosen
+        portraits.append(Portrait(picture, np.asarray(refined.points, np.float32)))
+    return portraits, notes
+
+
+def crop_portrait(portrait: Portrait, size: int) -> Portrait:
+    """A square about the head, size x size pixels."""
+    h, w = portrait.picture.shape[:2]
+    picture, matrix = cut_square(portrait.picture, square_about(portrait.points, (w, h)), size)
+    return Portrait(picture, transform(matrix, portrait.points).astype(np.float32))
