@@ -14,8 +14,8 @@ import numpy as np
 _SIDE = 32  # side of the tiny copy, pixels
 _BINS = 24  # of its brightness histogram
 # Change of the tiny copies, 0..2 (see `difference`). In 16,000 frames of single shots of a head it stayed
-# below 0.24; between shots of different people it is above 0.3 in 99 of 100 pairs, 0.75 at the median; between shots of one
-# person before one background (jump cuts) it is 0.04 to 0.2, so these are told by the face, see `Tracker`.
+# below 0.24; between shots of different people it is above 0.3 in 99 of 100 pairs, 0.75 at the median; between shots of
+# one person before one background (jump cuts) it is 0.04 to 0.2, so these are told by the face, see `Tracker`.
 _POSSIBLE = 0.1
 _POSSIBLE_AT_FIRST = 0.25  # while nothing is known of what is usual
 CERTAIN = 0.4

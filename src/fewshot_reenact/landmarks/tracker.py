@@ -31,6 +31,8 @@ VERIFY_EVERY = 30
 _SAME = 0.5
 # A face that was lost is looked for this far away, and further with every frame it is missing.
 _REACH, _REACH_GROWTH = 1.0, 0.1
+# Somebody who stands this near to where they stood, and looks alike, has not been cut to:
+_STANDING = 0.3
 # A face that moves this far in one frame while the picture changes suddenly was cut to another place (a jump cut).
 _JUMP = 0.12
 Progress = Callable[[int, int | None], None]
@@ -44,6 +46,14 @@ def _patch(picture: np.ndarray, place: Place) -> Tiny:
     high = np.maximum(np.round(place.centre + 0.55 * place.size), low + 2)
     (x0, y0), (x1, y1) = low.astype(int), high.astype(int)
     return tiny(picture[y0:y1, x0:x1])
+
+
+_Other = tuple[Place, Tiny]
+
+
+def _other(picture: np.ndarray, face: Face) -> _Other:
+    place = Place.of(face)
+    return place, _patch(picture, place)
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class Tracker:
         self._cuts = CutDetector()
         self._points = np.full((N_POINTS, 2), np.nan, np.float32)
         self._place: Place | None = None  # of the face followed, when last seen; None before it is chosen
-        self._others: list[Place] = []  # where other people were last seen in this shot
+        self._others: list[_Other] = []  # other people in this shot
         self._missing = 0  # frames since the face was seen
         self._broken = False  # whether the picture changed suddenly since
         self._seen: tuple[Tiny, Tiny] | None = None  # the picture and the face when it was last seen
@@ -125,7 +135,7 @@ class Tracker:
         assert self._place is not None and self._seen is not None
         place = self._place
         faces = self._detect(picture)
-        mine = [face for face in faces if not self._is_other(face, _JUMP)]
+        mine = [face for face in faces if not self._is_other(picture, face, _STANDING)]
         if mine:
             nearest = min(mine, key=lambda one: place.distance(Place.of(one)))
             away = place.distance(Place.of(nearest))
@@ -148,7 +158,7 @@ class Tracker:
         chosen = choose_face(faces, self.face, fewer=self._place is not None)
         if chosen is None:
             return None
-        self._others = [Place.of(face) for face in faces if face is not chosen]
+        self._others = [_other(picture, face) for face in faces if face is not chosen]
         return self._refined(picture, chosen)
 
     def _while_lost(self, picture: np.ndarray, sudden: Cut) -> tuple[Face | None, bool]:
@@ -164,11 +174,11 @@ class Tracker:
         """The face after it was lost: the nearest that is not known to be somebody else's."""
         assert self._place is not None
         faces = self._detect(picture)
-        mine = [face for face in faces if not self._is_other(face)]
+        mine = [face for face in faces if not self._is_other(picture, face)]
         if self._missing == 0 and self._others:
             # Others may have moved since they were last seen, but nobody comes into being as another vanishes.
             far = [face for face in mine if self._place.distance(Place.of(face)) > _REACH]
-            self._others += [Place.of(face) for face in far]
+            self._others += [_other(picture, face) for face in far]
             mine = [face for face in mine if not any(face is one for one in far)]
         if not mine:
             return None
@@ -177,12 +187,13 @@ class Tracker:
             return None
         return self._refined(picture, nearest)
 
-    def _is_other(self, face: Face, near: float = _SAME) -> bool:
+    def _is_other(self, picture: np.ndarray, face: Face, near: float = _SAME) -> bool:
         """Whether this is somebody known to be another; remembers where they are now."""
-        place = Place.of(face)
-        for index, other in enumerate(self._others):
-            if other.distance(place) < near:
-                self._others[index] = place
+        seen = _other(picture, face)
+        for index, (place, patch) in enumerate(self._others):
+            # Across a sudden change of the picture, place alone would take strangers for acquaintances.
+            if place.distance(seen[0]) < near and (near == _SAME or difference(patch, seen[1]) < OTHER_FACE):
+                self._others[index] = seen
                 return True
         return False
 
@@ -195,7 +206,7 @@ class Tracker:
         nearest = min(faces, key=lambda one: place.distance(Place.of(one)))
         if place.distance(Place.of(nearest)) > _SAME:
             return None  # what is followed is no face any more; the next frame looks for it
-        self._others = [Place.of(one) for one in faces if one is not nearest]
+        self._others = [_other(picture, one) for one in faces if one is not nearest]
         return face
 
 
