@@ -132,6 +132,27 @@ def test_never_jumps_to_somebody_else():
     assert (left_edge(motion)[motion.found] == 90).all()
 
 
+def test_half_a_picture_that_goes_black_takes_only_its_own_person():
+    def half(picture: np.ndarray) -> np.ndarray:
+        black = picture.copy()
+        black[:, 80:] = 0
+        return black
+
+    both = paint((10, 30, 50, 60), RIGHT)
+    pictures = [both] * 10 + [half(both)] * 20 + [both] * 10
+    right, left = track(pictures, 2), track(pictures, 1)
+    assert right.found.tolist() == [True] * 10 + [False] * 20 + [True] * 10 and right.cuts == []
+    assert left.found.all() and (left_edge(left) == 10).all() and left.cuts == []
+
+
+def test_a_face_half_covered_is_not_held_as_a_grimace():
+    """A hand passes: before and after it hides the face, what is left of it is squeezed into the part that shows."""
+    halves = [paint((60, 30, width, 50)) for width in (40, 32, 20)]
+    motion = track([paint(FACE)] * 10 + halves[1:] + [paint()] * 5 + halves[:0:-1] + [paint(FACE)] * 10)
+    assert motion.found.tolist() == [True] * 10 + [False] * 9 + [True] * 10
+    assert np.abs(motion.filled().points - motion.points[0]).max() < 0.01
+
+
 def test_growing_larger_does_not_attract_the_tracker():
     pictures = [paint((5, 50, 20 + t, 24 + t), RIGHT) for t in range(40)]  # the other becomes the larger of the two
     assert (left_edge(track(pictures)) == 90).all()

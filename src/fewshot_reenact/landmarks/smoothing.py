@@ -10,6 +10,16 @@ that a still face is held still and a quick movement passes. Three things are pa
   movement from noise better than one alone, and they stay in proportion.
 - Everything is measured in eye distances and seconds, with the true time from frame to frame: the result depends
   neither on the size of the face nor on the frame rate, which may vary.
+
+Measured on 40 clips of 21 people with noise added to the points (0.7 % of the eye distance each, 0.4 % on place, turn
+and size), `smooth_motion`: trembling (second difference) of a still face, error to the true points, depth kept of 96 blinks
+and of 69 closures of the lips in speech (unsmoothed noise itself: 0.97, 0.97):
+
+    strength             0.25   0.5   0.75   1
+    trembling at rest    0.60  0.44   0.34  0.28
+    error, moving faces  0.83  0.75   0.71  0.70
+    blinks               0.96  0.94   0.92  0.90
+    lip closures         0.95  0.93   0.91  0.89
 """
 
 from collections.abc import Sequence
@@ -27,11 +37,11 @@ STEADY = np.array([36, 39, 42, 45, 27, 28, 29, 30, 31, 35, 71, 72, 73, 74, 75])
 _PLACE, _TURN = N_POINTS, N_POINTS + 1
 _ROWS = N_POINTS + 2
 
-# Region: points; lowest cutoff in Hz at strength 1; rise of the cutoff in Hz for each eye distance (or radian) a second;
-# the cutoff in Hz at which the speed itself is measured, since quick movements need a quick measure; and the speed up
+# Region: points; lowest cutoff in Hz at strength 1; rise of the cutoff in Hz for each eye distance (or radian) a
+# second; the cutoff in Hz at which the speed itself is measured, since quick movements need a quick measure; and the speed up
 # to which movement may be mere trembling and raises nothing.
-# Searched on clips of 21 people with noise added to the points: least error and least trembling, lids and mouth with the
-# condition that blinks and closures of the lips keep 95 % of their depth at strength 0.5.
+# Searched on clips of 21 people with noise added to the points: least error and least trembling, lids and mouth with
+# the condition that blinks and closures of the lips keep 95 % of their depth at strength 0.5.
 _REGIONS: list[tuple[list[int], float, float, float, float]] = [
     ([_PLACE], 0.3, 25, 4.5, 0.03),
     ([_TURN], 0.3, 25, 4.5, 0.03),

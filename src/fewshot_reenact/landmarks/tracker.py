@@ -19,7 +19,7 @@ from fewshot_reenact.landmarks.base import Face, LandmarkBackend
 from fewshot_reenact.landmarks.choice import LARGEST, Place, choose_face, find_face, no_face, parse_face
 from fewshot_reenact.landmarks.cuts import CERTAIN, OTHER_FACE, Cut, CutDetector, Tiny, difference, tiny
 from fewshot_reenact.landmarks.motion import Motion
-from fewshot_reenact.landmarks.topology import N_POINTS
+from fewshot_reenact.landmarks.topology import N_POINTS, eye_distance
 
 if TYPE_CHECKING:
     from fewshot_reenact.video.reader import VideoReader
@@ -35,6 +35,8 @@ _REACH, _REACH_GROWTH = 1.0, 0.1
 _STANDING = 0.3
 # A face that moves this far in one frame while the picture changes suddenly was cut to another place (a jump cut).
 _JUMP = 0.12
+# The logarithm of a change of size in one frame that no head makes: something covers half of the face.
+_TORN = 0.09
 Progress = Callable[[int, int | None], None]
 
 __all__ = ["LARGEST", "Progress", "TrackedFrame", "Tracker", "choose_face", "find_face", "parse_face", "track_video"]
@@ -210,6 +212,30 @@ class Tracker:
         return face
 
 
+def _drop_torn(points: list[np.ndarray], confidence: list[float]) -> None:
+    """Declares faces missing that are half covered: beside a gap, and of another size than one frame further off.
+
+    Works in place. Held through the gap, such a face would be a grimace.
+    """
+
+    def torn(at: int, further: int) -> bool:
+        if not (0 <= further < len(points)) or not confidence[at] or not confidence[further]:
+            return False
+        ratios = (
+            eye_distance(points[at]) / eye_distance(points[further]),
+            (np.ptp(points[at], 0) / np.maximum(np.ptp(points[further], 0), 1e-3)),
+        )
+        return bool(np.abs(np.log(np.maximum(np.hstack(ratios), 1e-3))).max() > _TORN)
+
+    gaps = [t for t in range(len(points)) if not confidence[t]]
+    for gap in gaps:
+        for step in (-1, 1):
+            for at in range(gap + step, gap + 4 * step, step):
+                if not (0 <= at < len(points)) or not torn(at, at + step):
+                    break
+                points[at], confidence[at] = np.full_like(points[at], np.nan), 0.0
+
+
 def track_video(
     reader: "VideoReader",
     backend: LandmarkBackend,
@@ -245,6 +271,7 @@ def track_video(
         raise InputError(f"{name}: the video has no frames")
     if not any(confidence):
         raise no_face(name, f"any of its {len(points)} frames", tracker.face, tracker.most_faces)
+    _drop_torn(points, confidence)
     motion = Motion(
         np.stack(points),
         np.array(confidence),
