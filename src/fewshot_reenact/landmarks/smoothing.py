@@ -12,8 +12,8 @@ that a still face is held still and a quick movement passes. Three things are pa
   neither on the size of the face nor on the frame rate, which may vary.
 
 Measured on 40 clips of 21 people with noise added to the points (0.7 % of the eye distance each, 0.4 % on place, turn
-and size), `smooth_motion`: trembling (second difference) of a still face, error to the true points, depth kept of 96 blinks
-and of 69 closures of the lips in speech (unsmoothed noise itself: 0.97, 0.97):
+and size), `smooth_motion`: trembling (second difference) of a still face, error to the true points, depth kept of 96
+blinks and of 69 closures of the lips in speech (unsmoothed noise itself: 0.97, 0.97):
 
     strength             0.25   0.5   0.75   1
     trembling at rest    0.60  0.44   0.34  0.28
@@ -38,10 +38,10 @@ _PLACE, _TURN = N_POINTS, N_POINTS + 1
 _ROWS = N_POINTS + 2
 
 # Region: points; lowest cutoff in Hz at strength 1; rise of the cutoff in Hz for each eye distance (or radian) a
-# second; the cutoff in Hz at which the speed itself is measured, since quick movements need a quick measure; and the speed up
-# to which movement may be mere trembling and raises nothing.
+# second; the cutoff in Hz at which the speed itself is measured, since quick movements need a quick measure; and the
+# speed up to which movement may be mere trembling and raises nothing.
 # Searched on clips of 21 people with noise added to the points: least error and least trembling, lids and mouth with
-# the condition that blinks and closures of the lips keep 95 % of their depth at strength 0.5.
+# the condition that blinks and closures of the lips keep about 95 % of their depth at strength 0.5.
 _REGIONS: list[tuple[list[int], float, float, float, float]] = [
     ([_PLACE], 0.3, 25, 4.5, 0.03),
     ([_TURN], 0.3, 25, 4.5, 0.03),
