@@ -8,6 +8,7 @@ cd "$root"
 
 failed=()
 "$python" -m ruff check . || failed+=("ruff check")
+"$python" -m ruff format --check --quiet . || failed+=("ruff format (mend it: $python -m ruff format .)")
 "$python" -m mypy || failed+=("mypy")
 if [ ${#failed[@]} -gt 0 ]; then
   echo "test: failed: ${failed[*]}; the tests run all the same" >&2
