@@ -55,7 +55,13 @@ def animal(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for s in (-1, 1):
         if pointed:
             for k, shade in ((1.0, 0.9), (0.6, 0.6)):
-                tip = np.array([[s * (ear_x - 0.32 * k), -ear_y + 0.35], [s * (ear_x + 0.12), -ear_y - tall * k], [s * (ear_x + 0.28 * k), -ear_y + 0.5]])
+                tip = np.array(
+                    [
+                        [s * (ear_x - 0.32 * k), -ear_y + 0.35],
+                        [s * (ear_x + 0.12), -ear_y - tall * k],
+                        [s * (ear_x + 0.28 * k), -ear_y + 0.5],
+                    ]
+                )
                 cv2.fillConvexPoly(big, (tip * r + [cx, cy]).astype(np.int32), tint(shade), cv2.LINE_AA)
         else:
             blob(s * ear_x, -ear_y, 0.25, tall, tint(0.85), s * rng.uniform(0, 40))
@@ -73,7 +79,17 @@ def animal(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     blob(0, nose_y, rng.uniform(0.09, 0.22), rng.uniform(0.06, 0.16), nose)
     for s in (-1, 1):
         middle = (int(cx + s * 0.14 * r), int(cy + (nose_y + 0.25) * r))
-        cv2.ellipse(big, middle, (max(1, int(0.14 * r)), max(1, int(0.12 * r))), 0, 0, 180, (40, 25, 25), max(1, int(0.03 * r)), cv2.LINE_AA)
+        cv2.ellipse(
+            big,
+            middle,
+            (max(1, int(0.14 * r)), max(1, int(0.12 * r))),
+            0,
+            0,
+            180,
+            (40, 25, 25),
+            max(1, int(0.03 * r)),
+            cv2.LINE_AA,
+        )
     if rng.random() < 0.35:
         blob(0, nose_y + 0.42, 0.15, 0.2, (200, 90, 100))
     if rng.random() < 0.8:  # fur
@@ -153,7 +169,9 @@ def photometric(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         field = np.broadcast_to(ramp[None, :] if rng.random() < 0.7 else ramp[:, None], x.shape[:2]).astype(np.uint16)
         x = np.minimum((x * field[..., None].astype(np.uint32)) >> 8, 255).astype(np.uint8)
     if rng.random() < 0.25:
-        x = np.clip(x + (_grain(rng, x.shape) * float(rng.uniform(0.08, 0.9))).astype(np.int16), 0, 255).astype(np.uint8)
+        x = np.clip(x + (_grain(rng, x.shape) * float(rng.uniform(0.08, 0.9))).astype(np.int16), 0, 255).astype(
+            np.uint8
+        )
     if rng.random() < 0.2:
         code = cv2.imencode(".jpg", x, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 70))])[1]
         x = cv2.imdecode(code, cv2.IMREAD_COLOR)

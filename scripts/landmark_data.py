@@ -5,11 +5,11 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from landmark_augment import animal, occlude, photograph, photometric, shuffled
 
 from fewshot_reenact.landmarks import align
 from fewshot_reenact.landmarks.detector import face_size
 from fewshot_reenact.landmarks.topology import FLIP
+from landmark_augment import animal, occlude, photograph, photometric, shuffled
 
 SIDE = 256
 # The teacher's x of a picture and of its mirror image add up to this (mean over 120 stills; 255 would be pixel centres,
@@ -49,7 +49,9 @@ def pack(data: Path, out: Path, frame_step: int = 8) -> None:
 def rarity(points: np.ndarray) -> np.ndarray:
     """How much oftener than others each face is drawn: closed eyes, open mouths and turned heads are few. (N, 83, 2) -> (N,)."""
     eyes = np.linalg.norm(points[:, 45] - points[:, 36], axis=1)
-    lids = [np.linalg.norm(points[:, a] - points[:, b], axis=1) / eyes for a, b in ((37, 41), (38, 40), (43, 47), (44, 46))]
+    lids = [
+        np.linalg.norm(points[:, a] - points[:, b], axis=1) / eyes for a, b in ((37, 41), (38, 40), (43, 47), (44, 46))
+    ]
     gap = np.linalg.norm(points[:, 62] - points[:, 66], axis=1) / eyes
     turn = ((points[:, 30] - points[:, 36]) * (points[:, 45] - points[:, 36])).sum(1) / eyes**2 - 0.5
     return 1.0 + 1.5 * (np.mean(lids, 0) < 0.045) + 1.0 * (gap > 0.12) + 1.5 * (np.abs(turn) > 0.15)
@@ -125,7 +127,12 @@ class Source:
         picture, points = self.draw()
         low, high = points.min(0), points.max(0)
         # The largest strip beside, above or below the face.
-        strips = [(0, 0, int(low[0]), SIDE), (int(high[0]), 0, SIDE, SIDE), (0, int(high[1]), SIDE, SIDE), (0, 0, SIDE, int(low[1]))]
+        strips = [
+            (0, 0, int(low[0]), SIDE),
+            (int(high[0]), 0, SIDE, SIDE),
+            (0, int(high[1]), SIDE, SIDE),
+            (0, 0, SIDE, int(low[1])),
+        ]
         x0, y0, x1, y1 = max(strips, key=lambda s: (max(0, s[2] - s[0]) * max(0, s[3] - s[1])) * rng.uniform(0.3, 1))
         part = picture[max(0, y0) : y1, max(0, x0) : x1]
         if min(part.shape[:2]) < 12:
@@ -173,7 +180,9 @@ class Source:
             if rng.random() < 0.6:
                 mask[:] = 0
                 k = picture.shape[0] / SIDE
-                hull = cv2.convexHull(((points - points.mean(0)) * rng.uniform(1.15, 1.6) + points.mean(0)).astype(np.float32) * k)
+                hull = cv2.convexHull(
+                    ((points - points.mean(0)) * rng.uniform(1.15, 1.6) + points.mean(0)).astype(np.float32) * k
+                )
                 cv2.fillConvexPoly(mask, hull.astype(np.int32), 255)
             # Only the part of the canvas that the picture reaches is touched.
             corners = align.apply(matrix, np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (picture.shape[0] - 1.0))
@@ -191,7 +200,10 @@ class Source:
             alpha = np.zeros((side, side), np.uint8)
             alpha[y0:y1, x0:x1] = soft
             # What the new picture covers is gone.
-            gone = [alpha[int(np.clip(t.mean(0)[1], 0, side - 1)), int(np.clip(t.mean(0)[0], 0, side - 1))] > 127 for t in threes]
+            gone = [
+                alpha[int(np.clip(t.mean(0)[1], 0, side - 1)), int(np.clip(t.mean(0)[0], 0, side - 1))] > 127
+                for t in threes
+            ]
             threes = [t for t, hidden in zip(threes, gone, strict=True) if not hidden]
             threes.append(placed)
         if rng.random() < 0.3:

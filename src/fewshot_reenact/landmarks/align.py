@@ -6,7 +6,9 @@ import numpy as np
 from fewshot_reenact.landmarks.topology import LEFT_EYE, MOUTH, RIGHT_EYE
 
 CROP = 128  # side of the crop that the point network sees, pixels
-_SPAN = 0.27  # the larger of eye distance and 0.9 eyes-to-mouth distance, as a share of the side: chin and hairline fit in
+_SPAN = (
+    0.27  # the larger of eye distance and 0.9 eyes-to-mouth distance, as a share of the side: chin and hairline fit in
+)
 _PLACE = 0.5
 _EYES_SHARE = 0.5
 

@@ -4,6 +4,8 @@ For each 8 x 8 cell it says whether a face's centre is there, how large the face
 (after CenterNet: Zhou et al. 2019, "Objects as Points").
 """
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -14,7 +16,8 @@ from fewshot_reenact.landmarks.network import ConvNorm, Thin
 
 STRIDE = 8
 SIZE_UNIT = 32.0  # faces of this size (see `face_size`) have log-size 0
-_LONGEST = (640, 208)  # the picture's longer side at each level: small faces at the first, large ones at the second
+_AREA = 640 * 360  # pixels of the picture's finest level: a face of 5 % of its height is 18 pixels or more there
+_LEVELS = (1.0, 1 / 3)  # small faces are found at the first, large ones at the second
 _MAX_FACES = 64
 
 
@@ -30,7 +33,9 @@ class DetectorNet(nn.Module):
     from the cell's centre in face sizes, x and y.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (8, 16, 32, 64, 96), thin: tuple[int, ...] = (1, 2, 2), neck: int = 32):
+    def __init__(
+        self, widths: tuple[int, ...] = (8, 16, 32, 64, 96), thin: tuple[int, ...] = (1, 2, 2), neck: int = 32
+    ):
         super().__init__()
         self.dims = {"widths": list(widths), "thin": list(thin), "neck": neck}
         w = widths
@@ -56,15 +61,17 @@ class DetectorNet(nn.Module):
         return self.head(self.merge(F.relu(y)))
 
 
-def find(net: DetectorNet, picture: np.ndarray, threshold: float, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+def find(
+    net: DetectorNet, picture: np.ndarray, threshold: float, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
     """Candidates, best first. picture: (H, W, 3) uint8 RGB. Returns (N, 3, 2) eyes and mouth in pixels, (N,) scores 0..1."""
     found, scores = [], []
-    longest = max(picture.shape[:2])
-    for level in _LONGEST:
-        if level != _LONGEST[0] and longest <= level:
-            continue  # the first level has seen it at this size already
-        # Small pictures are not enlarged beyond twice: there is nothing to see that was not there.
-        three, score = _find_at(net, picture, min(level / longest, 2.0), threshold, device)
+    # Level by area, not by side: a face of a twentieth of a very wide picture's height must not vanish.
+    # Small pictures are not enlarged beyond twice: there is nothing to see that was not there.
+    finest = min(2.0, math.sqrt(_AREA / (picture.shape[0] * picture.shape[1])))
+    for share in _LEVELS:
+        # A margin of grey about the coarse level, so that a face that fills the picture is seen whole.
+        three, score = _find_at(net, picture, finest * share, 0 if share == 1.0 else 16, threshold, device)
         found.append(three)
         scores.append(score)
     three, score = np.concatenate(found), np.concatenate(scores)
@@ -74,12 +81,10 @@ def find(net: DetectorNet, picture: np.ndarray, threshold: float, device: torch.
 
 @torch.inference_mode()
 def _find_at(
-    net: DetectorNet, picture: np.ndarray, scale: float, threshold: float, device: torch.device
+    net: DetectorNet, picture: np.ndarray, scale: float, pad: int, threshold: float, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     h, w = (max(1, round(side * scale)) for side in picture.shape[:2])
     small = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    # A margin of grey, so that a face that fills the picture is seen whole.
-    pad = 16
     canvas = np.full(((h + 2 * pad + 31) // 32 * 32, (w + 2 * pad + 31) // 32 * 32, 3), 128, np.uint8)
     canvas[pad : pad + h, pad : pad + w] = small
     x = torch.from_numpy(canvas).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1

@@ -71,7 +71,9 @@ class PointNet(nn.Module):
 
     grid: Tensor
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128), blocks: tuple[int, ...] = (1, 1, 2), neck: int = 96):
+    def __init__(
+        self, widths: tuple[int, ...] = (16, 32, 64, 128), blocks: tuple[int, ...] = (1, 1, 2), neck: int = 96
+    ):
         super().__init__()
         self.dims = {"widths": list(widths), "blocks": list(blocks), "neck": neck}
         self.stem = nn.Sequential(ConvNorm(3, widths[0], 3, 2), nn.ReLU())
@@ -89,6 +91,11 @@ class PointNet(nn.Module):
         self.register_buffer("grid", torch.stack([x, y], 0).flatten(1).float() * 8 + 3.5, persistent=False)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        points, sure, _ = self.look(crops)
+        return points, sure
+
+    def look(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As forward, and the weights of the votes before the softmax, (B, 83, 256), which training steers too."""
         x = self.stem(crops)
         for stage in self.stages[:-1]:
             x = stage(x)
@@ -98,7 +105,7 @@ class PointNet(nn.Module):
         share = votes[:, 0].softmax(-1)
         points = torch.stack([(share * (votes[:, 1 + i] * 8 + self.grid[i])).sum(-1) for i in range(2)], -1)
         pooled = torch.cat([top.mean((2, 3)), top.amax((2, 3))], 1)
-        return points, self.sure(pooled)[:, 0]
+        return points, self.sure(pooled)[:, 0], votes[:, 0]
 
 
 def save_weights(network: nn.Module, path: Path, dims: dict[str, Any], note: str) -> None:
@@ -113,6 +120,9 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Dimensions and float32 tensors of a weights file. Raises ModelError when it is missing or damaged."""
     if not path.is_file():
         raise ModelError(f"{path}: landmark weights are missing; install the package again")
+    with path.open("rb") as raw:
+        if raw.read(20).startswith(b"version https://git"):
+            raise ModelError(f"{path}: this is a Git-LFS pointer, not the weights; run `git lfs pull`")
     try:
         with safe_open(str(path), "pt") as file:
             dims = json.loads((file.metadata() or {})["dimensions"])
