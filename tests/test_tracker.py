@@ -69,6 +69,20 @@ def test_follows_a_moving_face_and_seldom_detects():
     assert backend.refinements == frames
 
 
+@pytest.mark.parametrize(("blind", "lost"), [(1, 0), (2, 0), (5, 3)])
+def test_a_face_that_the_detector_misses_once_is_not_lost(blind, lost):
+    """Among several faces, the one followed is overlooked `blind` times; the third time in a row is believed."""
+
+    class Blind(PaintedFaces):
+        def detect(self, picture):
+            faces = super().detect(picture)
+            return faces[1:] if 1 < self.detections <= 1 + blind else faces
+
+    reader = _Reader([paint((10, 40, 30, 36), (90, 20, 50, 60))] * (VERIFY_EVERY + 20))
+    motion = track_video(reader, Blind())  # type: ignore[arg-type]
+    assert (~motion.found).sum() == lost and (left_edge(motion)[motion.found] == 90).all()
+
+
 def test_a_face_that_vanishes_for_a_second_and_returns():
     pictures = [paint(FACE)] * 25 + [paint()] * 25 + [paint((70, 30, 40, 50))] * 25
     motion = track(pictures)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Detection from scratch this often, in frames: it costs little at that rate, notices a face that slid off its person,
 # and learns where the other people are before it matters.
 VERIFY_EVERY = 30
+_DOUBTS = 3
 # All distances are in sizes of the face (the root of its area). Two places this near are one face:
 _SAME = 0.5
 # A face that was lost is looked for this far away, and further with every frame it is missing.
@@ -87,6 +88,7 @@ class Tracker:
         self._broken = False  # whether the picture changed suddenly since
         self._seen: tuple[Tiny, Tiny] | None = None  # the picture and the face when it was last seen
         self._since_detection = 0
+        self._doubts = 0  # detections in a row that found others, but not the face followed
 
     def update(self, picture: np.ndarray) -> TrackedFrame:
         """The face in the next frame, (H, W, 3) uint8 RGB."""
@@ -102,6 +104,7 @@ class Tracker:
             face, cut = self._look_again(picture, sudden)
         if face is None:
             self._missing += 1
+            self._doubts = 0
             return TrackedFrame(self._points, 0.0, False, False)
         self._missing, self._broken = 0, False
         self._points = np.asarray(face.points, np.float32)
@@ -207,7 +210,11 @@ class Tracker:
             return face  # turned away from the detector's taste; refining has its own say in whether it is a face
         nearest = min(faces, key=lambda one: place.distance(Place.of(one)))
         if place.distance(Place.of(nearest)) > _SAME:
-            return None  # what is followed is no face any more; the next frame looks for it
+            # One look may miss a face that is there: look again at once, and believe the third.
+            self._doubts += 1
+            self._since_detection = VERIFY_EVERY
+            return face if self._doubts < _DOUBTS else None
+        self._doubts = 0
         self._others = [_other(picture, one) for one in faces if one is not nearest]
         return face
 
