@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fit the mean face and the turn basis (landmarks.shape) to the points of clips: no pictures are read.
 
-    scripts/fit_shape_basis.py ../shared/data/clips/train src/fewshot_reenact/weights/shape_basis.npz
+scripts/fit_shape_basis.py ../shared/data/clips/train src/fewshot_reenact/weights/shape_basis.npz
 """
 
 from pathlib import Path
@@ -14,7 +14,9 @@ from fewshot_reenact.landmarks.topology import FLIP, LEFT_EYE, N_POINTS, RIGHT_E
 
 
 def first_mean(clips: list[np.ndarray]) -> np.ndarray:
-    """Mean of the clips' mean faces, each with the eyes on a level line, eye distance 1, origin between the eyes; symmetric."""
+    """Mean of the clips' mean faces, each with the eyes on a level line, eye distance 1, origin between the eyes;
+    symmetric.
+    """
     rows = []
     for points in clips:
         left, right = points[:, LEFT_EYE].mean(1), points[:, RIGHT_EYE].mean(1)
@@ -45,7 +47,9 @@ def main(clips: Path, output: Path) -> None:
     for points in faces:
         shape = shapes.take_out(points, mean).shape
         # Mouth and lids are fitted too, and dropped: people who look down also tend to close their eyes.
-        nuisance = np.column_stack([shapes.openness(shape), shape[:, 54, 0] - shape[:, 48, 0], shape[:, 17:27, 1].mean(1)])
+        nuisance = np.column_stack(
+            [shapes.openness(shape), shape[:, 54, 0] - shape[:, 48, 0], shape[:, 17:27, 1].mean(1)]
+        )
         feature = np.column_stack([shapes.turn_features(shapes.turn_of(shape)), nuisance])
         # Each clip against its own mean: what differs between people is not turning.
         rows.append((shape - shape.mean(0)).reshape(len(shape), -1))
@@ -56,7 +60,10 @@ def main(clips: Path, output: Path) -> None:
     explained = 1 - ((y - x @ fitted) ** 2).sum() / (y**2).sum()
     turn = fitted[:5]
     np.savez_compressed(output, mean=mean.astype(np.float32), turn=turn.reshape(5, N_POINTS, 2).astype(np.float32))
-    click.echo(f"{output}: {len(x) // 2} frames, turn, lips and lids explain {100 * explained:.0f} % of the shapes' variance within clips")
+    click.echo(
+        f"{output}: {len(x) // 2} frames; turn, lips and lids explain {100 * explained:.0f} % of the shapes' variance "
+        "within clips"
+    )
 
 
 if __name__ == "__main__":

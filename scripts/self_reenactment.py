@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Self-reenactment on a folder of clips: each clip's first frame is animated with the rest of the clip, and compared with it.
+"""Self-reenactment on a folder of clips: each clip's first frame is animated with the rest of the clip, and compared
+with it.
 
     scripts/self_reenactment.py render ../shared/data/clips/val out/val           # with the project's environment
-    scripts/self_reenactment.py score out/val --referee ../shared/referee         # with the referee's (mediapipe, scikit-image)
+    scripts/self_reenactment.py score out/val --referee ../shared/referee         # with the referee's (mediapipe,
+    scikit-image)
 
-`render` writes, for each clip, truth.mp4 (the rest of the clip, lossless), and what `animate --motion absolute` makes of the
-first frame with the model and with the plain warp. `score` prints a Markdown table of the means over clips and writes
-scores.json. `still` is the portrait itself, repeated.
+`render` writes, for each clip, truth.mp4 (the rest of the clip, lossless), and what `animate --motion absolute` makes
+of the first frame with the model and with the plain warp. `score` prints a Markdown table of the means over clips and
+writes scores.json. `still` is the portrait itself, repeated.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """fewshot-reenact: animate a portrait with a driving video.
 
-    from fewshot_reenact import animate
-    made = animate("portrait.jpg", "driver.mp4", "out.mp4")
+from fewshot_reenact import animate
+made = animate("portrait.jpg", "driver.mp4", "out.mp4")
 """
 
 from typing import TYPE_CHECKING, Any

@@ -2,8 +2,8 @@
 
     driver -> tracker -> motion -> smoothing -> retargeting -> renderer -> writer
 
-Two passes: the first measures the driver and keeps points only, so that smoothing has no lag and the reference frame can be
-searched; the second renders and writes. No frame is kept: memory does not grow with the driver's length.
+Two passes: the first measures the driver and keeps points only, so that smoothing has no lag and the reference frame
+can be searched; the second renders and writes. No frame is kept: memory does not grow with the driver's length.
 """
 
 import json
@@ -45,9 +45,9 @@ Progress = Callable[[str, int, int | None], None]
 class Animation:
     """What was made, and how.
 
-    output: the file. frames, fps, width, height: of the output. found: driver frames with a face. missing_spans: where there was
-    none, (from, to) in seconds. reference: the driver's frame taken as the portrait's own state, for each shot. warnings:
-    lines that the user should see. seconds: by stage. settings: every option as it was used.
+    output: the file. frames, fps, width, height: of the output. found: driver frames with a face. missing_spans: where
+    there was none, (from, to) in seconds. reference: the driver's frame taken as the portrait's own state, for each
+    shot. warnings: lines that the user should see. seconds: by stage. settings: every option as it was used.
     """
 
     output: Path
@@ -67,7 +67,12 @@ class Animation:
 
     def report(self) -> dict[str, Any]:
         """Plain data, for JSON."""
-        return {"schema": "fewshot-reenact/animate/1", "version": __version__, **asdict(self), "output": str(self.output)}
+        return {
+            "schema": "fewshot-reenact/animate/1",
+            "version": __version__,
+            **asdict(self),
+            "output": str(self.output),
+        }
 
 
 def animate(
@@ -102,7 +107,8 @@ def animate(
     driver: a video, a picture (a pose), a motion file from `reenact extract`, or "motion:talk", "motion:nod",
         "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose). None: PORTRAIT--DRIVER.mp4 in the current folder.
-    motion: "relative", the driver's change from its frame nearest to the portrait, in the portrait's proportions; "absolute",
+    motion: "relative", the driver's change from its frame nearest to the portrait, in the portrait's proportions;
+    "absolute",
         the face goes where the driver's is, the driver's picture scaled onto the portrait's.
     frame: "full", the whole portrait picture with the head moving in it; "crop", a square about the head.
     size: side of the square in pixels, 256 to 1024; only for "crop".
@@ -141,7 +147,12 @@ def animate(
     step = time.perf_counter()
     tell = progress or (lambda stage, done, total: None)
     driven = load_driver(
-        driver, backend, face=driver_face, start=start, end=end, progress=lambda done, total: tell("driver", done, total)
+        driver,
+        backend,
+        face=driver_face,
+        start=start,
+        end=end,
+        progress=lambda done, total: tell("driver", done, total),
     )
     moves, references = plan_motion(driven.motion, people[0], how, smooth)
     clock["driver"] = time.perf_counter() - step

@@ -20,9 +20,9 @@ from fewshot_reenact.video.reader import VideoReader
 class Driver:
     """A driver, measured.
 
-    kind: "video", "picture", "motion" (a file) or "builtin". path: the file, None for a built-in motion. motion: with NaN where no face
-    was found. audio_from, audio_start, audio_end: where its sound is, for VideoWriter; None without sound.
-    last_duration: ticks that the last frame is shown.
+    kind: "video", "picture", "motion" (a file) or "builtin". path: the file, None for a built-in motion. motion: with
+    NaN where no face was found. audio_from, audio_start, audio_end: where its sound is, for VideoWriter; None without
+    sound.
     """
 
     kind: str
@@ -32,11 +32,10 @@ class Driver:
     audio_from: Path | None = None
     audio_start: Fraction = Fraction(0)
     audio_end: Fraction | None = None
-    last_duration: int | None = None
 
 
 def driver_kind(driver: str | Path) -> str:
-    """"video", "picture", "motion" or "builtin", by name and first bytes. Says nothing of whether it can be read."""
+    """ "video", "picture", "motion" or "builtin", by name and first bytes. Says nothing of whether it can be read."""
     if is_builtin_motion(driver):
         return "builtin"
     path = Path(driver)

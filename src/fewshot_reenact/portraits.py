@@ -25,7 +25,9 @@ def portrait_files(portraits: str | Path | Sequence[str | Path]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, given):
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith("."))
+            inside = sorted(
+                p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith(".")
+            )
             if not inside:
                 raise InputError(f"{path}: there is no picture in this folder")
             files += inside
@@ -35,7 +37,9 @@ def portrait_files(portraits: str | Path | Sequence[str | Path]) -> list[Path]:
         if path.suffix.lower() == ".safetensors":
             raise InputError(f"{path}: people fine-tuned to a file are not supported yet; give a picture")
         if path.is_file() and not is_picture(path):
-            raise InputError(f"{path}: is not a picture; a portrait is one, or several of one person (-p A -p B, or a folder)")
+            raise InputError(
+                f"{path}: is not a picture; a portrait is one, or several of one person (-p A -p B, or a folder)"
+            )
     return files
 
 
@@ -56,7 +60,10 @@ def load_portraits(
             chosen = find_face(picture, backend, wanted, path.name)  # raises, with the reason
         if len(faces) > 1 and wanted == "largest":
             at = sorted(faces, key=lambda one: float(one.points[:, 0].mean())).index(chosen) + 1
-            notes.append(f"{path.name}: {len(faces)} faces; the largest (number {at} from the left) is used, choose another with --face N")
+            notes.append(
+                f"{path.name}: {len(faces)} faces; the largest (number {at} from the left) is used, "
+                "choose another with --face N"
+            )
         refined = backend.refine(picture, chosen.points) or chosen
         portraits.append(Portrait(picture, np.asarray(refined.points, np.float32)))
     return portraits, notes

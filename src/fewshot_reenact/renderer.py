@@ -38,8 +38,8 @@ class Portrait:
 
 @dataclass(frozen=True)
 class _Face:
-    """One pose, inferred. frame: (2, 3), face frame -> picture. face_flow: (g, g, 2) over the frame, box_flow: (G, G, 2) over
-    the box, both portrait pixels. warped, change: (S, S, 3) float32 on the 0..1 scale.
+    """One pose, inferred. frame: (2, 3), face frame -> picture. face_flow: (g, g, 2) over the frame, box_flow: (G, G,
+    2) over the box, both portrait pixels. warped, change: (S, S, 3) float32 on the 0..1 scale.
     """
 
     frame: np.ndarray
@@ -52,7 +52,8 @@ class _Face:
 class Renderer:
     """Renders a person from K portraits in any pose. The first portrait's picture is the one that moves.
 
-    box: the part of that picture that may move, (x0, y0, x1, y1), see faces.crop.head_box. warp_only: leave the networks out.
+    box: the part of that picture that may move, (x0, y0, x1, y1), see faces.crop.head_box. warp_only: leave the
+    networks out.
     """
 
     def __init__(
@@ -90,7 +91,9 @@ class Renderer:
             shrink = min(1.0, 1.25 / float(np.sqrt(np.linalg.det(frame[:, :2]))))
             h, w = portrait.picture.shape[:2]
             small = (max(2, round(w * shrink)), max(2, round(h * shrink)))
-            picture = cv2.resize(portrait.picture, small, interpolation=cv2.INTER_AREA) if shrink < 1 else portrait.picture
+            picture = (
+                cv2.resize(portrait.picture, small, interpolation=cv2.INTER_AREA) if shrink < 1 else portrait.picture
+            )
             scale = torch.tensor([picture.shape[1] / w, picture.shape[0] / h], dtype=torch.float32)
             self.pictures.append((self._signed([picture]), scale))
 
@@ -129,7 +132,8 @@ class Renderer:
         warped, change = self._faces(motion, frames, face_flow)
         self.seconds["networks"] += time.perf_counter() - began
         return [
-            _Face(frames[i], face_flow[i].numpy(), box_flow[i].numpy(), warped[i], change[i]) for i in range(len(motion))
+            _Face(frames[i], face_flow[i].numpy(), box_flow[i].numpy(), warped[i], change[i])
+            for i in range(len(motion))
         ]
 
     def _spline(self, driver: Tensor, k: int, box: Tensor) -> Spline:
@@ -149,7 +153,9 @@ class Renderer:
         else:
             b = len(motion)
             drawn = self._signed([self._draw(p, f) for p, f in zip(motion, frames, strict=True)])
-            faces = FaceInputs(warped, self.sources[:1].expand(b, -1, -1, -1), self.rasters[:1].expand(b, -1, -1, -1), drawn)
+            faces = FaceInputs(
+                warped, self.sources[:1].expand(b, -1, -1, -1), self.rasters[:1].expand(b, -1, -1, -1), drawn
+            )
             change = self.model(faces, self.embedding.expand(b, -1))
             # The picture under it is the first portrait's: what the others add is change too.
             change = change + (warped - first) * self.model.feather
@@ -196,13 +202,17 @@ class Renderer:
         return picture
 
     def _full_flow(self, frame: np.ndarray, face_flow: np.ndarray, box_flow: np.ndarray) -> np.ndarray:
-        """The flow for every pixel of the box, (h, w, 2): coarse about the head, fine in the face, none at the box's edge."""
+        """The flow for every pixel of the box, (h, w, 2): coarse about the head, fine in the face, none at the box's
+        edge.
+        """
         x0, y0, x1, y1 = self.box
         size = (x1 - x0, y1 - y0)
         here = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), -1).astype(np.float32)
         coarse = self.box_grid.view(_BOX_GRID, _BOX_GRID, 2).numpy()
         shift = _enlarge(box_flow - coarse, size) * self.fade
-        bounds = frame_bounds(frame, self.size, (self.portraits[0].picture.shape[1], self.portraits[0].picture.shape[0]))
+        bounds = frame_bounds(
+            frame, self.size, (self.portraits[0].picture.shape[1], self.portraits[0].picture.shape[0])
+        )
         a, b = max(bounds[0], x0), max(bounds[1], y0)
         c, d = min(bounds[2], x1), min(bounds[3], y1)
         if c > a and d > b:
@@ -218,11 +228,15 @@ class Renderer:
 
 
 def cut_face(picture: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
-    """The face frame's view of a picture, (size, size, 3) uint8; averaged first where it is much smaller than the picture."""
+    """The face frame's view of a picture, (size, size, 3) uint8; averaged first where it is much smaller than the
+    picture.
+    """
     shrink = float(np.sqrt(np.linalg.det(frame[:, :2])))
     if shrink > 1.5:
         h, w = picture.shape[:2]
-        small = cv2.resize(picture, (max(2, round(w / shrink)), max(2, round(h / shrink))), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            picture, (max(2, round(w / shrink)), max(2, round(h / shrink))), interpolation=cv2.INTER_AREA
+        )
         scale = np.array([small.shape[1] / w, small.shape[0] / h])
         linear = frame[:, :2] * scale[:, None]
         picture, frame = small, np.concatenate([linear, ((frame[:, 2] + 0.5) * scale - 0.5)[:, None]], 1)
@@ -246,7 +260,8 @@ def _chain(second: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 
 def _stretch(flow: Tensor, frame: np.ndarray, cells: float) -> Tensor:
-    """How much a warp enlarges each place beyond the whole face's change of size, in octaves, 0 where it does not. (B, g, g).
+    """How much a warp enlarges each place beyond the whole face's change of size, in octaves, 0 where it does not. (B,
+    g, g).
 
     cells: frame pixels in a cell of the flow's grid.
     """
@@ -276,7 +291,9 @@ def _enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     sx, sy = (g - 1) / max(size[0] - 1, 1), (g - 1) / max(size[1] - 1, 1)
     matrix = np.array([[sx, 0, 0], [0, sy, 0]])
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(np.ascontiguousarray(values, np.float32), matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        np.ascontiguousarray(values, np.float32), matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def _fade_window(box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:

@@ -24,25 +24,65 @@ _SHARE = click.FloatRange(0, 2)
 
 @click.command()
 @click.argument("inputs", nargs=-1, metavar="PORTRAIT DRIVER")
-@click.option("-p", "--portrait", "portraits", multiple=True, type=FILE, metavar="FILE",
-              help="A further picture of the same person; may be given again. With -p, PORTRAIT may be left out.")
-@click.option("-o", "--output", type=FILE, metavar="FILE",
-              help="Where to write; .mp4, .m4v or .mov (.png or .jpg if DRIVER is a picture). "
-              "[default: PORTRAIT--DRIVER.mp4 in the current folder]")
-@click.option("--motion", type=click.Choice(["relative", "absolute"]), default="relative", show_default=True,
-              help="relative: the driver's change from its frame nearest to the portrait, in the portrait's proportions. "
-              "absolute: the face goes where the driver's is.")
-@click.option("--frame", type=click.Choice(["full", "crop"]), default="full", show_default=True,
-              help="full: the whole portrait picture. crop: a square about the head.")
-@click.option("--size", type=click.IntRange(256, 1024), default=512, show_default=True, metavar="256..1024",
-              help="Side of the square, in pixels; for --frame crop.")
+@click.option(
+    "-p",
+    "--portrait",
+    "portraits",
+    multiple=True,
+    type=FILE,
+    metavar="FILE",
+    help="A further picture of the same person; may be given again. With -p, PORTRAIT may be left out.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    metavar="FILE",
+    help="Where to write; .mp4, .m4v or .mov (.png or .jpg if DRIVER is a picture). "
+    "[default: PORTRAIT--DRIVER.mp4 in the current folder]",
+)
+@click.option(
+    "--motion",
+    type=click.Choice(["relative", "absolute"]),
+    default="relative",
+    show_default=True,
+    help="relative: the driver's change from its frame nearest to the portrait, in the portrait's proportions. "
+    "absolute: the face goes where the driver's is.",
+)
+@click.option(
+    "--frame",
+    type=click.Choice(["full", "crop"]),
+    default="full",
+    show_default=True,
+    help="full: the whole portrait picture. crop: a square about the head.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(256, 1024),
+    default=512,
+    show_default=True,
+    metavar="256..1024",
+    help="Side of the square, in pixels; for --frame crop.",
+)
 @face_option
-@click.option("--driver-face", default="largest", show_default=True, metavar="largest|N",
-              help="Which face of DRIVER to follow.")
-@click.option("--region", type=click.Choice(["all", "expression", "pose", "lips", "eyes"]), default="all", show_default=True,
-              help="What moves; for relative motion.")
-@click.option("--strength", type=_SHARE, default=1.0, show_default=True, metavar="0..2",
-              help="How much it moves; for relative motion.")
+@click.option(
+    "--driver-face", default="largest", show_default=True, metavar="largest|N", help="Which face of DRIVER to follow."
+)
+@click.option(
+    "--region",
+    type=click.Choice(["all", "expression", "pose", "lips", "eyes"]),
+    default="all",
+    show_default=True,
+    help="What moves; for relative motion.",
+)
+@click.option(
+    "--strength",
+    type=_SHARE,
+    default=1.0,
+    show_default=True,
+    metavar="0..2",
+    help="How much it moves; for relative motion.",
+)
 @smooth_option(0.5)
 @start_option
 @end_option
@@ -52,11 +92,16 @@ _SHARE = click.FloatRange(0, 2)
 @click.option("--model", type=FILE, metavar="FILE", help="Other weights (safetensors). [default: the built-in model]")
 @click.option("--warp-only", is_flag=True, help="Leave the networks out: the plain warp, for comparison.")
 @device_option
-@click.option("--no-label", is_flag=True,
-              help="No visible label. (None is drawn yet; what the file itself says stays.)")
+@click.option(
+    "--no-label", is_flag=True, help="No visible label. (None is drawn yet; what the file itself says stays.)"
+)
 @overwrite_option
-@click.option("--json", "report", type=FILE, metavar="REPORT", help="Write what was done as JSON; - for standard output.")
-def animate(inputs: tuple[str, ...], portraits: tuple[Path, ...], no_label: bool, report: Path | None, **options: Any) -> None:
+@click.option(
+    "--json", "report", type=FILE, metavar="REPORT", help="Write what was done as JSON; - for standard output."
+)
+def animate(
+    inputs: tuple[str, ...], portraits: tuple[Path, ...], no_label: bool, report: Path | None, **options: Any
+) -> None:
     """Make the person in PORTRAIT move like the one in DRIVER.
 
     PORTRAIT is a picture, or a folder with several of one person. DRIVER is a video, a picture (a pose), a motion file
@@ -83,7 +128,7 @@ def animate(inputs: tuple[str, ...], portraits: tuple[Path, ...], no_label: bool
         write_report(made.report(), report, options["overwrite"])
     pace = made.frames / max(made.seconds["all"], 1e-6)
     click.echo(
-        f"{made.output}: {made.frames} frames, {made.width}x{made.height}, {float(_fraction(made.fps)):.3f} fps "
+        f"{made.output}: {made.frames} frames, {made.width}x{made.height}, {_fraction(made.fps):.3f} fps "
         f"({made.seconds['all']:.1f} s, {pace:.1f} frames a second, on {made.device})",
         err=str(report) == "-",
     )
@@ -97,7 +142,9 @@ def _split(inputs: tuple[str, ...], portraits: tuple[Path, ...]) -> tuple[list[s
         return [inputs[0], *portraits], inputs[1]
     if not inputs or (len(inputs) == 1 and not portraits):
         raise click.UsageError("needs a PORTRAIT and a DRIVER")
-    raise click.UsageError(f"{len(inputs)} files were given: one PORTRAIT and one DRIVER are wanted; further portraits go with -p")
+    raise click.UsageError(
+        f"{len(inputs)} files were given: one PORTRAIT and one DRIVER are wanted; further portraits go with -p"
+    )
 
 
 def _fraction(text: str) -> float:
@@ -106,10 +153,11 @@ def _fraction(text: str) -> float:
     return float(Fraction(text))
 
 
+_TITLES = {"driver": "measuring the driver", "render": "rendering"}
+
+
 class _Bars:
     """A tqdm bar for each stage, with frames a second; on a terminal only."""
-
-    _TITLES = {"driver": "measuring the driver", "render": "rendering"}
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -121,7 +169,7 @@ class _Bars:
         if stage != self.stage:
             self.close()
             self.stage = stage
-            self.bar = tqdm(desc=self._TITLES[stage], total=total, unit=" frames", disable=None, file=sys.stderr)
+            self.bar = tqdm(desc=_TITLES[stage], total=total, unit=" frames", disable=None, file=sys.stderr)
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:

@@ -8,17 +8,38 @@ from fewshot_reenact.cli.common import FILE, device_option
 
 
 @click.command()
-@click.option("--config", type=FILE, required=True, metavar="FILE.yaml", help="What to train on what, and how: configs/meta.yaml.")
-@click.option("--run", "folder", type=FILE, default=Path("run/meta"), show_default=True, metavar="FOLDER",
-              help="Checkpoints, log and pictures; the same folder again goes on where it stopped.")
-@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES",
-              help="Stop after so long, cleanly, with everything saved.")
-@click.option("--steps", type=click.IntRange(1), metavar="N", help="Instead of the config's: the length of the whole run.")
+@click.option(
+    "--config", type=FILE, required=True, metavar="FILE.yaml", help="What to train on what, and how: configs/meta.yaml."
+)
+@click.option(
+    "--run",
+    "folder",
+    type=FILE,
+    default=Path("run/meta"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Checkpoints, log and pictures; the same folder again goes on where it stopped.",
+)
+@click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MINUTES",
+    help="Stop after so long, cleanly, with everything saved.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1), metavar="N", help="Instead of the config's: the length of the whole run."
+)
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Processor threads. [default: torch's]")
 @device_option
 @click.option("--dry-run", is_flag=True, help="Check the config, print what would be trained, and stop.")
 def train(
-    config: Path, folder: Path, max_minutes: float | None, steps: int | None, threads: int | None, device: str, dry_run: bool
+    config: Path,
+    folder: Path,
+    max_minutes: float | None,
+    steps: int | None,
+    threads: int | None,
+    device: str,
+    dry_run: bool,
 ) -> None:
     """Train the networks on a folder of square talking-head clips, or go on training.
 

@@ -50,7 +50,9 @@ def cut_square(picture: np.ndarray, square: tuple[float, float, float], size: in
     source = picture
     if scale < 0.7:  # smaller: average first, or fine patterns alias
         left, top = int(x0), int(y0)
-        right, bottom = (min(limit, int(np.ceil(v + side))) for v, limit in ((x0, picture.shape[1]), (y0, picture.shape[0])))
+        right, bottom = (
+            min(limit, int(np.ceil(v + side))) for v, limit in ((x0, picture.shape[1]), (y0, picture.shape[0]))
+        )
         part = picture[top:bottom, left:right]
         return cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA), _onto((left, top, right, bottom), size)
     crop = cv2.warpAffine(source, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

@@ -1,14 +1,15 @@
 """The face's own frame: an upright square from brows to chin in which eyes and mouth always stand at the same place.
 
-The textured generator works there (DESIGN 4): it sees every face at the same size and angle, so what it learns about one
-mouth holds for all. A frame is a (2, 3) similarity matrix that takes frame pixels to picture pixels.
+The textured generator works there (DESIGN 4): it sees every face at the same size and angle, so what it learns about
+one mouth holds for all. A frame is a (2, 3) similarity matrix that takes frame pixels to picture pixels.
 """
 
 import numpy as np
 
 from fewshot_reenact.landmarks.topology import LEFT_EYE, RIGHT_EYE
 
-# Upper lip and corners: unlike the mouth's centre they hardly move when the jaw drops, so speech does not pump the frame.
+# Upper lip and corners: unlike the mouth's centre they hardly move when the jaw drops, so speech does not pump the
+# frame.
 _MOUTH_ANCHOR = [48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64]
 _EYES_SHARE = 0.45  # the frame's anchor: 0.45 eyes + 0.55 mouth
 _PLACE = (0.50, 0.50)  # where the anchor stands in the square

@@ -5,18 +5,25 @@ import numpy as np
 
 from fewshot_reenact.faces.frame import invert, transform
 
-_HIDE_FROM, _HIDE_TO = 0.06, 0.20  # change (0..1 scale) from which the fine detail under it begins to be, and is, hidden
+_HIDE_FROM, _HIDE_TO = (
+    0.06,
+    0.20,
+)  # change (0..1 scale) from which the fine detail under it begins to be, and is, hidden
 
 
 def frame_bounds(frame: np.ndarray, size: int, limits: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The part of the picture that a face frame covers. frame: (2, 3), frame -> picture pixels; limits: (width, height)."""
+    """The part of the picture that a face frame covers. frame: (2, 3), frame -> picture pixels; limits: (width,
+    height).
+    """
     corners = transform(frame, np.array([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]], float))
     x0, y0 = np.floor(corners.min(0)).astype(int)
     x1, y1 = np.ceil(corners.max(0)).astype(int) + 1
     return max(0, x0), max(0, y0), min(limits[0], x1), min(limits[1], y1)
 
 
-def onto_picture(values: np.ndarray, frame: np.ndarray, bounds: tuple[int, int, int, int], smooth: bool = False) -> np.ndarray:
+def onto_picture(
+    values: np.ndarray, frame: np.ndarray, bounds: tuple[int, int, int, int], smooth: bool = False
+) -> np.ndarray:
     """Resample what lives in a face frame onto the pixels of the picture within bounds; zero outside the frame.
 
     values: (S, S) or (S, S, C) float32. frame: (2, 3), frame -> picture pixels. Returns (h, w) or (h, w, C).
@@ -30,7 +37,7 @@ def onto_picture(values: np.ndarray, frame: np.ndarray, bounds: tuple[int, int, 
 
 def sample_picture(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """The picture seen through a flow. (H, W, 3) uint8 at (h, w, 2) float32 pixels -> (h, w, 3) uint8."""
-    return cv2.remap(picture, flow, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(picture, flow, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
 
 
 def hiding_gate(change: np.ndarray) -> np.ndarray:
@@ -44,14 +51,20 @@ def hiding_gate(change: np.ndarray) -> np.ndarray:
 
 
 def paste_change(
-    picture: np.ndarray, change: np.ndarray, warped: np.ndarray, feather: np.ndarray, frame: np.ndarray, magnified: float
+    picture: np.ndarray,
+    change: np.ndarray,
+    warped: np.ndarray,
+    feather: np.ndarray,
+    frame: np.ndarray,
+    magnified: float,
 ) -> None:
     """Add the networks' change to the full-resolution picture, in place.
 
-    picture: (H, W, 3) uint8, already seen through the flow. change, warped: (S, S, 3) float32 on the 0..1 scale, in the face
-    frame; `warped` is what the networks saw of the portrait. feather: (S, S), zero at the frame's edge. frame: (2, 3), frame
-    -> picture pixels. magnified: picture pixels of the portrait per frame pixel; above 1 the picture holds detail that the
-    networks did not see, and where they change much it is hidden by their own, smoother picture.
+    picture: (H, W, 3) uint8, already seen through the flow. change, warped: (S, S, 3) float32 on the 0..1 scale, in
+    the face frame; `warped` is what the networks saw of the portrait. feather: (S, S), zero at the frame's edge.
+    frame: (2, 3), frame -> picture pixels. magnified: picture pixels of the portrait per frame pixel; above 1 the
+    picture holds detail that the networks did not see, and where they change much it is hidden by their own, smoother
+    picture.
     """
     bounds = frame_bounds(frame, len(change), (picture.shape[1], picture.shape[0]))
     x0, y0, x1, y1 = bounds

@@ -19,7 +19,7 @@ def anchors(points: np.ndarray) -> np.ndarray:
 
 
 def crop_matrix(three: np.ndarray, size: int = CROP) -> np.ndarray:
-    """The (2, 3) similarity from crop pixels to picture pixels. three: (3, 2), left eye, right eye, mouth, in pixels."""
+    """The (2, 3) similarity from crop to picture pixels. three: (3, 2), left eye, right eye, mouth, in pixels."""
     left, right, mouth = np.asarray(three, np.float64)
     eyes = (left + right) / 2
     across, down = right - left, mouth - eyes
@@ -45,18 +45,21 @@ def inverse(matrix: np.ndarray) -> np.ndarray:
 
 
 def cut(picture: np.ndarray, matrix: np.ndarray, size: int = CROP) -> np.ndarray:
-    """The crop, (size, size, 3) uint8. Faces much larger than the crop are reduced by averaging, or fine patterns alias."""
+    """The crop, (size, size, 3) uint8; beyond the picture its border goes on. Any matrix and any picture will do."""
     shrink = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    if shrink > 2:
-        corners = apply(matrix, np.array([[0, 0], [size, 0], [0, size], [size, size]], float))
-        x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int) - 2, 0)
-        x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + 3, [picture.shape[1], picture.shape[0]])
-        if x1 - x0 > 2 and y1 - y0 > 2:
-            part = picture[y0:y1, x0:x1]
-            w, h = max(1, round((x1 - x0) / shrink)), max(1, round((y1 - y0) / shrink))
-            picture = cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA)
-            scale = np.array([w / (x1 - x0), h / (y1 - y0)])
-            shift = (matrix[:, 2] - [x0, y0] + 0.5) * scale - 0.5
-            matrix = np.concatenate([matrix[:, :2] * scale[:, None], shift[:, None]], 1)
+    # Only the part that the crop covers is handed on: OpenCV refuses to warp pictures wider than 32767 pixels.
+    corners = apply(matrix, np.array([[0, 0], [size, 0], [0, size], [size, size]], float))
+    high = np.array(picture.shape[1::-1])
+    x0, y0 = np.clip(np.floor(corners.min(0)) - 2, 0, high - 1).astype(int)
+    x1, y1 = np.clip(np.ceil(corners.max(0)) + 3, 1, high).astype(int)
+    part = picture[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+    shift = matrix[:, 2] - [x0, y0]
+    linear = matrix[:, :2]
+    if shrink > 2:  # reduced by averaging first, or fine patterns alias
+        h, w = (max(1, round(side / shrink)) for side in part.shape[:2])
+        scale = np.array([w / part.shape[1], h / part.shape[0]])
+        part = cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA)
+        linear, shift = linear * scale[:, None], (shift + 0.5) * scale - 0.5
+    matrix = np.concatenate([linear, shift[:, None]], 1)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(picture, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(part, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)

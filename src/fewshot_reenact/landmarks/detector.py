@@ -1,6 +1,6 @@
 """The face detector: a small one-stage network, run over a short pyramid of the picture.
 
-For each 8 x 8 cell it says whether a face's centre is there, how large the face is, and where the eyes and the mouth are
+For each 8 x 8 cell it says whether a face's centre is there, how large the face is, and where eyes and mouth are
 (after CenterNet: Zhou et al. 2019, "Objects as Points").
 """
 
@@ -18,6 +18,7 @@ STRIDE = 8
 SIZE_UNIT = 32.0  # faces of this size (see `face_size`) have log-size 0
 _AREA = 640 * 360  # pixels of the picture's finest level: a face of 5 % of its height is 18 pixels or more there
 _LEVELS = (1.0, 1 / 3)  # small faces are found at the first, large ones at the second
+_NARROWEST = 10  # pixels of a level: nothing narrower shows a face
 _MAX_FACES = 64
 
 
@@ -29,8 +30,8 @@ def face_size(three: np.ndarray) -> np.ndarray:
 
 
 class DetectorNet(nn.Module):
-    """forward: (B, 3, H, W) in -1..1, sides multiples of 32 -> (B, 8, H / 8, W / 8): a logit, log-size, then eyes and mouth as offsets
-    from the cell's centre in face sizes, x and y.
+    """forward: (B, 3, H, W) in -1..1, sides multiples of 32 -> (B, 8, H / 8, W / 8): a logit, log-size, then left eye,
+    right eye and mouth as offsets (x, y) from the cell's centre in face sizes.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class DetectorNet(nn.Module):
 def find(
     net: DetectorNet, picture: np.ndarray, threshold: float, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Candidates, best first. picture: (H, W, 3) uint8 RGB. Returns (N, 3, 2) eyes and mouth in pixels, (N,) scores 0..1."""
+    """Candidates, best first: eyes and mouth (N, 3, 2) in pixels, scores (N,) 0..1. picture: (H, W, 3) uint8 RGB."""
     found, scores = [], []
     # Level by area, not by side: a face of a twentieth of a very wide picture's height must not vanish.
     # Small pictures are not enlarged beyond twice: there is nothing to see that was not there.
@@ -84,6 +85,8 @@ def _find_at(
     net: DetectorNet, picture: np.ndarray, scale: float, pad: int, threshold: float, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     h, w = (max(1, round(side * scale)) for side in picture.shape[:2])
+    if min(h, w) < _NARROWEST:
+        return np.zeros((0, 3, 2)), np.zeros(0)
     small = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     canvas = np.full(((h + 2 * pad + 31) // 32 * 32, (w + 2 * pad + 31) // 32 * 32, 3), 128, np.uint8)
     canvas[pad : pad + h, pad : pad + w] = small

@@ -1,8 +1,8 @@
 """The `fan` backend: face-alignment's 68 points, completed to 83.
 
-The package fetches its weights over the network when they are first used, and says nothing before; here that is announced,
-and a failed download is one clear line. It knows no forehead and no irises: the forehead follows from brows, nose, eye
-corners and chin by a linear map (scripts/fit_forehead.py), the irises stand in the middle of the eyes.
+The package fetches its weights over the network when they are first used, and says nothing before; here that is
+announced, and a failed download is one clear line. It knows no forehead and no irises: the forehead follows from brows,
+nose, eye corners and chin by a linear map (scripts/fit_forehead.py), the irises stand in the middle of the eyes.
 """
 
 import importlib
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 def forehead_frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The frame in which a forehead is predicted, from eyes and nose base.
 
-    points: (N, 68 or more, 2) pixels. Returns origins (N, 2) and matrices (N, 2, 2): (points - origin) @ matrix is upright,
-    in units of the face. The unit mixes width and height, so that a turned head does not shrink it.
+    points: (N, 68 or more, 2) pixels. Returns origins (N, 2) and matrices (N, 2, 2): (points - origin) @ matrix is
+    upright, in units of the face. The unit mixes width and height, so that a turned head does not shrink it.
     """
     left, right = points[:, LEFT_EYE].mean(1), points[:, RIGHT_EYE].mean(1)
     across, origin = right - left, (left + right) / 2

@@ -1,4 +1,4 @@
-"""The point network: an upright crop of a face -> its 83 points and how sure it is; and how weights of both networks are read."""
+"""The point network: an upright crop of a face -> its 83 points and how sure it is; how weights are kept."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def fuse(network: nn.Module) -> nn.Module:
         if isinstance(module, ConvNorm):
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)  # type: ignore[arg-type, type-var]
             module.norm = nn.Identity()
-    return network.to(memory_format=torch.channels_last)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class Thin(nn.Module):
@@ -63,10 +63,10 @@ class Thin(nn.Module):
 
 
 class PointNet(nn.Module):
-    """forward: crops (B, 3, 128, 128) in -1..1 -> points (B, 83, 2) in crop pixels and a logit (B,): face, and points right.
+    """forward: crops (B, 3, 128, 128) in -1..1 -> points (B, 83, 2) in crop pixels, logits (B,): face and points right.
 
-    Every cell of a 16 x 16 map votes for each point: how much its vote counts (softmax over the cells) and where the point is
-    as seen from the cell. A point may so lie between cells or outside the crop, and nothing is averaged over the whole face.
+    Every cell of a 16 x 16 map votes for each point: how much its vote counts (softmax over the cells) and where the
+    point is as seen from the cell. So a point may lie between cells or outside the crop.
     """
 
     grid: Tensor

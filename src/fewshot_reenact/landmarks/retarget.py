@@ -1,8 +1,8 @@
 """Whose face, whose motion: the driver's change put onto the portrait's own points (DESIGN 5).
 
-Relative motion splits the driver's change since a reference frame into where the head went (a similarity), how it turned
-(landmarks.shape) and the expression, and gives each to the portrait in the portrait's own proportions. So a wide face that
-drives a narrow one leaks nothing, which the paper leaves open (its "personality mismatch").
+Relative motion splits the driver's change since a reference frame into where the head went (a similarity), how it
+turned (landmarks.shape) and the expression, and gives each to the portrait in the portrait's own proportions. So a
+wide face that drives a narrow one leaks nothing, which the paper leaves open (its "personality mismatch").
 Absolute motion puts the face where the driver's is.
 """
 
@@ -51,14 +51,16 @@ class Retargeting:
         if not 0 <= self.strength <= 2:
             raise UsageError(f"strength {self.strength} is not between 0 and 2")
         if self.motion == "absolute" and (self.region != "all" or self.strength != 1):
-            raise UsageError("--region and --strength change relative motion only; leave them out with --motion absolute")
+            raise UsageError(
+                "--region and --strength change relative motion only; leave them out with --motion absolute"
+            )
 
 
 def find_reference(driver: np.ndarray, portrait: np.ndarray, confidence: np.ndarray | None = None) -> int:
     """The driver's frame that is nearest to the portrait in pose and expression: its index.
 
-    driver: (T, 83, 2), portrait: (83, 2), each in pixels of its own picture. confidence: (T,); frames under half of the best
-    are not considered.
+    driver: (T, 83, 2), portrait: (83, 2), each in pixels of its own picture. confidence: (T,); frames under half of
+    the best are not considered.
     """
     features = _mood(take_out(driver).shape) - _mood(take_out(portrait[None]).shape)
     distance = np.abs(features).sum(1)
@@ -68,7 +70,9 @@ def find_reference(driver: np.ndarray, portrait: np.ndarray, confidence: np.ndar
 
 
 def _mood(shape: np.ndarray) -> np.ndarray:
-    """Numbers that mean the same on every face: turn, openness of mouth and eyes, width of the mouth, in usual spreads."""
+    """Numbers that mean the same on every face: turn, openness of mouth and eyes, width of the mouth, in usual
+    spreads.
+    """
     width = np.linalg.norm(shape[:, 54] - shape[:, 48], axis=1)[:, None]
     return np.concatenate([turn_of(shape) / 0.05, openness(shape) / [0.08, 0.08, 0.08], width / 0.08], 1)
 
@@ -78,16 +82,17 @@ def retarget(
     portrait: np.ndarray,
     times: np.ndarray,
     *,
-    how: Retargeting = Retargeting(),  # noqa: B008 (frozen)
+    how: Retargeting = Retargeting(),
     reference: int | None = None,
     driver_size: tuple[int, int],
     portrait_size: tuple[int, int],
 ) -> np.ndarray:
     """The portrait's points for every frame of the driver.
 
-    driver: (T, 83, 2) pixels of the driver's picture, no NaN. portrait: (83, 2) pixels of the portrait. times: (T,) seconds.
-    reference: the driver's frame that counts as the portrait's own state; None with a single frame, or when the driver's
-    rest is unknown: the mean face. driver_size, portrait_size: (width, height). Returns (T, 83, 2) float32 portrait pixels.
+    driver: (T, 83, 2) pixels of the driver's picture, no NaN. portrait: (83, 2) pixels of the portrait. times: (T,)
+    seconds.
+    reference: the driver's frame that counts as the portrait's own state; None, with a single frame: the mean face.
+    driver_size, portrait_size: (width, height). Returns (T, 83, 2) float32 portrait pixels.
     """
     if how.motion == "absolute":
         return scale_to_picture(driver, driver_size, portrait_size)
@@ -108,7 +113,9 @@ def retarget(
         keep[REGIONS[part]] = 1.0
     neutral = own.shape + expression * keep
     if "mouth" in wanted:
-        neutral = _fit_gaps(neutral, LIP_PAIRS, _lip_targets(moved.shape, rest.shape, own.shape, strength), _LIP_FOLLOWERS)
+        neutral = _fit_gaps(
+            neutral, LIP_PAIRS, _lip_targets(moved.shape, rest.shape, own.shape, strength), _LIP_FOLLOWERS
+        )
     if "left_eye" in wanted:
         for eye, pairs in ((1, LEFT_LIDS), (2, RIGHT_LIDS)):
             neutral = _fit_gaps(neutral, pairs, _lid_targets(moved.shape, rest.shape, own.shape, strength, eye), {})
@@ -137,12 +144,16 @@ def _at(faces: Placed, t: int) -> Placed:
 
 
 def _mean_face(faces: Placed) -> Placed:
-    """The mean face, upright, where the first frame's face is: the rest of a driver of which only one state is known."""
+    """The mean face, upright, where the first frame's face is: the rest of a driver of which only one state is
+    known.
+    """
     return Placed(basis().mean[None], np.zeros(1), faces.log_size[:1], faces.centre[:1])
 
 
 def _proportions(rest: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """How much larger each region of the portrait is than the driver's, (83, 2): what the driver's change is scaled by."""
+    """How much larger each region of the portrait is than the driver's, (83, 2): what the driver's change is scaled
+    by.
+    """
     ratio = np.ones((N_POINTS, 2))
     for indices in REGIONS.values():
         a, b = np.ptp(rest[indices], axis=0), np.ptp(own[indices], axis=0)
@@ -164,7 +175,7 @@ def _slow(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     return np.convolve(padded, kernel / kernel.sum(), mode="valid")
 
 
-# ---- gaps: closed must come out closed, on any face ---------------------------------------------------------------------
+# ---- gaps: closed must come out closed, on any face ----
 
 # Which other points of the lips go along with an inner pair, and how far: {pair number: {(upper, lower): share}}.
 _LIP_FOLLOWERS: dict[int, dict[tuple[int, int], float]] = {
@@ -192,8 +203,11 @@ def _lid_targets(moved: np.ndarray, rest: np.ndarray, own: np.ndarray, strength:
 
 
 def _lip_targets(moved: np.ndarray, rest: np.ndarray, own: np.ndarray, strength: float) -> np.ndarray:
-    """Gaps of the lips: opening adds, in proportion to the mouths' widths; closing takes away the same share as the driver's."""
-    width = float(np.linalg.norm(own[0, 54] - own[0, 48]) / max(np.linalg.norm(rest[0, 54] - rest[0, 48]), 1e-6))
+    """Gaps of the lips: opening adds, in proportion to the mouths' widths; closing takes away the same share as the
+    driver's.
+    """
+    mine_wide, theirs_wide = (float(np.linalg.norm(s[0, 54] - s[0, 48])) for s in (own, rest))
+    width = mine_wide / max(theirs_wide, 1e-6)
     now, before, mine = (np.maximum(_gaps(s, LIP_PAIRS), 0) for s in (moved, rest, own))
     change = strength * (now - before)
     opened = mine + np.maximum(change, 0) * width

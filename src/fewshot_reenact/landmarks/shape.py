@@ -1,8 +1,9 @@
-"""Faces as shapes: out of the picture into a frame of their own, and the part of a shape's change that turning the head makes.
+"""Faces as shapes: out of the picture into a frame of their own, and the part of a shape's change that turning the
+head makes.
 
-`shape_basis.npz` (made by scripts/fit_shape_basis.py from the points of training clips, no pictures) holds the mean face and how
-the 83 points move, in the face's own frame, as the nose tip moves against the nose bridge: the two-dimensional trace of
-yaw and pitch. With it a change splits into pose and expression.
+`shape_basis.npz` (made by scripts/fit_shape_basis.py from the points of training clips, no pictures) holds the mean
+face and how the 83 points move, in the face's own frame, as the nose tip moves against the nose bridge: the
+two-dimensional trace of yaw and pitch. With it a change splits into pose and expression.
 """
 
 from dataclasses import dataclass
@@ -37,8 +38,8 @@ def basis() -> Basis:
 class Placed:
     """Faces taken out of their pictures.
 
-    shape: (T, 83, 2) in the face's own frame. angle (T,) radians, log_size (T,) of the frame's unit in pixels, and centre
-    (T, 2) pixels: where the frame was.
+    shape: (T, 83, 2) in the face's own frame. angle (T,) radians, log_size (T,) of the frame's unit in pixels, and
+    centre (T, 2) pixels: where the frame was.
     """
 
     shape: np.ndarray
@@ -100,7 +101,9 @@ def turned(turn: np.ndarray) -> np.ndarray:
 
 
 def openness(shape: np.ndarray) -> np.ndarray:
-    """Signed gaps of lips and lids over the widths of mouth and eyes: (..., 83, 2) -> (..., 3), mouth, left eye, right eye."""
+    """Signed gaps of lips and lids over the widths of mouth and eyes: (..., 83, 2) -> (..., 3), mouth, left eye, right
+    eye.
+    """
     rows = []
     for pairs, corners in ((LIP_PAIRS, (48, 54)), (LEFT_LIDS, (36, 39)), (RIGHT_LIDS, (42, 45))):
         width = np.linalg.norm(shape[..., corners[1], :] - shape[..., corners[0], :], axis=-1)

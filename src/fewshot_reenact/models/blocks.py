@@ -58,7 +58,7 @@ def assign_style(module: nn.Module, psi: Tensor) -> None:
 
 
 def make_norm(kind: str, channels: int) -> nn.Module:
-    """"none", "instance" (affine) or "adain"."""
+    """ "none", "instance" (affine) or "adain"."""
     if kind == "none":
         return nn.Identity()
     if kind == "instance":
@@ -71,11 +71,13 @@ def make_norm(kind: str, channels: int) -> nn.Module:
 class ResidualBlock(nn.Module):
     """norm - ReLU - (up) - conv3 - norm - ReLU - conv3 - (down), plus a 1x1 shortcut where the shape changes.
 
-    resample: "none", "up" (nearest, x2) or "down" (average, /2). first: leave out the leading norm and ReLU, for a block that sees
-    pixels. forward: (B, c_in, H, W) -> (B, c_out, H', W').
+    resample: "none", "up" (nearest, x2) or "down" (average, /2). first: leave out the leading norm and ReLU, for a
+    block that sees pixels. forward: (B, c_in, H, W) -> (B, c_out, H', W').
     """
 
-    def __init__(self, c_in: int, c_out: int, *, norm: str, resample: str = "none", spectral: bool = False, first: bool = False):
+    def __init__(
+        self, c_in: int, c_out: int, *, norm: str, resample: str = "none", spectral: bool = False, first: bool = False
+    ):
         super().__init__()
         bias = norm == "none"  # a norm's shift makes the bias before it useless
         self.resample, self.first = resample, first

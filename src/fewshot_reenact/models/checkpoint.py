@@ -1,4 +1,6 @@
-"""Weights on disk: safetensors whose metadata holds the dimensions, so that a file is all that is needed to build the networks."""
+"""Weights on disk: safetensors whose metadata holds the dimensions, so that a file is all that is needed to build the
+networks.
+"""
 
 import hashlib
 from pathlib import Path
@@ -21,7 +23,11 @@ _FORMAT = "fewshot-reenact/model/1"
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256_by_hand(file)
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else _sha256_by_hand(file)
+        )
 
 
 def _sha256_by_hand(file) -> str:  # type: ignore[no-untyped-def]  # Python 3.10 has no file_digest
@@ -55,9 +61,11 @@ def load_model(path: Path | str | None = None, device: torch.device | str = "cpu
         with safe_open(str(path), "pt") as file:
             meta = file.metadata() or {}
             if meta.get("format") != _FORMAT:
-                raise ModelError(f"{path}: made for {meta.get('format', 'something else')}, this version reads {_FORMAT}")
+                raise ModelError(
+                    f"{path}: made for {meta.get('format', 'something else')}, this version reads {_FORMAT}"
+                )
             model = Reenactor(ModelDimensions.from_json(meta["dimensions"]))
             model.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: damaged or not a model of this tool ({str(error).splitlines()[0]})") from error
-    return model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    return model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]

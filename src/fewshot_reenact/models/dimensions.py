@@ -11,7 +11,9 @@ class ModelDimensions:
     """One model's dimensions. `paper()` is Zakharov et al. 2019 to the parameter, `textured()` the default model."""
 
     kind: str
-    """"paper": landmark raster in, picture out. "textured": a change on the warped portrait, in the face's own frame."""
+    """"paper": landmark raster in, picture out. "textured": a change on the warped portrait, in the face's own
+    frame.
+    """
     size: int
     """Side of the square that the networks work on, pixels."""
     embedding: int
@@ -83,6 +85,12 @@ class ModelDimensions:
             attention=False,
         )
 
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> "ModelDimensions":
+        """From plain data, lists for tuples. Raises TypeError for unknown or missing names, ValueError for bad values."""
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+        return cls(**values)
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
@@ -94,6 +102,6 @@ class ModelDimensions:
         if unknown := sorted(set(raw) - known):
             raise ValueError(f"unknown dimensions {', '.join(unknown)}: made by a newer version?")
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+            return cls.from_dict(raw)
         except TypeError as error:
             raise ValueError(f"dimensions incomplete: {error}") from error

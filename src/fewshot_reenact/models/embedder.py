@@ -11,7 +11,9 @@ _ATTENTION_SIZE = 32
 
 
 class Embedder(nn.Module):
-    """forward: portrait (B, 3, S, S) and landmark picture (B, 3, S, S), both -1..1 -> embedding (B, N), not negative."""
+    """forward: portrait (B, 3, S, S) and landmark picture (B, 3, S, S), both -1..1 -> embedding (B, N), not
+    negative.
+    """
 
     def __init__(self, dims: ModelDimensions):
         super().__init__()

@@ -1,4 +1,6 @@
-"""Losses of the textured model (DESIGN 4): L1 weighted about mouth and eyes, and perceptual distance of face and mouth."""
+"""Losses of the textured model (DESIGN 4): L1 weighted about mouth and eyes, and perceptual distance of face and
+mouth.
+"""
 
 from dataclasses import dataclass
 

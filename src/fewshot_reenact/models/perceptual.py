@@ -1,8 +1,8 @@
 """Frozen networks whose features serve as losses, read from safetensors that describe themselves.
 
-The file's metadata holds `ops`, a JSON list of operations in order, and `mean`/`std` of the input normalisation; its tensors
-hold the weights. Operations: conv, head (a convolution whose result is tapped but not passed on), pool, tap, push, add and
-flatten_normalise.
+The file's metadata holds `ops`, a JSON list of operations in order, and `mean`/`std` of the input normalisation; its
+tensors hold the weights. Operations: conv, head (a convolution whose result is tapped but not passed on), pool, tap,
+push, add and flatten_normalise.
 """
 
 import json
@@ -26,14 +26,15 @@ class FeatureNet(nn.Module):
     std: Tensor
 
     def __init__(self, path: Path | str, skip_heads: int = 0):
-        """skip_heads: leave out that many of the first heads: those at full size are most of the cost and see little but
-        pixels. Raises ModelError when the file is missing or not such a network.
+        """skip_heads: leave out that many of the first heads: those at full size are most of the cost and see little
+        but pixels. Raises ModelError when the file is missing or not such a network.
         """
         super().__init__()
         path = Path(path)
         if not path.is_file():
             raise ModelError(
-                f"{path}: no such perceptual network; give its path in the config (loss.perceptual) or set it to null")
+                f"{path}: no such perceptual network; give its path in the config (loss.perceptual) or set it to null"
+            )
         try:
             with safe_open(str(path), "pt") as file:
                 meta = file.metadata() or {}

@@ -1,6 +1,5 @@
 """From pictures and points to what the textured model sees: flow, warped portrait, face frames (DESIGN 4)."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,7 +16,8 @@ def apply_affine(matrix: Tensor, points: Tensor) -> Tensor:
 def face_flow(driver: Tensor, portrait: Tensor, driver_frame: Tensor, box: Tensor, size: int) -> Tensor:
     """Where in the portrait each pixel of the driver's face frame comes from.
 
-    driver, portrait: (B, 83, 2) points in pixels of the portrait. driver_frame: (B, 2, 3), frame pixels -> picture pixels.
+    driver, portrait: (B, 83, 2) points in pixels of the portrait. driver_frame: (B, 2, 3), frame pixels -> picture
+    pixels.
     box: (B, 4), see fit_warp. Returns (B, size, size, 2) portrait pixels.
     """
     spline = fit_warp(driver, portrait, box)

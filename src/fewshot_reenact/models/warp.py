@@ -1,9 +1,9 @@
 """The analytic warp: a thin-plate spline that takes every pixel of the driver's pose back to a pixel of the portrait.
 
-Backward, so that it can be sampled: `flow(x)` is where in the portrait the output pixel x comes from. Control points are
-the 83 landmarks, the brows' lower edges (or a closing lid would drag the brow down with it), a ring about the head that
-follows its outline (so hair is carried along and not stretched), and the border of the head's box, which stays where it is
-(so the picture around the head does too).
+Backward, so that it can be sampled: `flow(x)` is where in the portrait the output pixel x comes from. Control points
+are the 83 landmarks, the brows' lower edges (or a closing lid would drag the brow down with it), a ring about the head
+that follows its outline (so hair is carried along and not stretched), and the border of the head's box, which stays
+where it is (so the picture around the head does too).
 Source: Bookstein 1989, "Principal Warps"; smoothing as in Wahba 1990, one weight a point.
 """
 
@@ -22,15 +22,17 @@ _BROWS = slice(17, 27)
 _BROW_HEIGHT = 0.12  # of the eyes-to-mouth distance
 
 # How freely the spline may miss a point, in units of the kernel after scaling the box to 1. It must miss a little where
-# points meet that were apart (lips that close), or it folds; the outline, which no detector knows well, may be missed more.
-# Chosen by the warp's error on 96 pairs of training clips: with exact points it is 8 % larger.
+# points meet that were apart (lips that close), or it folds; the outline, which no detector knows well, may be missed
+# more. Chosen by the warp's error on 96 pairs of training clips: with exact points it is 8 % larger.
 _SLACK_FACE, _SLACK_OUTLINE, _SLACK_RING, _SLACK_BORDER = 1e-3, 3e-2, 5e-2, 1e-6
 _SLACK_OFF = 1e3
 
 
 @dataclass(frozen=True)
 class Spline:
-    """A solved thin-plate spline: `centres` (B, N, 2), `weights` (B, N, 2), `affine` (B, 3, 2), unit scale `unit` (B, 1, 1)."""
+    """A solved thin-plate spline: `centres` (B, N, 2), `weights` (B, N, 2), `affine` (B, 3, 2), unit scale `unit` (B,
+    1, 1).
+    """
 
     centres: Tensor
     weights: Tensor
@@ -46,7 +48,9 @@ class Spline:
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    """r^2 log r^2 of all pairs, (B, M, 2) x (B, N, 2) -> (B, M, N). Direct differences: |a|^2 - 2ab + |b|^2 loses digits."""
+    """r^2 log r^2 of all pairs, (B, M, 2) x (B, N, 2) -> (B, M, N). Direct differences: |a|^2 - 2ab + |b|^2 loses
+    digits.
+    """
     r2 = (a[:, :, None, 0] - b[:, None, :, 0]).square_() + (a[:, :, None, 1] - b[:, None, :, 1]).square_()
     return r2 * torch.log(r2.clamp_(min=1e-9))
 
@@ -80,9 +84,15 @@ def fit_warp(driver: Tensor, portrait: Tensor, box: Tensor) -> Spline:
     portrait that may move. Returns a Spline. Raises ValueError for other shapes.
     """
     if driver.shape != portrait.shape or driver.shape[1:] != (N_POINTS, 2):
-        raise ValueError(f"points must both be (B, {N_POINTS}, 2), not {tuple(driver.shape)} and {tuple(portrait.shape)}")
+        raise ValueError(
+            f"points must both be (B, {N_POINTS}, 2), not {tuple(driver.shape)} and {tuple(portrait.shape)}"
+        )
     dtype = driver.dtype
-    driver, portrait, box = driver.double(), portrait.double(), box.double()  # the system is stiff: float32 is not enough
+    driver, portrait, box = (
+        driver.double(),
+        portrait.double(),
+        box.double(),
+    )  # the system is stiff: float32 is not enough
     ring_driver, ring_portrait = _ring(driver), _ring(portrait)
     border = _border(box)
     centres = torch.cat([driver, _under_brows(driver), ring_driver, border], 1)
@@ -132,7 +142,9 @@ def _solve(centres: Tensor, values: Tensor, slack: Tensor) -> tuple[Tensor, Tens
 
 
 def grid(size: int, side: float, device: torch.device | None = None) -> Tensor:
-    """Pixel coordinates of a square of `side` pixels sampled at size x size points, corners included: (size * size, 2)."""
+    """Pixel coordinates of a square of `side` pixels sampled at size x size points, corners included: (size * size,
+    2).
+    """
     line = torch.linspace(0, side - 1, size, device=device)
     y, x = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([x, y], -1).reshape(-1, 2)

@@ -21,7 +21,9 @@ class DataConfig(_Strict):
     portraits: int = Field(1, ge=1, description="K, portraits an episode")
     candidates: int = Field(4, ge=1, description="drawn for the target frame; the one that differs most is likeliest")
     point_noise: float = Field(0.006, ge=0, description="jitter of the points, in eye distances: extractors err")
-    colour: float = Field(0.15, ge=0, description="strength of gain and colour jitter, the same for portrait and target")
+    colour: float = Field(
+        0.15, ge=0, description="strength of gain and colour jitter, the same for portrait and target"
+    )
 
 
 class LossConfig(_Strict):
@@ -60,7 +62,7 @@ class TrainConfig(_Strict):
     def dimensions(self) -> ModelDimensions:
         if isinstance(self.model, str):
             return ModelDimensions.textured()
-        return ModelDimensions(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.model.items()})
+        return ModelDimensions.from_dict(self.model)
 
 
 def load_config(path: Path, **overrides: Any) -> TrainConfig:

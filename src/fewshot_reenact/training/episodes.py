@@ -1,7 +1,7 @@
 """Episodes: K portraits and one target frame of one video, as the networks want them.
 
-An episode is a function of (seed, index) alone: any process can make any of them, in any order, and a resumed run goes on
-exactly where it stopped.
+An episode is a function of (seed, index) alone: any process can make any of them, in any order, and a resumed run goes
+on exactly where it stopped.
 
 Input folder: NAME.mp4, a square clip about one head, with NAME.npz: `points` (frames, 83, 2) in pixels, `identity`.
 """
@@ -26,7 +26,9 @@ _JPEG_QUALITY = 96  # frames wait in memory as JPEG: a tenth of the size, and th
 
 @dataclass(frozen=True)
 class Clip:
-    """frames: encoded pictures. points: (frames, 83, 2) float32 pixels. shape: (frames, d) a description of each pose."""
+    """frames: encoded pictures. points: (frames, 83, 2) float32 pixels. shape: (frames, d) a description of each
+    pose.
+    """
 
     name: str
     person: str
@@ -61,7 +63,9 @@ def load_clips(folder: Path, step: int) -> list[Clip]:
 
 
 def _describe(points: np.ndarray) -> np.ndarray:
-    """Pose and expression of each frame as numbers that can be subtracted: points in the face's own frame, mouth and eyes counted more."""
+    """Pose and expression of each frame as numbers that can be subtracted: points in the face's own frame, mouth and
+    eyes counted more.
+    """
     weight = np.full((83, 1), 0.5)
     weight[MOUTH] = 1.5
     weight[LEFT_EYE] = weight[RIGHT_EYE] = 2.0
@@ -84,8 +88,8 @@ class Episodes(Dataset):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """Tensors of one episode; P is the clip's side, S the face frame's, K the number of portraits.
 
-        portraits (K, 3, P, P) uint8 and portrait_points (K, 83, 2); driver_points (83, 2); driver_frame (2, 3), the target's
-        face frame; sources and source_rasters (K, 3, S, S), driver_raster and target (3, S, S), all uint8;
+        portraits (K, 3, P, P) uint8 and portrait_points (K, 83, 2); driver_points (83, 2); driver_frame (2, 3), the
+        target's face frame; sources and source_rasters (K, 3, S, S), driver_raster and target (3, S, S), all uint8;
         driver_face_points (83, 2) in the face frame.
         """
         rng = np.random.default_rng([self.seed, index])
@@ -95,7 +99,7 @@ class Episodes(Dataset):
         flip, tint = rng.random() < 0.5, self._tint(rng)
         pictures, points = [], []
         for at in [target, *portraits]:
-            picture = cv2.imdecode(clip.frames[at], cv2.IMREAD_COLOR)[..., ::-1]
+            picture = _decode(clip.frames[at])
             p = clip.points[at]
             if flip:
                 picture, p = picture[:, ::-1], mirror(p, picture.shape[1])
@@ -118,7 +122,9 @@ class Episodes(Dataset):
         }
 
     def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
-        """A target and K portraits of the clip; pairs that hardly differ teach little, so differing ones are likelier."""
+        """A target and K portraits of the clip; pairs that hardly differ teach little, so differing ones are
+        likelier.
+        """
         count = len(clip.frames)
         portraits = [int(rng.integers(count)) for _ in range(self.config.portraits)]
         drawn = rng.integers(count, size=self.config.candidates)
@@ -133,7 +139,9 @@ class Episodes(Dataset):
         return np.clip(np.round(level * 255), 0, 255).astype(np.uint8)
 
     def _jitter(self, rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
-        """What an extractor's errors look like: each part a little displaced as a whole, each point a little on its own."""
+        """What an extractor's errors look like: each part a little displaced as a whole, each point a little on its
+        own.
+        """
         scale = self.config.point_noise * float(eye_distance(points))
         noise = rng.normal(0, 0.5 * scale, points.shape)
         for part in (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 42), slice(42, 48), MOUTH, slice(68, 81)):
@@ -143,7 +151,11 @@ class Episodes(Dataset):
 
     def _cut(self, picture: np.ndarray, frame: np.ndarray) -> np.ndarray:
         return cv2.warpAffine(
-            picture, frame, (self.size, self.size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+            picture,
+            frame,
+            (self.size, self.size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
         )
 
     def _draw(self, points: np.ndarray, frame: np.ndarray) -> np.ndarray:
@@ -152,6 +164,13 @@ class Episodes(Dataset):
 
 def _pick(rng: np.random.Generator, things: list):  # type: ignore[no-untyped-def, type-arg]
     return things[int(rng.integers(len(things)))]
+
+
+def _decode(jpeg: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    bgr = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    assert bgr is not None  # it was encoded here
+    return bgr[..., ::-1]
 
 
 def _stack(pictures: list[np.ndarray]) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """Meta-learning: the loop behind `reenact train`.
 
-Reads as edm's training loop: set up, resume, then step after step until the steps, the minutes or the patience (a signal)
-run out. Everything that a step needs is in the checkpoint or a function of (seed, step), so a run that was killed and
-resumed equals one that was not.
+Reads as edm's training loop: set up, resume, then step after step until the steps, the minutes or the patience (a
+signal) run out. Everything that a step needs is in the checkpoint or a function of (seed, step), so a run that was
+killed and resumed equals one that was not.
 """
 
 import json
@@ -50,7 +50,8 @@ def learning_rate(step: int, total: int, config: OptimiserConfig) -> float:
 
 
 def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> tuple[FaceInputs, Tensor, Tensor]:
-    """The networks' inputs from a batch of episodes: warp done on the device. Returns inputs, target in -1..1, frame points.
+    """The networks' inputs from a batch of episodes: warp done on the device. Returns inputs, target in -1..1, frame
+    points.
 
     With K > 1 the first portrait is warped; all of them are embedded.
     """
@@ -68,16 +69,20 @@ def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> tu
 
 
 class Trainer:
-    """State of one run: networks, averaged networks, optimiser, step. `run` trains; `save` and `resume` do what they say."""
+    """State of one run: networks, averaged networks, optimiser, step. `run` trains; `save` and `resume` do what they
+    say.
+    """
 
     def __init__(self, config: TrainConfig, folder: Path, device: torch.device):
         self.config, self.folder, self.device = config, folder, device
         torch.manual_seed(config.seed)
-        self.model = Reenactor(config.dimensions()).to(device).to(memory_format=torch.channels_last)
-        self.averaged = Reenactor(config.dimensions()).to(device).to(memory_format=torch.channels_last)
+        self.model = Reenactor(config.dimensions()).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = Reenactor(config.dimensions()).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged.load_state_dict(self.model.state_dict())
         self.averaged.requires_grad_(False).eval()
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.optimiser.rate, betas=config.optimiser.betas)
+        self.optimiser = torch.optim.Adam(
+            self.model.parameters(), lr=config.optimiser.rate, betas=config.optimiser.betas
+        )
         loss = config.loss
         self.net = FeatureNet(loss.network, loss.skip_heads).to(device) if loss.network else None
         self.weights = LossWeights(loss.l1, loss.mouth, loss.eyes, loss.perceptual, loss.perceptual_mouth)
@@ -112,7 +117,9 @@ class Trainer:
                 tqdm.write(f"{path}: cannot be read, trying the one before")
                 continue
             if state["dimensions"] != self.model.dims.to_json():
-                raise ModelError(f"{path}: made with other model dimensions than the config's; use another --run folder")
+                raise ModelError(
+                    f"{path}: made with other model dimensions than the config's; use another --run folder"
+                )
             self.model.load_state_dict(state["model"])
             self.averaged.load_state_dict(state["averaged"])
             self.optimiser.load_state_dict(state["optimiser"])
@@ -123,7 +130,9 @@ class Trainer:
     # ---- one step -------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """One update. Returns the numbers for the log. Raises Diverged, with nothing changed, when the loss is not finite."""
+        """One update. Returns the numbers for the log. Raises Diverged, with nothing changed, when the loss is not
+        finite.
+        """
         config = self.config.optimiser
         faces, truth, points = make_inputs(batch, self.model.dims.size, self.device)
         embedding = self.model.embed(faces.source[:, None], faces.source_raster[:, None])
@@ -131,8 +140,8 @@ class Trainer:
         loss, parts = textured_loss(face, truth, points, self.net, self.weights)
         if not torch.isfinite(loss):
             raise Diverged(
-                f"loss is {loss.item()} at step {self.step}; the last checkpoint in {self.folder / 'checkpoints'} is good: "
-                "lower optimiser.rate and resume"
+                f"loss is {loss.item()} at step {self.step}; the last checkpoint in "
+                f"{self.folder / 'checkpoints'} is good: lower optimiser.rate and resume"
             )
         with torch.no_grad():  # the floor: what the warp alone would get on this very batch
             floor, _ = textured_loss(faces.warped, truth, points, None, self.weights)
@@ -195,8 +204,8 @@ class Trainer:
 def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minutes: float | None = None) -> int:
     """Train, or go on training, in `folder`. Returns the step reached.
 
-    max_minutes: stop cleanly, saved, inside a time slice. Raises Preempted after SIGTERM (saved too), UsageError when the
-    folder belongs to another config, Diverged when the loss is no number.
+    max_minutes: stop cleanly, saved, inside a time slice. Raises Preempted after SIGTERM (saved too), UsageError when
+    the folder belongs to another config, Diverged when the loss is no number.
     """
     deadline = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
     folder.mkdir(parents=True, exist_ok=True)
@@ -208,13 +217,18 @@ def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minute
     clips = load_clips(config.data.clips, config.data.frame_step)
     people = len({clip.person for clip in clips})
     tqdm.write(
-        f"{len(clips)} clips of {people} people, {sum(len(c.frames) for c in clips)} frames; embedder {_millions(trainer.model.embedder)}, "
+        f"{len(clips)} clips of {people} people, {sum(len(c.frames) for c in clips)} frames; "
+        f"embedder {_millions(trainer.model.embedder)}, "
         f"generator {_millions(trainer.model.generator)}; run folder {folder}"
     )
     episodes = Episodes(clips, config.data, dims.size, dims.raster_style, config.seed, config.steps * config.batch)
     first = trainer.step * config.batch
     loader = DataLoader(
-        episodes, config.batch, sampler=range(first, len(episodes)), num_workers=config.workers, drop_last=True,
+        episodes,
+        config.batch,
+        sampler=range(first, len(episodes)),
+        num_workers=config.workers,
+        drop_last=True,
         persistent_workers=config.workers > 0,
     )
     asked: list[int] = []
