@@ -19,6 +19,7 @@ import click
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import ReenactError, UsageError
+from fewshot_reenact.video.output import exit_on_sigterm
 
 INTERRUPTED = 130
 DEBUG = "REENACT_DEBUG"
@@ -50,7 +51,7 @@ class Commands(click.Group):
         kwargs["prog_name"] = "reenact"  # also under `python -m` and in tests: messages name the command people know
         if not standalone_mode:
             return super().main(args, standalone_mode=False, **kwargs)
-        with _log_to_stderr():
+        with _log_to_stderr(), exit_on_sigterm():
             sys.exit(self._guarded(args, **kwargs))
 
     def _guarded(self, args: Sequence[str] | None, **kwargs: Any) -> int:

@@ -74,12 +74,12 @@ class TrackedFrame:
 
 
 class Tracker:
-    """Follows one face; give it every frame in turn. `most_faces` counts the faces seen at once."""
+    """Follows one face; give it every frame in turn."""
 
     def __init__(self, backend: LandmarkBackend, face: str | int = LARGEST) -> None:
         self.backend = backend
         self.face = parse_face(face)
-        self.most_faces = 0
+        self._counts: list[int] = []  # the two highest numbers of faces seen at once
         self._cuts = CutDetector()
         self._points = np.full((N_POINTS, 2), np.nan, np.float32)
         self._place: Place | None = None  # of the face followed, when last seen; None before it is chosen
@@ -113,9 +113,14 @@ class Tracker:
         self._seen = self._cuts.now, _patch(picture, self._place)
         return TrackedFrame(self._points, float(np.clip(face.confidence, 0, 1)), True, cut)
 
+    @property
+    def most_faces(self) -> int:
+        """How many faces are there at once; what is seen only once among several looks is not believed."""
+        return self._counts[0] if self._counts else 0
+
     def _detect(self, picture: np.ndarray) -> list[Face]:
         faces = self.backend.detect(picture)
-        self.most_faces = max(self.most_faces, len(faces))
+        self._counts = sorted([*self._counts, len(faces)])[-2:]
         self._since_detection = 0
         return faces
 
