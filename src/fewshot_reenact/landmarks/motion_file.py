@@ -14,6 +14,7 @@ unpacked.
 """
 
 import json
+import tokenize
 import zipfile
 import zlib
 from fractions import Fraction
@@ -133,7 +134,8 @@ def _read_array(archive: zipfile.ZipFile, member: str, key: str) -> np.ndarray:
                 raise InputError(f"{key} is absurdly large: {shape}")
         with archive.open(member) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, MemoryError) as error:
+    # numpy reads headers as Python literals; from 3.12 on nonsense there is a TokenError.
+    except (ValueError, MemoryError, SyntaxError, tokenize.TokenError) as error:
         raise InputError(f"{key} is damaged ({error})") from None
 
 

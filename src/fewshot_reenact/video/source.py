@@ -29,6 +29,8 @@ _FORMATS = (
     "h264,hevc,m4v,ivf,nut,dv,rm,vob,wtv,apng,av1,obu"
 )
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+# Tags in odd encodings are no reason to refuse a video. PyAV asks for this up to 18; from 19 on it always replaces.
+_LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 # FFmpeg's AVCOL_SPC_* (as in the stream) -> the matrix by swscale's SWS_CS_* number.
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
@@ -44,8 +46,7 @@ def open_container(path: Path) -> InputContainer:
         if path.stat().st_size == 0:
             raise InputError(f"{path}: is an empty file; get it again")
         # An absolute path, because FFmpeg reads "12:30.mp4" as a protocol called 12.
-        # Tags in odd encodings are no reason to refuse a video.
-        return av.open(str(path.absolute()), "r", options=dict(_OPTIONS), metadata_errors="replace")
+        return av.open(str(path.absolute()), "r", options=dict(_OPTIONS), **_LENIENT)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the name") from error
     except PermissionError as error:

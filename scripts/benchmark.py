@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""Speed and memory, measured on this machine.
+
+    scripts/benchmark.py animate                     # 512-pixel portrait and driver, time by stage
+    scripts/benchmark.py animate --portrait P --driver D --repeat 3
+    scripts/benchmark.py memory --seconds 10 120     # peak memory for drivers of these lengths
+    scripts/benchmark.py landmarks                   # ms a frame of detection, tracking and points
+
+Run it on an idle machine: every figure is wall-clock time.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+import torch
+
+import fewshot_reenact
+from fewshot_reenact import animate
+from fewshot_reenact.landmarks.base import load_backend
+from fewshot_reenact.video.pictures import read_picture, write_picture
+from fewshot_reenact.video.reader import VideoReader
+from fewshot_reenact.video.writer import VideoWriter
+
+ASSETS = Path(fewshot_reenact.__file__).parent / "assets"
+SIDE = 512
+
+
+def square_portrait(source: Path, folder: Path, side: int = SIDE) -> Path:
+    """The picture's middle square, side x side pixels."""
+    picture = read_picture(source)
+    least = min(picture.shape[:2])
+    y, x = (picture.shape[0] - least) // 2, (picture.shape[1] - least) // 2
+    path = folder / "portrait.png"
+    write_picture(path, cv2.resize(picture[y : y + least, x : x + least], (side, side), interpolation=cv2.INTER_AREA))
+    return path
+
+
+def square_driver(source: Path, folder: Path, seconds: float, side: int = SIDE) -> Path:
+    """The driver, side x side pixels, run forwards and backwards until it lasts so long."""
+    with VideoReader(source) as reader:
+        frames = [cv2.resize(f.picture, (side, side), interpolation=cv2.INTER_AREA) for f in reader]
+    path, there_and_back = folder / f"driver_{seconds:g}s.mp4", [*frames, *frames[-2:0:-1]]
+    with VideoWriter(path, side, side, Fraction(1, 25), Fraction(25)) as writer:
+        for t in range(round(25 * seconds)):
+            writer.write(there_and_back[t % len(there_and_back)], t)
+    return path
+
+
+@click.group()
+def main() -> None:
+    click.echo(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, fewshot-reenact {fewshot_reenact.__version__}"
+    )
+
+
+@main.command("animate")
+@click.option("--portrait", type=click.Path(path_type=Path), default=ASSETS / "grace_hopper.jpg")
+@click.option("--driver", type=click.Path(path_type=Path), default=ASSETS / "driver.mp4")
+@click.option("--seconds", default=8.0, show_default=True, help="Length of the driver.")
+@click.option("--repeat", default=3, show_default=True)
+def time_animate(portrait: Path, driver: Path, seconds: float, repeat: int) -> None:
+    """End to end, a 512-pixel portrait and a 512-pixel driver."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        picture, video = square_portrait(portrait, folder), square_driver(driver, folder, seconds)
+        runs = [animate(picture, video, folder / "out.mp4", overwrite=True) for _ in range(repeat)]
+    frames = runs[0].frames
+    best = sorted(runs, key=lambda run: run.seconds["all"])[len(runs) // 2]
+    click.echo(f"| stage | s | ms a frame |   ({frames} frames, median of {repeat} runs)\n|---|---|---|")
+    for stage, value in best.seconds.items():
+        click.echo(f"| {stage} | {value:.2f} | {1000 * value / frames:.1f} |")
+    rates = sorted(run.frames / run.seconds["all"] for run in runs)
+    click.echo(f"{frames / best.seconds['all']:.1f} frames a second end to end ({rates[0]:.1f} to {rates[-1]:.1f})")
+
+
+_CHILD = """
+import resource, sys
+from fewshot_reenact import animate
+animate(sys.argv[1], sys.argv[2], sys.argv[3], overwrite=True)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@main.command("memory")
+@click.option("--seconds", type=(float, float), default=(10.0, 120.0), show_default=True)
+@click.option("--side", default=256, show_default=True)
+def memory(seconds: tuple[float, float], side: int) -> None:
+    """Peak memory of the whole process for a short and a long driver."""
+    peaks = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        picture = square_portrait(ASSETS / "grace_hopper.jpg", folder, side)
+        for length in seconds:
+            video = square_driver(ASSETS / "driver.mp4", folder, length, side)
+            command = [sys.executable, "-c", _CHILD, str(picture), str(video), str(folder / "out.mp4")]
+            shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            peaks.append(int(shown.split()[-1]) / 1024)
+            click.echo(f"{length:g} s: {peaks[-1]:.0f} MiB")
+    click.echo(f"difference: {peaks[1] - peaks[0]:.0f} MiB (unit: {resource.__name__}.ru_maxrss)")
+
+
+@main.command("landmarks")
+@click.option("--driver", type=click.Path(path_type=Path), default=ASSETS / "driver.mp4")
+@click.option("--json", "as_json", is_flag=True)
+def landmarks(driver: Path, as_json: bool) -> None:
+    """Detection and refinement of one face, ms a frame."""
+    backend = load_backend()
+    with VideoReader(driver) as reader:
+        frames = [frame.picture for frame in reader][:60]
+    figures = {}
+    for side in (256, 512, 1024):
+        pictures = [cv2.resize(f, (side, side)) for f in frames[:20]]
+        backend.detect(pictures[0])
+        begin = time.perf_counter()
+        faces = [backend.detect(p) for p in pictures]
+        figures[f"detect and points, {side} px"] = 1000 * (time.perf_counter() - begin) / len(pictures)
+        known = next(f[0].points for f in faces if f)
+        begin = time.perf_counter()
+        for p in pictures:
+            backend.refine(p, np.asarray(known))
+        figures[f"refine (tracking), {side} px"] = 1000 * (time.perf_counter() - begin) / len(pictures)
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    for what, value in figures.items():
+        click.echo(f"| {what} | {value:.1f} ms |")
+
+
+if __name__ == "__main__":
+    main()
