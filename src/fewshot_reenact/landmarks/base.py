@@ -13,7 +13,7 @@ import numpy as np
 from fewshot_reenact.errors import UsageError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no one truth value: faces are compared by identity
 class Face:
     """One face in one picture.
 
