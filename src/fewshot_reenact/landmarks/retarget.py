@@ -30,7 +30,7 @@ _EXPRESSION_PARTS = {
     "lips": ("mouth", "jaw"),
     "eyes": ("left_eye", "right_eye"),
 }
-_FARTHEST = 0.9  # a head moves no farther than this many eye distances from where it is: the shoulders stay behind
+_FARTHEST = 0.5  # a head moves no farther than this many eye distances from where it is: the shoulders stay behind
 _SIZE_SECONDS = 0.4  # a head's size changes no faster: what is faster is the detector's error, and looks like pulsing
 _WIDEST = 1.5  # lids open no wider than this many times the portrait's own opening
 
