@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Put a trained model into the package, with its card.
+
+scripts/ship_model.py run/meta            # run/meta/model.safetensors -> src/fewshot_reenact/weights/textured.{safetensors,md}
+"""
+
+import json
+from pathlib import Path
+
+import click
+
+from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, save_model, sha256
+
+CARD = """# textured.safetensors
+
+The default model (`models/reenactor.py`): embedder and textured generator, {parameters:.2f} M parameters, float16,
+{size:.1f} MB. The dimensions are in the file's metadata.
+
+- **Made with** `reenact train --config configs/meta.yaml`: {steps} steps of {batch} episodes on a two-core CPU
+  ({episodes} episodes), averaged weights, seed {seed}. No discriminator yet.
+- **Data**: {clips} (614 clips of 319 people, 256 x 256, with the points of MediaPipe Face Mesh): research
+  excerpts, not in this repository. People of the validation clips are not among them.
+- **Loss**: L1 weighted about mouth and eyes, and relative L1 of a small distilled VGG-19's features of face and mouth.
+- **Last training figures** (mean of the last {log} steps): {figures}.
+- **Figures on people it never saw** are in the README, "Measured".
+- **Limits**: trained on adults talking to a camera; large head turns, wide open mouths, moustaches and glasses come out
+  worst. Nothing is claimed about groups of people: the data carries no such labels.
+
+SHA-256: `{digest}`
+"""
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+def main(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][-10:]
+    step = rows[-1]["step"]
+    keys = ("l1", "perceptual", "perceptual_mouth", "l1_over_warp")
+    figures = ", ".join(f"{key} {sum(row[key] for row in rows) / len(rows):.4f}" for key in keys)
+    model = load_model(run / "model.safetensors")
+    save_model(model, DEFAULT_MODEL, note=f"textured, step {step}, {config['data']['clips']}", half=True)
+    text = CARD.format(
+        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+        size=DEFAULT_MODEL.stat().st_size / 1e6,
+        steps=step,
+        batch=config["batch"],
+        episodes=step * config["batch"],
+        seed=config["seed"],
+        clips=config["data"]["clips"],
+        log=len(rows) * config["log_every"],
+        figures=figures,
+        digest=sha256(DEFAULT_MODEL),
+    )
+    DEFAULT_MODEL.with_suffix(".md").write_text(text)
+    click.echo(f"{DEFAULT_MODEL}: step {step}, {DEFAULT_MODEL.stat().st_size / 1e6:.1f} MB; {figures}")
+
+
+if __name__ == "__main__":
+    main()
