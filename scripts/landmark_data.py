@@ -18,7 +18,7 @@ MIRROR_SUM = 255.67
 
 
 def pack(data: Path, out: Path, frame_step: int = 8) -> None:
-    """Write pictures.npy (N, 256, 256, 3) uint8 RGB, points.npy (N, 83, 2) float32 and held.npy (N,) bool, held out of training.
+    """Write pictures.npy (N, 256, 256, 3) uint8 RGB, points.npy (N, 83, 2) float32, held.npy (N,) bool: held out.
 
     Held out: every 25th still, and the clips of people p300 and above.
     """
@@ -47,7 +47,7 @@ def pack(data: Path, out: Path, frame_step: int = 8) -> None:
 
 
 def rarity(points: np.ndarray) -> np.ndarray:
-    """How much oftener than others each face is drawn: closed eyes, open mouths and turned heads are few. (N, 83, 2) -> (N,)."""
+    """How much oftener than others each face is drawn: closed eyes, open mouths, turned heads. (N, 83, 2) -> (N,)."""
     eyes = np.linalg.norm(points[:, 45] - points[:, 36], axis=1)
     lids = [
         np.linalg.norm(points[:, a] - points[:, b], axis=1) / eyes for a, b in ((37, 41), (38, 40), (43, 47), (44, 46))
@@ -84,12 +84,20 @@ class Source:
         rng = self.rng
         picture, points = self.draw()
         matrix = align.crop_matrix(align.anchors(points))
-        wrong = rng.random() < 0.15
+        wrong = rng.random() < 0.2
+        kind = rng.random() if wrong else 0.0
         if rng.random() < 0.15:
             spread = 2 * spread  # a head that jumped since the last frame
-        kind = rng.random() if wrong else 0.0
-        if wrong and kind > 0.4:  # no face at all
-            crop = shuffled(align.cut(picture, matrix), rng) if kind > 0.9 else self.empty(align.CROP)
+        if wrong and kind > 0.3:  # no face at all, or none that stands upright
+            if kind > 0.9:
+                crop = shuffled(align.cut(picture, matrix), rng)
+            elif kind > 0.85:
+                crop = np.ascontiguousarray(align.cut(picture, self._shake(matrix, 1.0, False))[::-1])
+            elif kind > 0.6:
+                base = photograph(rng, align.CROP) if kind > 0.75 else self.background(align.CROP)
+                crop = animal(base, rng, close=True)
+            else:
+                crop = self.empty(align.CROP)
         else:
             matrix = self._shake(matrix, spread, wrong)
             crop = align.cut(picture, matrix)
@@ -100,7 +108,7 @@ class Source:
         return crop, inside.astype(np.float32), not wrong
 
     def _shake(self, matrix: np.ndarray, spread: float, wrong: bool) -> np.ndarray:
-        """Move, turn and scale a crop as a detector's or the last frame's errors would; `wrong`: so far that it holds no face."""
+        """Move, turn and scale a crop as the detector's or the last frame's errors do; `wrong`: right off the face."""
         rng, c = self.rng, align.CROP
         angle = rng.normal(0, 0.16 * spread)
         scale = np.exp(rng.normal(0, 0.10 * spread))

@@ -3,8 +3,8 @@
 
     scripts/measure_landmarks.py --data ../shared/data [--every 3] [--json FILE] [--sheet FOLDER]
 
-Errors are means of distances over the distance of the outer eye corners, in per cent. Two ways: `detect` on every frame by
-itself, and `track`, refining from the last frame's points as the tracker does.
+Errors are means of distances over the distance of the outer eye corners, in per cent. Two ways: `detect` on each
+frame by itself, and `track`, refining from the last frame's points as the tracker does.
 """
 
 import json
@@ -44,7 +44,7 @@ def read(path: Path) -> list[np.ndarray]:
 
 
 def yaw(points: np.ndarray) -> np.ndarray:
-    """Degrees the head is turned, roughly, from where the nose tip stands between the outer eye corners. (N, 83, 2) -> (N,)."""
+    """Degrees the head is turned, roughly, by the nose tip's place between the eye corners. (N, 83, 2) -> (N,)."""
     axis = points[:, 45] - points[:, 36]
     share = ((points[:, 30] - points[:, 36]) * axis).sum(1) / (axis**2).sum(1) - 0.5
     return np.degrees(np.arctan(share * 1.6))

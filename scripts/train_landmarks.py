@@ -4,11 +4,12 @@
     scripts/train_landmarks.py points   --data ../shared/data --run run/landmarks --config configs/landmarks.yaml
     scripts/train_landmarks.py detector --data ../shared/data --run run/landmarks --config configs/landmarks.yaml
 
-The first call packs the data. Each can be stopped and goes on from its last checkpoint. The averaged weights land in the run
-folder as points.safetensors and detector.safetensors; copy them to src/fewshot_reenact/weights to ship them.
+The first call packs the data. Each can be stopped and goes on from its last checkpoint. The averaged weights land in
+the run folder; scripts/ship_landmarks.py puts them into the package.
 """
 
 import json
+import math
 import time
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def to_tensor(pictures: list[np.ndarray]) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-# ---- points -----------------------------------------------------------------------------------------------------------
+# ---- points
 
 
 def point_weights() -> Tensor:
@@ -46,13 +47,13 @@ def point_weights() -> Tensor:
 
 
 def wing(x: Tensor, width: float = 6.0, bend: float = 1.0) -> Tensor:
-    """Wing loss (Feng et al. 2018): logarithmic for small errors, so that they keep mattering. x in pixels of the crop."""
+    """Wing loss (Feng et al. 2018): logarithmic for small errors, so that they keep mattering. x in crop pixels."""
     flat = width - width * float(np.log(1 + width / bend))
     return torch.where(x < width, width * torch.log1p(x / bend), x - flat)
 
 
 def ballot(votes: Tensor, want: Tensor) -> Tensor:
-    """Cross-entropy of the votes' weights against the four cells nearest to each point: without it they take long to gather.
+    """Cross-entropy of the votes' weights against the four cells nearest to each point: so they gather soon.
 
     votes: (B, 83, cells), want: (B, 83, 2) in crop pixels -> (B, 83).
     """
@@ -108,7 +109,7 @@ def points_score(net: nn.Module, source: Source) -> dict[str, float]:
     return dict(zip(("all", "eyes", "mouth", "iris", "face_known"), np.mean(rows, 0).round(4).tolist(), strict=True))
 
 
-# ---- detector ---------------------------------------------------------------------------------------------------------
+# ---- detector
 
 SCENE = 192
 
@@ -175,7 +176,7 @@ def detector_score(net: nn.Module, source: Source) -> dict[str, float]:
     return {k: round(float(np.mean([r[k] for r in rows])), 4) for k in rows[0]}
 
 
-# ---- the loop ---------------------------------------------------------------------------------------------------------
+# ---- the loop
 
 PARTS = {
     "points": (PointNet, points_batch, points_loss, points_score),
@@ -218,7 +219,7 @@ def main(part: str, data: Path, run: Path, config: Path, minutes: float, threads
     while step < steps and spent + time.monotonic() - began < 60 * minutes:
         # The rate falls over the steps or over the time allowed, whichever runs out first.
         done = max(step / steps, (spent + time.monotonic() - began) / (60 * minutes))
-        rise, fall = min(1.0, (step + 1) / 200), 0.5 * (1 + np.cos(np.pi * min(done, 1.0)))
+        rise, fall = min(1.0, (step + 1) / 200), 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
         for group in optimiser.param_groups:
             group["lr"] = settings["rate"] * rise * max(fall, 0.005)
         net.train()

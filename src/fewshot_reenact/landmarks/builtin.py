@@ -8,8 +8,9 @@ from fewshot_reenact.landmarks.base import Face
 from fewshot_reenact.landmarks.detector import DetectorNet, find
 from fewshot_reenact.landmarks.network import WEIGHTS, PointNet, load_network
 
-_CANDIDATE = 0.20  # detector score from which a place is looked at closely
-_SURE_FOUND = 0.50  # confidence from which a newly found face counts
+_CANDIDATE = 0.35  # detector score from which a place is looked at closely
+_SURE_FIRST = 0.20  # confidence at the first look, from the detector's rough place, that earns a second
+_SURE_FOUND = 0.60  # confidence from which a newly found face counts
 _SURE_KEPT = 0.35  # and from which one that is being followed does: losing it costs more
 _BATCH = 16  # crops through the point network at once
 
@@ -26,14 +27,17 @@ class BuiltinLandmarks:
 
     def detect(self, picture: np.ndarray) -> list[Face]:
         """Every face of a picture (H, W, 3) uint8 RGB, largest first."""
-        threes, scores = find(self.detector, picture, _CANDIDATE, self.device)  # type: ignore[arg-type]
+        threes, _ = find(self.detector, picture, _CANDIDATE, self.device)  # type: ignore[arg-type]
         if not len(threes):
             return []
-        points, _ = self._measure(picture, [align.crop_matrix(three) for three in threes])
+        points, first = self._measure(picture, [align.crop_matrix(three) for three in threes])
+        worth = first >= _SURE_FIRST
+        if not worth.any():
+            return []
         # A second look from where the points are: the detector's places are rough.
-        points, sure = self._measure(picture, [align.crop_matrix(align.anchors(p)) for p in points])
-        # Both must agree: what looks like a face close up but not from afar is none, and the other way round.
-        confidence = np.sqrt(sure * np.minimum(1.0, scores / 0.5))
+        points, second = self._measure(picture, [align.crop_matrix(align.anchors(p)) for p in points[worth]])
+        # Both looks must say so: what is a face only from one of two crops is none.
+        confidence = np.minimum(first[worth], second)
         faces = [_face(p, c) for p, c in zip(points, confidence, strict=True) if c >= _SURE_FOUND]
         return sorted(_distinct(faces), key=lambda face: -_area(face))
 
