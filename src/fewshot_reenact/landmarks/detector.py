@@ -17,7 +17,9 @@ from fewshot_reenact.landmarks.network import ConvNorm, Thin
 STRIDE = 8
 SIZE_UNIT = 32.0  # faces of this size (see `face_size`) have log-size 0
 _AREA = 640 * 360  # pixels of the picture's finest level: a face of 5 % of its height is 18 pixels or more there
-_LEVELS = (1.0, 1 / 3)  # small faces are found at the first, large ones at the second
+# Levels of the pyramid, and the smallest face that each answers for, in its own pixels. The second is for large faces:
+# of small ones, which the first sees three times as large, it guesses place and size badly, however sure it is.
+_LEVELS = ((1.0, 7.0), (1 / 3, 20.0))
 _NARROWEST = 10  # pixels of a level: nothing narrower shows a face
 _MAX_FACES = 64
 
@@ -70,9 +72,9 @@ def find(
     # Level by area, not by side: a face of a twentieth of a very wide picture's height must not vanish.
     # Small pictures are not enlarged beyond twice: there is nothing to see that was not there.
     finest = min(2.0, math.sqrt(_AREA / (picture.shape[0] * picture.shape[1])))
-    for share in _LEVELS:
+    for share, smallest in _LEVELS:
         # A margin of grey about the coarse level, so that a face that fills the picture is seen whole.
-        three, score = _find_at(net, picture, finest * share, 0 if share == 1.0 else 16, threshold, device)
+        three, score = _find_at(net, picture, finest * share, smallest, 0 if share == 1.0 else 16, threshold, device)
         found.append(three)
         scores.append(score)
     three, score = np.concatenate(found), np.concatenate(scores)
@@ -82,7 +84,13 @@ def find(
 
 @torch.inference_mode()
 def _find_at(
-    net: DetectorNet, picture: np.ndarray, scale: float, pad: int, threshold: float, device: torch.device
+    net: DetectorNet,
+    picture: np.ndarray,
+    scale: float,
+    smallest: float,
+    pad: int,
+    threshold: float,
+    device: torch.device,
 ) -> tuple[np.ndarray, np.ndarray]:
     h, w = (max(1, round(side * scale)) for side in picture.shape[:2])
     if min(h, w) < _NARROWEST:
@@ -93,7 +101,11 @@ def _find_at(
     x = torch.from_numpy(canvas).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
     out = net(x.contiguous(memory_format=torch.channels_last))[0].float()
     score = out[0].sigmoid()
-    peak = (score == F.max_pool2d(score[None, None], 3, 1, 1)[0, 0]) & (score > threshold)
+    peak = (
+        (score == F.max_pool2d(score[None, None], 3, 1, 1)[0, 0])
+        & (score > threshold)
+        & (out[1] > math.log(smallest / SIZE_UNIT))
+    )
     ys, xs = (v.cpu().numpy() for v in peak.nonzero(as_tuple=True))
     values = out[:, peak].cpu().numpy()
     size = SIZE_UNIT * np.exp(np.clip(values[1], -3, 4))
@@ -104,11 +116,16 @@ def _find_at(
 
 
 def _suppress(three: np.ndarray, score: np.ndarray) -> list[int]:
-    """Keep the best of candidates whose centres are nearer than half a face. Best first."""
+    """Of candidates nearer than half a face and of about one size keep the best. Best first.
+
+    Of two sizes at one place both stay: the point network tells which one is right, the scores do not.
+    """
     centre, size = three.mean(1), face_size(three)
     keep: list[int] = []
     for i in np.argsort(-score):
-        apart = [np.linalg.norm(centre[i] - centre[k]) > 0.5 * max(size[i], size[k]) for k in keep]
-        if all(apart):
+        larger = np.maximum(size[i], size[keep])
+        near = np.linalg.norm(centre[i] - centre[keep], axis=-1) < 0.5 * larger
+        alike = larger < 1.5 * np.minimum(size[i], size[keep])
+        if not (near & alike).any():
             keep.append(int(i))
     return keep
