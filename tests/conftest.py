@@ -26,3 +26,33 @@ def shared(root: Path) -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("needs ../shared/data, which is not part of the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained textured model, too small to be any good and quick to run."""
+    import torch
+
+    from fewshot_reenact.models.checkpoint import save_model
+    from fewshot_reenact.models.dimensions import ModelDimensions
+    from fewshot_reenact.models.reenactor import Reenactor
+
+    torch.manual_seed(0)
+    dims = ModelDimensions(
+        kind="textured",
+        size=64,
+        embedding=16,
+        embedder_channels=(8, 8),
+        down_channels=(8, 8),
+        up_channels=(8, 8),
+        residual_blocks=1,
+        generator_unshuffle=2,
+        embedder_unshuffle=4,
+        stem=8,
+        skips=True,
+        spectral_norm=False,
+        attention=False,
+    )
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(Reenactor(dims), path)
+    return path

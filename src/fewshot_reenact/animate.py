@@ -18,7 +18,7 @@ import numpy as np
 from fewshot_reenact._version import __version__
 from fewshot_reenact.compare import side_by_side
 from fewshot_reenact.device import choose_device
-from fewshot_reenact.drivers import Driver, driver_kind, load_driver
+from fewshot_reenact.drivers import Driver, check_driver, driver_kind, load_driver
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.faces.crop import head_box
 from fewshot_reenact.landmarks.base import LandmarkBackend, load_backend
@@ -130,11 +130,12 @@ def animate(
     _check(frame, size, smooth, audio)
     parse_face(face), parse_face(driver_face)
     files = portrait_files(portrait)
+    check_driver(driver)
     inputs = [*files, *([] if driver_kind(driver) == "builtin" else [Path(driver)])]
     still = driver_kind(driver) == "picture"
     path = _output_path(output, files[0], driver, still, overwrite, inputs)
-    if report is not None:
-        check_output(report, overwrite, [*inputs, path])
+    if report is not None and check_output(report, overwrite, inputs).resolve() == path.resolve():
+        raise UsageError(f"{report}: is the output; write the report to another file")
 
     where, why = choose_device(device)
     networks = load_model(model, where)
@@ -188,7 +189,7 @@ def animate(
     )
     if report is not None:
         with partial_file(report, overwrite, [*inputs, path]) as partial:
-            partial.write_text(json.dumps(made.report(), indent=2) + "\n")
+            partial.write_text(json.dumps(made.report(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return made
 
 
@@ -231,7 +232,7 @@ def _write(
     label: bool,
     tell: Progress,
 ) -> tuple[int, int]:
-    """Write the frames at the driver's timestamps, or the one picture. Returns (height, width)."""
+    """Write the frames at the driver's timestamps, or the one picture. Returns (height, width) of what is written."""
     marks = standard_marks()
     first = next(pictures)
     height, width = first.shape[:2]
@@ -257,7 +258,7 @@ def _write(
         for t, picture in enumerate(pictures, start=1):
             writer.write(picture, int(motion.pts[t]))
             tell("render", t + 1, len(motion))
-    return height, width
+    return height + height % 2, width + width % 2  # the writer makes odd sides even
 
 
 def _check(frame: str, size: int, smooth: float, audio: str) -> None:

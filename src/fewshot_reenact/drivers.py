@@ -1,5 +1,6 @@
 """DRIVER, whatever it is (video, picture, motion file, built-in motion), as a motion: one face's points over time."""
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -44,6 +45,30 @@ def driver_kind(driver: str | Path) -> str:
     return "picture" if is_picture(path) else "video"
 
 
+def check_driver(driver: str | Path) -> None:
+    """What can be said of a driver at once, before networks are loaded and portraits measured.
+
+    Raises InputError: none given, an address, no such file, a folder. UsageError: no built-in motion of that name.
+    """
+    if not str(driver):
+        raise InputError("no driver was given")
+    if is_builtin_motion(driver):
+        load_builtin_motion(str(driver))
+        return
+    refuse_address(driver)
+    path = Path(driver)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; DRIVER is a video, a picture, a motion file or motion:talk")
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the name")
+
+
+def refuse_address(name: str | Path) -> None:
+    """Nothing is ever downloaded: says so for http://... instead of looking for a file of that name. InputError."""
+    if re.match(r"[a-z]+://", str(name)):
+        raise InputError(f"{name}: is an address on the net; download it first and give the file's name")
+
+
 def load_driver(
     driver: str | Path,
     backend: LandmarkBackend,
@@ -57,6 +82,7 @@ def load_driver(
 
     Raises InputError when it cannot be read or shows no face, UsageError for a bad start or end.
     """
+    check_driver(driver)
     kind = driver_kind(driver)
     if kind == "builtin":
         motion = load_builtin_motion(str(driver))
@@ -68,8 +94,6 @@ def load_driver(
         if start is not None or end is not None:
             raise UsageError(f"{path}: is a picture, which has no --start and --end")
         return Driver(kind, path.stem, path, _pose(path, backend, face))
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; DRIVER is a video, a picture, a motion file or motion:talk")
     with VideoReader(path, start, end) as reader:
         motion = track_video(reader, backend, face, progress)
         if reader.damaged:

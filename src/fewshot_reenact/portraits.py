@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
+from fewshot_reenact.drivers import refuse_address
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.faces.crop import cut_square, square_about
 from fewshot_reenact.faces.frame import transform
 from fewshot_reenact.landmarks.base import LandmarkBackend
+from fewshot_reenact.landmarks.builtin_motions import is_builtin_motion
 from fewshot_reenact.landmarks.tracker import choose_face, find_face, parse_face
 from fewshot_reenact.renderer import Portrait
-from fewshot_reenact.video.pictures import PICTURE_SUFFIXES, is_picture, read_picture
+from fewshot_reenact.video.pictures import PICTURE_SUFFIXES, is_picture, is_video, read_picture
 
 
 def portrait_files(portraits: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -20,8 +22,12 @@ def portrait_files(portraits: str | Path | Sequence[str | Path]) -> list[Path]:
     Raises InputError for a folder without pictures, a video or a file of another kind.
     """
     given = [portraits] if isinstance(portraits, str | Path) else list(portraits)
-    if not given:
+    if not given or not all(str(path) for path in given):
         raise InputError("no portrait was given")
+    for name in given:
+        if is_builtin_motion(name):
+            raise InputError(f"{name}: is a driver, not a picture; PORTRAIT comes first, then DRIVER")
+        refuse_address(name)
     files: list[Path] = []
     for path in map(Path, given):
         if path.is_dir():
@@ -37,8 +43,9 @@ def portrait_files(portraits: str | Path | Sequence[str | Path]) -> list[Path]:
         if path.suffix.lower() == ".safetensors":
             raise InputError(f"{path}: people fine-tuned to a file are not supported yet; give a picture")
         if path.is_file() and not is_picture(path):
+            swapped = "; PORTRAIT comes first, then DRIVER" if is_video(path) else ""
             raise InputError(
-                f"{path}: is not a picture; a portrait is one, or several of one person (-p A -p B, or a folder)"
+                f"{path}: is not a picture; a portrait is one, or several of one person (-p A -p B, a folder){swapped}"
             )
     return files
 

@@ -8,7 +8,6 @@ import click
 
 from fewshot_reenact.cli.common import (
     FILE,
-    check_report,
     device_option,
     end_option,
     face_option,
@@ -116,21 +115,21 @@ def animate(
     from fewshot_reenact.animate import animate as make
 
     given, driver = _split(inputs, portraits)
-    check_report(report, options["overwrite"], (*given, driver))
+    shown = str(report) == "-"
     bars = _Bars()
     try:
-        made = make(given, driver, label=not no_label, progress=bars, **options)
+        made = make(given, driver, label=not no_label, report=None if shown else report, progress=bars, **options)
     finally:
         bars.close()
     for line in made.warnings:
         click.echo(f"reenact: {line}", err=True)
-    if report is not None:
+    if shown:
         write_report(made.report(), report, options["overwrite"])
     pace = made.frames / max(made.seconds["all"], 1e-6)
     click.echo(
         f"{made.output}: {made.frames} frames, {made.width}x{made.height}, {_fraction(made.fps):.3f} fps "
         f"({made.seconds['all']:.1f} s, {pace:.1f} frames a second, on {made.device})",
-        err=str(report) == "-",
+        err=shown,
     )
 
 
