@@ -25,9 +25,9 @@ MADE = {
     "forehead": "scripts/fit_forehead.py",
 }
 SOURCE = """Trained on the points and pictures of 5,350 still portraits and of every eighth frame of clips of 300
-people, short excerpts from the example pages of public research repositories; the points are those of MediaPipe Face Mesh,
-the teacher. No picture is in the file. Its faces lean to young, front-facing, well-lit people: expect larger errors
-elsewhere. It finds faces; it recognises nobody."""
+people, short excerpts from the example pages of public research repositories; the points are those of MediaPipe
+Face Mesh, the teacher. No picture is in the file. Its faces lean to young, front-facing, well-lit people: expect
+larger errors elsewhere. It finds faces; it recognises nobody."""
 
 
 @click.command()

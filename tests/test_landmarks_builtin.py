@@ -235,3 +235,12 @@ def test_near_the_teacher_on_people_it_never_saw(backend: BuiltinLandmarks, shar
                     assert faces, f"{path.name}, frame {i}"
                     errors.append(error(faces[0].points, want[i]))
     assert np.mean(errors) < 0.05
+
+
+def test_paintings_statues_and_small_faces_yes_animals_no(backend: BuiltinLandmarks, shared: Path) -> None:
+    folder = shared / "data" / "portraits"
+    counts = {path.name: len(backend.detect(load(path))) for path in folder.glob("*.jpg")}
+    assert counts.pop("american_gothic_1024.jpg") == 2
+    assert counts and set(counts.values()) == {1}, counts
+    mistaken = [path.name for path in (folder / "no_face").glob("*.jpg") if backend.detect(load(path))]
+    assert len(mistaken) <= 1, mistaken
