@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from animate_samples import FACE, WALK, box_in, complaint, film, frames_of, portrait_file, run
 from fake_face import PaintedFaces
 from fewshot_reenact.landmarks import base
 from fewshot_reenact.landmarks.builtin_motions import load_builtin_motion
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, save_model
+from fewshot_reenact.video.pictures import read_picture
 from fewshot_reenact.video.reader import VideoReader
 from fewshot_reenact.video.writer import VideoWriter
 from video_samples import beep_times, frame_times, packets
@@ -166,8 +167,8 @@ def test_compare_shows_all_three(stage: Stage, plain: np.ndarray) -> None:
 
 
 def test_odd_sizes_are_reported_as_they_are_written(stage: Stage, tmp_path: Path) -> None:
-    picture = cv2.imread(str(stage.portrait))
-    cv2.imwrite(str(tmp_path / "odd.png"), picture[:119, :159])
+    picture = read_picture(stage.portrait)
+    Image.fromarray(picture[:119, :159]).save(tmp_path / "odd.png")
     frames = stage.made("--json", tmp_path / "r.json", "--end", "0.1", portrait=tmp_path / "odd.png")
     report = json.loads((tmp_path / "r.json").read_text())
     assert (report["height"], report["width"]) == frames.shape[1:3] == (120, 160)
@@ -282,11 +283,11 @@ def test_start_and_end(stage: Stage) -> None:
 # Drivers that are no videos, names and reports: test_animate_inputs.py. Errors: test_animate_errors.py.
 
 
-def test_two_runs_give_the_same_frames(stage: Stage, plain: np.ndarray) -> None:
-    once = stage.made()
-    first = stage.output.read_bytes()
-    assert np.array_equal(once, plain) and np.array_equal(stage.made(), once)
-    assert packets(stage.output) and len(first) == stage.output.stat().st_size
+def test_two_runs_give_the_same_file(stage: Stage, plain: np.ndarray) -> None:
+    assert np.array_equal(stage.made(), plain)
+    first = packets(stage.output), packets(stage.output, "audio")
+    stage.made()
+    assert (packets(stage.output), packets(stage.output, "audio")) == first
 
 
 # Real faces
@@ -305,7 +306,7 @@ def talking(stage: Stage, assets: Path) -> Path:
 def test_a_person_drives_another(stage: Stage, assets: Path, talking: Path) -> None:
     frames = stage.made("--landmarks", "real", portrait=assets / "astronaut.jpg", driver=talking)
     assert frames.shape == (30, 512, 512, 3)
-    picture = cv2.imread(str(assets / "astronaut.jpg"))[..., ::-1].astype(np.int16)
+    picture = read_picture(assets / "astronaut.jpg").astype(np.int16)
     assert np.abs(frames - picture)[:, 400:].mean() < 4, "what is far from the head stays"
     assert np.abs(frames[:, :250, 120:340] - picture[:250, 120:340]).max() > 40, "the face moves"
 

@@ -79,12 +79,12 @@ def test_a_motion_file_drives_as_its_video_does(make: Callable[..., str], tmp_pa
     driver = film(
         tmp_path / "walk.mp4", WALK, [0, 1001, 2002, 5005, 6006, 7007, 9009, 9510, 10010, 11011, 12012, 14000]
     )
-    make(driver, "--audio", "none", output="direct.mp4")
+    make(driver, "--audio", "none", "--motion", "absolute", output="direct.mp4")
     for name in ("m.npz", "m.json"):
         assert run("extract", driver, "-o", tmp_path / name).exit_code == 0
-        make(tmp_path / name, output=f"{name}.mp4")
+        make(tmp_path / name, "--motion", "absolute", output=f"{name}.mp4")
         difference = np.abs(frames_of(tmp_path / f"{name}.mp4") - frames_of(tmp_path / "direct.mp4"))
-        assert difference.mean() < (0.2 if name == "m.json" else 1e-9), "JSON rounds the points a little"
+        assert difference.mean() < (1.0 if name == "m.json" else 1e-9), "JSON rounds the points a little"
         assert frame_times(tmp_path / f"{name}.mp4") == frame_times(driver)
 
 
@@ -185,7 +185,8 @@ def test_the_output_has_both_names_and_lies_in_the_current_folder(
         cut = [] if driver is pose else ["--end", "0.1"]
         result = run("animate", portrait, driver, *cut, "--model", tiny_model)
         assert result.exit_code == 0, result.output
-        assert result.stdout.startswith(f"{here / name}: ") and (here / name).is_file()
+        what = "160x120 (" if driver is pose else "3 frames, 160x120, 25.000 fps ("
+        assert result.stdout.startswith(f"{here / name}: {what}") and (here / name).is_file()
         assert "exists already" in complaint(run("animate", portrait, driver, *cut, "--model", tiny_model), 2)
     assert names_in(here) == ["ann--nod.mp4", "ann--pose.png"]
     assert names_in(tmp_path) == ["ann.png", "here", "pose.png"], "nothing is written beside the inputs"

@@ -55,7 +55,7 @@ def check_driver(driver: str | Path) -> None:
     if is_builtin_motion(driver):
         load_builtin_motion(str(driver))
         return
-    refuse_address(driver)
+    refuse_odd_input(driver)
     path = Path(driver)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; DRIVER is a video, a picture, a motion file or motion:talk")
@@ -63,10 +63,15 @@ def check_driver(driver: str | Path) -> None:
         raise InputError(f"{path}: no such file; check the name")
 
 
-def refuse_address(name: str | Path) -> None:
-    """Nothing is ever downloaded: says so for http://... instead of looking for a file of that name. InputError."""
+def refuse_odd_input(name: str | Path) -> None:
+    """What is neither a file nor a folder: an address (nothing is ever downloaded), or a pipe, which can be read once
+    only and would be waited for for ever. InputError.
+    """
     if re.match(r"[a-z]+://", str(name)):
         raise InputError(f"{name}: is an address on the net; download it first and give the file's name")
+    path = Path(name)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{name}: is not an ordinary file (a pipe or a device); save it as a file first")
 
 
 def load_driver(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewshot_reenact.drivers import refuse_address
+from fewshot_reenact.drivers import refuse_odd_input
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.faces.crop import cut_square, square_about
 from fewshot_reenact.faces.frame import transform
@@ -27,7 +27,7 @@ def portrait_files(portraits: str | Path | Sequence[str | Path]) -> list[Path]:
     for name in given:
         if is_builtin_motion(name):
             raise InputError(f"{name}: is a driver, not a picture; PORTRAIT comes first, then DRIVER")
-        refuse_address(name)
+        refuse_odd_input(name)
     files: list[Path] = []
     for path in map(Path, given):
         if path.is_dir():

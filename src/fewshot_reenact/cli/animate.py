@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,9 @@ from fewshot_reenact.cli.common import (
     start_option,
     write_report,
 )
+
+if TYPE_CHECKING:
+    from fewshot_reenact.animate import Animation
 
 _SHARE = click.FloatRange(0, 2)
 
@@ -125,12 +128,18 @@ def animate(
         click.echo(f"reenact: {line}", err=True)
     if shown:
         write_report(made.report(), report, options["overwrite"])
-    pace = made.frames / max(made.seconds["all"], 1e-6)
-    click.echo(
-        f"{made.output}: {made.frames} frames, {made.width}x{made.height}, {_fraction(made.fps):.3f} fps "
-        f"({made.seconds['all']:.1f} s, {pace:.1f} frames a second, on {made.device})",
-        err=shown,
-    )
+    click.echo(f"{made.output}: {_summary(made)}", err=shown)
+
+
+def _summary(made: "Animation") -> str:
+    from fewshot_reenact.video.pictures import PICTURE_OUTPUTS
+
+    seconds = made.seconds["all"]
+    took = f"{seconds:.1f} s", f"{made.frames / max(seconds, 1e-6):.1f} frames a second", f"on {made.device}"
+    if made.output.suffix.lower() in PICTURE_OUTPUTS:
+        return f"{made.width}x{made.height} ({took[0]}, {took[2]})"
+    frames = f"{made.frames} frame{'s' if made.frames != 1 else ''}"
+    return f"{frames}, {made.width}x{made.height}, {_fraction(made.fps):.3f} fps ({', '.join(took)})"
 
 
 def _split(inputs: tuple[str, ...], portraits: tuple[Path, ...]) -> tuple[list[str | Path], str]:

@@ -280,7 +280,8 @@ def track_video(
             progress(len(points), total)
     name = Path(reader.path).name
     if not points:
-        raise InputError(f"{name}: the video has no frames")
+        cut = " between --start and --end" if getattr(reader, "audio_end", None) is not None else ""
+        raise InputError(f"{name}: the video has no frames{cut}")
     if not any(confidence):
         raise no_face(name, f"any of its {len(points)} frames", tracker.face, tracker.most_faces)
     _drop_torn(points, confidence)
