@@ -8,7 +8,9 @@ from fewshot_reenact.landmarks.base import Face
 from fewshot_reenact.landmarks.detector import DetectorNet, find
 from fewshot_reenact.landmarks.network import WEIGHTS, PointNet, load_network
 
-_CANDIDATE = 0.35  # detector score from which a place is looked at closely
+_LIKELY = 0.50  # detector score from which a place is looked at closely,
+_POSSIBLE = 0.30  # and from which the best few are where nothing likely was a face
+_FEW = 6
 _SURE_FIRST = 0.20  # confidence at the first look, from the detector's rough place, that earns a second
 _SURE_FOUND = 0.60  # confidence from which a newly found face counts
 _SURE_KEPT = 0.35  # and from which one that is being followed does: losing it costs more
@@ -27,7 +29,12 @@ class BuiltinLandmarks:
 
     def detect(self, picture: np.ndarray) -> list[Face]:
         """Every face of a picture (H, W, 3) uint8 RGB, largest first."""
-        threes, _ = find(self.detector, picture, _CANDIDATE, self.device)  # type: ignore[arg-type]
+        threes, scores = find(self.detector, picture, _POSSIBLE, self.device)  # type: ignore[arg-type]
+        likely = scores >= _LIKELY
+        return self._verify(picture, threes[likely]) or self._verify(picture, threes[~likely][:_FEW])
+
+    def _verify(self, picture: np.ndarray, threes: np.ndarray) -> list[Face]:
+        """The faces among candidates (N, 3, 2), largest first."""
         if not len(threes):
             return []
         points, first = self._measure(picture, [align.crop_matrix(three) for three in threes])

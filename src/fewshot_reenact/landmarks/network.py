@@ -38,7 +38,31 @@ class Block(nn.Module):
         self.skip: nn.Module = ConvNorm(c_in, c_out, 1, stride) if stride > 1 or c_in != c_out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.b(F.relu(self.a(x))) + self.skip(x))
+        return F.relu_(self.b(F.relu_(self.a(x))) + self.skip(x))
+
+
+class Pointwise(nn.Module):
+    """A 1 x 1 convolution as a matrix product over the channels. (B, c_in, H, W) -> (B, c_out, H, W).
+
+    For small maps PyTorch's own convolution leaves oneDNN and copies the map to another layout and back.
+    """
+
+    def __init__(self, conv: nn.Conv2d):
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.detach().flatten(1).contiguous(), requires_grad=False)
+        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().clone(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride == (1, 1)
+        and module.groups == 1
+    )
 
 
 def fuse(network: nn.Module) -> nn.Module:
@@ -47,6 +71,10 @@ def fuse(network: nn.Module) -> nn.Module:
         if isinstance(module, ConvNorm):
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)  # type: ignore[arg-type, type-var]
             module.norm = nn.Identity()
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if _is_pointwise(child):
+                setattr(module, name, Pointwise(child))  # type: ignore[arg-type]
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -59,7 +87,7 @@ class Thin(nn.Module):
         self.c, self.d = ConvNorm(c, c, 3, groups=c), ConvNorm(c, c, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.d(self.c(F.relu(self.b(self.a(x))))))
+        return F.relu_(x + self.d(self.c(F.relu_(self.b(self.a(x))))))
 
 
 class PointNet(nn.Module):
