@@ -38,8 +38,10 @@ class Portrait:
 
 @dataclass(frozen=True)
 class _Face:
-    """One pose, inferred. frame: (2, 3), face frame -> picture. face_flow: (g, g, 2) over the frame, box_flow: (G, G,
-    2) over the box, both portrait pixels. warped, change: (S, S, 3) float32 on the 0..1 scale.
+    """One pose, inferred.
+
+    frame: (2, 3), face frame -> picture. face_flow: (g, g, 2) over the frame and box_flow: (G, G, 2) over the box, both
+    portrait pixels. warped, change: (S, S, 3) float32 on the 0..1 scale.
     """
 
     frame: np.ndarray
@@ -197,7 +199,9 @@ class Renderer:
         flow = self._full_flow(face.frame, face.face_flow, face.box_flow)
         picture[y0:y1, x0:x1] = sample_picture(self.portraits[0].picture, flow)
         magnified = float(np.sqrt(np.linalg.det(self.frames[0][:, :2])))
-        paste_change(picture, face.change, face.warped, self.feather, face.frame, magnified)
+        # In the box alone, whatever the pose: the picture around it is promised to stay.
+        inside = face.frame - np.array([[0, 0, x0], [0, 0, y0]])
+        paste_change(picture[y0:y1, x0:x1], face.change, face.warped, self.feather, inside, magnified)
         self.seconds["compose"] += time.perf_counter() - began
         return picture
 
@@ -260,10 +264,10 @@ def _chain(second: np.ndarray, first: np.ndarray) -> np.ndarray:
 
 
 def _stretch(flow: Tensor, frame: np.ndarray, cells: float) -> Tensor:
-    """How much a warp enlarges each place beyond the whole face's change of size, in octaves, 0 where it does not. (B,
-    g, g).
+    """How much a warp enlarges each place beyond the whole face's change of size, in octaves, 0 where it does not.
 
-    cells: frame pixels in a cell of the flow's grid.
+    flow: (B, g, g, 2) portrait pixels. frame: (2, 3), the portrait's face frame. cells: frame pixels in a cell of the
+    flow's grid. Returns (B, g, g).
     """
     step = flow.diff(dim=2)[:, :-1], flow.diff(dim=1)[:, :, :-1]
     area = (step[0][..., 0] * step[1][..., 1] - step[0][..., 1] * step[1][..., 0]).abs().clamp(min=1e-6)

@@ -23,10 +23,13 @@ def head_box(points: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, 
     """
     low, high, height = _bounds(points)
     low, high = low - _ROOM * height, high + _ROOM * height
-    x0, y0 = (int(max(0, np.floor(v))) for v in low)
-    x1, y1 = (int(min(limit, np.ceil(v))) for v, limit in zip(high, size, strict=True))
-    # A face at the very edge still gets a box with an inside.
-    return min(x0, size[0] - 2), min(y0, size[1] - 2), max(x1, x0 + 2), max(y1, y0 + 2)
+    # A face beyond the edge still gets a box with an inside.
+    x0, y0 = (int(np.clip(np.floor(v), 0, max(0, limit - 2))) for v, limit in zip(low, size, strict=True))
+    x1, y1 = (
+        int(np.clip(np.ceil(v), min(start + 2, limit), limit))
+        for v, start, limit in zip(high, (x0, y0), size, strict=True)
+    )
+    return x0, y0, x1, y1
 
 
 def square_about(points: np.ndarray, picture_size: tuple[int, int]) -> tuple[float, float, float]:
@@ -42,12 +45,14 @@ def square_about(points: np.ndarray, picture_size: tuple[int, int]) -> tuple[flo
 
 
 def cut_square(picture: np.ndarray, square: tuple[float, float, float], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Resample a square of a picture to size x size. Returns it and the (2, 3) matrix from picture to crop pixels."""
+    """Resample a square of a picture to size x size. Returns it and the (2, 3) matrix from picture to crop pixels.
+
+    Much smaller crops are averaged from whole pixels, so the square may be off by less than one; the matrix tells.
+    """
     x0, y0, side = square
     scale = size / side
     # Half pixels: the square spans x0 .. x0 + side as areas, pixel centres are at integers.
     matrix = np.array([[scale, 0, (0.5 - x0) * scale - 0.5], [0, scale, (0.5 - y0) * scale - 0.5]])
-    source = picture
     if scale < 0.7:  # smaller: average first, or fine patterns alias
         left, top = int(x0), int(y0)
         right, bottom = (
@@ -55,10 +60,11 @@ def cut_square(picture: np.ndarray, square: tuple[float, float, float], size: in
         )
         part = picture[top:bottom, left:right]
         return cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA), _onto((left, top, right, bottom), size)
-    crop = cv2.warpAffine(source, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    crop = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return crop, matrix
 
 
 def _onto(box: tuple[int, int, int, int], size: int) -> np.ndarray:
+    """The (2, 3) matrix from the picture's pixels to those of a box x0, y0, x1, y1 resized to size x size."""
     sx, sy = size / (box[2] - box[0]), size / (box[3] - box[1])
     return np.array([[sx, 0, (0.5 - box[0]) * sx - 0.5], [0, sy, (0.5 - box[1]) * sy - 0.5]])

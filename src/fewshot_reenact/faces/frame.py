@@ -28,7 +28,8 @@ def face_frame(points: np.ndarray, size: int) -> np.ndarray:
     across, down = right - left, mouth - eyes
     # Turned heads shorten `across`, bowed heads shorten `down`: the longer of the two steers the angle.
     axis = across + np.array([down[1], -down[0]])
-    axis /= max(float(np.hypot(*axis)), 1e-6)
+    length = float(np.hypot(*axis))
+    axis = axis / length if length > 1e-6 else np.array([1.0, 0.0])  # points in one place: upright
     span = max(float(np.hypot(*across)), 0.95 * float(np.hypot(*down)), 1.0)
     scale = span / (_SPAN * size)  # picture pixels per frame pixel
     linear = scale * np.array([[axis[0], -axis[1]], [axis[1], axis[0]]])

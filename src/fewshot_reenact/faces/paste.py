@@ -5,15 +5,15 @@ import numpy as np
 
 from fewshot_reenact.faces.frame import invert, transform
 
-_HIDE_FROM, _HIDE_TO = (
-    0.06,
-    0.20,
-)  # change (0..1 scale) from which the fine detail under it begins to be, and is, hidden
+# Change (0..1 scale) from which the fine detail under it begins to be hidden, and from which it is.
+_HIDE_FROM, _HIDE_TO = 0.06, 0.20
 
 
 def frame_bounds(frame: np.ndarray, size: int, limits: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The part of the picture that a face frame covers. frame: (2, 3), frame -> picture pixels; limits: (width,
-    height).
+    """The part of the picture that a face frame covers: x0, y0, x1, y1, whole pixels, x1 and y1 exclusive.
+
+    frame: (2, 3), frame -> picture pixels. limits: (width, height) of the picture. x1 <= x0 or y1 <= y0 where the frame
+    is outside.
     """
     corners = transform(frame, np.array([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]], float))
     x0, y0 = np.floor(corners.min(0)).astype(int)

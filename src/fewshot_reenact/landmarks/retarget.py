@@ -89,8 +89,8 @@ def retarget(
 ) -> np.ndarray:
     """The portrait's points for every frame of the driver.
 
-    driver: (T, 83, 2) pixels of the driver's picture, no NaN. portrait: (83, 2) pixels of the portrait. times: (T,)
-    seconds.
+    driver: (T, 83, 2) pixels of the driver's picture, no NaN. portrait: (83, 2) pixels of the portrait.
+    times: (T,) seconds.
     reference: the driver's frame that counts as the portrait's own state; None, with a single frame: the mean face.
     driver_size, portrait_size: (width, height). Returns (T, 83, 2) float32 portrait pixels.
     """
@@ -125,7 +125,9 @@ def retarget(
         still = np.ones(len(driver))
         return place(shape, own.angle * still, own.log_size * still, own.centre * still[:, None])
     angle = own.angle + strength * (moved.angle - rest.angle)
-    size = own.log_size + strength * _slow(moved.log_size - rest.log_size, times)
+    # Both sides slowed: one frame's error at the reference would make the head too large in all the others.
+    slow = _slow(moved.log_size, times)
+    size = own.log_size + strength * (slow - slow[reference or 0])
     went = strength * (moved.centre - rest.centre) / np.exp(rest.log_size)[:, None]
     far = np.linalg.norm(went, axis=1, keepdims=True)
     went = went * (_FARTHEST * np.tanh(far / _FARTHEST) / np.maximum(far, 1e-9))
@@ -163,7 +165,7 @@ def _proportions(rest: np.ndarray, own: np.ndarray) -> np.ndarray:
 
 
 def _slow(values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Gaussian mean over time, (T,) and (T,) seconds -> (T,)."""
+    """Gaussian mean over time, at the ends of what there is. (T,) and (T,) seconds -> (T,)."""
     if len(values) < 2:
         return values
     step = float(np.median(np.diff(times)))
@@ -171,8 +173,8 @@ def _slow(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     if reach < 1:
         return values
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / _SIZE_SECONDS) ** 2)
-    padded = np.pad(values, reach, mode="edge")
-    return np.convolve(padded, kernel / kernel.sum(), mode="valid")
+    total, weight = (np.convolve(np.pad(v, reach), kernel, mode="valid") for v in (values, np.ones_like(values)))
+    return total / weight
 
 
 # ---- gaps: closed must come out closed, on any face ----

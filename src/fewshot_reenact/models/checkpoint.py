@@ -23,17 +23,9 @@ _FORMAT = "fewshot-reenact/model/1"
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else _sha256_by_hand(file)
-        )
-
-
-def _sha256_by_hand(file) -> str:  # type: ignore[no-untyped-def]  # Python 3.10 has no file_digest
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+        digest = hashlib.sha256()  # not hashlib.file_digest: Python 3.10 has none
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
@@ -67,5 +59,6 @@ def load_model(path: Path | str | None = None, device: torch.device | str = "cpu
             model = Reenactor(ModelDimensions.from_json(meta["dimensions"]))
             model.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()})  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path}: damaged or not a model of this tool ({str(error).splitlines()[0]})") from error
+        reason = " ".join(str(error).split())[:300]  # torch lists every tensor on a line of its own
+        raise ModelError(f"{path}: damaged or not a model of this tool ({reason})") from error
     return model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]

@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from fewshot_reenact.landmarks.raster import STYLES
+
 
 @dataclass(frozen=True)
 class ModelDimensions:
@@ -42,15 +44,35 @@ class ModelDimensions:
     """How landmarks are drawn, see landmarks.raster."""
 
     def __post_init__(self) -> None:
-        if self.kind not in ("paper", "textured"):
-            raise ValueError(f"kind must be 'paper' or 'textured', not {self.kind!r}")
+        self._check_values()
         if len(self.down_channels) != len(self.up_channels):
             raise ValueError(f"{len(self.down_channels)} blocks down and {len(self.up_channels)} up: must be as many")
-        step = self.generator_unshuffle * 2 ** len(self.down_channels)
-        if self.size % step:
-            raise ValueError(f"size {self.size} must be divisible by {step} (unshuffle times two for each block down)")
+        for unshuffle, blocks in (
+            (self.generator_unshuffle, self.down_channels),
+            (self.embedder_unshuffle, self.embedder_channels),
+        ):
+            step = unshuffle * 2 ** len(blocks)
+            if self.size % step:
+                raise ValueError(
+                    f"size {self.size} must be divisible by {step} (unshuffle times two for each block down)"
+                )
         if self.skips and not self.stem:
             raise ValueError("skips need a stem: its output is the last of them")
+
+    def _check_values(self) -> None:
+        """Dimensions come from files: a wrong one should be named here, not fail somewhere in a layer."""
+        if self.kind not in ("paper", "textured"):
+            raise ValueError(f"kind must be 'paper' or 'textured', not {self.kind!r}")
+        for names, least in ((_COUNTS, 1), (("residual_blocks", "stem"), 0)):
+            for name in names:
+                if not _whole(getattr(self, name), least):
+                    raise ValueError(f"{name} must be a whole number from {least}, not {getattr(self, name)!r}")
+        for name in ("embedder_channels", "down_channels", "up_channels"):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or not value or not all(_whole(v, 1) for v in value):
+                raise ValueError(f"{name} must be a list of whole numbers from 1, not {value!r}")
+        if self.raster_style not in STYLES:
+            raise ValueError(f"raster_style must be one of {', '.join(STYLES)}, not {self.raster_style!r}")
 
     @classmethod
     def paper(cls) -> "ModelDimensions":
@@ -87,8 +109,15 @@ class ModelDimensions:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "ModelDimensions":
-        """From plain data, lists for tuples. Raises TypeError for unknown or missing names, ValueError for bad values."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+        """From plain data, lists for tuples. Raises ValueError for unknown or missing names and bad values."""
+        fields = dataclasses.fields(cls)
+        known = [field.name for field in fields]
+        if unknown := [str(name) for name in raw if name not in known]:
+            raise ValueError(f"unknown dimensions {', '.join(unknown)}: misspelt, or made by a newer version?")
+        needed = [field.name for field in fields if field.default is dataclasses.MISSING]
+        if missing := [name for name in needed if name not in raw]:
+            raise ValueError(f"dimensions incomplete: {', '.join(missing)} missing")
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}
         return cls(**values)
 
     def to_json(self) -> str:
@@ -96,12 +125,15 @@ class ModelDimensions:
 
     @classmethod
     def from_json(cls, text: str) -> "ModelDimensions":
-        """Raises ValueError when a name is unknown, one is missing or a value makes no sense."""
-        raw: dict[str, Any] = json.loads(text)
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(raw) - known):
-            raise ValueError(f"unknown dimensions {', '.join(unknown)}: made by a newer version?")
-        try:
-            return cls.from_dict(raw)
-        except TypeError as error:
-            raise ValueError(f"dimensions incomplete: {error}") from error
+        """The inverse of `to_json`. Raises ValueError as `from_dict` does, and for what is not JSON."""
+        raw = json.loads(text)
+        if not isinstance(raw, dict):
+            raise ValueError("dimensions are not a mapping of names to values")
+        return cls.from_dict(raw)
+
+
+_COUNTS = ("size", "embedding", "generator_unshuffle", "embedder_unshuffle")
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -3,8 +3,6 @@
 Zakharov et al. 2019, section 3.2; `textured` is DESIGN 4. One class: the dimensions decide.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 from fewshot_reenact.models.blocks import (
     ResidualBlock,
     SelfAttention,
+    adain_layers,
     assign_style,
     make_norm,
     maybe_spectral,
@@ -68,7 +67,8 @@ class Generator(nn.Module):
         if dims.kind == "textured":
             nn.init.zeros_(out.weight)
             nn.init.zeros_(out.bias)  # type: ignore[arg-type]
-        self.out = maybe_spectral(out, sn)
+        # Zero weights have no spectral norm to be divided by: the result would be no number.
+        self.out = maybe_spectral(out, sn and dims.kind != "textured")
         self.style_length = style_length(self)
         self.project = maybe_spectral(nn.Linear(dims.embedding, self.style_length), sn)
         if not sn:
@@ -79,16 +79,11 @@ class Generator(nn.Module):
         nn.init.normal_(self.project.weight, std=0.02 / self.dims.embedding**0.5)  # type: ignore[arg-type]
         bias = torch.zeros(self.style_length)
         at = 0
-        for channels in self._adain_channels():
-            bias[at + channels : at + 2 * channels] = 1.0
-            at += 2 * channels
+        for layer in adain_layers(self):
+            bias[at + layer.channels : at + 2 * layer.channels] = 1.0
+            at += 2 * layer.channels
         with torch.no_grad():
             self.project.bias.copy_(bias)  # type: ignore[operator]
-
-    def _adain_channels(self) -> Sequence[int]:
-        from fewshot_reenact.models.blocks import adain_layers
-
-        return [layer.channels for layer in adain_layers(self)]
 
     def style(self, embedding: Tensor) -> Tensor:
         """psi = P e. (B, N) -> (B, style_length)."""

@@ -5,6 +5,7 @@ mouth.
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_reenact.landmarks.topology import LEFT_EYE, MOUTH, RIGHT_EYE
@@ -64,6 +65,4 @@ def textured_loss(
 def _mouth(face: Tensor) -> Tensor:
     size = face.shape[-1]
     x0, y0, x1, y1 = (round(v * size) for v in _MOUTH_BOX)
-    return torch.nn.functional.interpolate(
-        face[..., y0:y1, x0:x1], scale_factor=_MOUTH_ZOOM, mode="bilinear", align_corners=False
-    )
+    return F.interpolate(face[..., y0:y1, x0:x1], scale_factor=_MOUTH_ZOOM, mode="bilinear", align_corners=False)

@@ -17,8 +17,7 @@ def face_flow(driver: Tensor, portrait: Tensor, driver_frame: Tensor, box: Tenso
     """Where in the portrait each pixel of the driver's face frame comes from.
 
     driver, portrait: (B, 83, 2) points in pixels of the portrait. driver_frame: (B, 2, 3), frame pixels -> picture
-    pixels.
-    box: (B, 4), see fit_warp. Returns (B, size, size, 2) portrait pixels.
+    pixels. box: (B, 4), see fit_warp. Returns (B, size, size, 2) portrait pixels.
     """
     spline = fit_warp(driver, portrait, box)
     coarse = grid(FLOW_SIZE, size, driver.device).to(driver.dtype)[None]

@@ -10,6 +10,7 @@ Source: Bookstein 1989, "Principal Warps"; smoothing as in Wahba 1990, one weigh
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_reenact.landmarks.topology import MOUTH, N_POINTS
@@ -30,8 +31,10 @@ _SLACK_OFF = 1e3
 
 @dataclass(frozen=True)
 class Spline:
-    """A solved thin-plate spline: `centres` (B, N, 2), `weights` (B, N, 2), `affine` (B, 3, 2), unit scale `unit` (B,
-    1, 1).
+    """A solved thin-plate spline of B faces.
+
+    centres, weights: (B, N, 2). affine: (B, 3, 2), constant, x and y. origin: (B, 1, 2) pixels and unit: (B, 1, 1)
+    pixels, where the centres' coordinates have 0 and 1.
     """
 
     centres: Tensor
@@ -88,11 +91,8 @@ def fit_warp(driver: Tensor, portrait: Tensor, box: Tensor) -> Spline:
             f"points must both be (B, {N_POINTS}, 2), not {tuple(driver.shape)} and {tuple(portrait.shape)}"
         )
     dtype = driver.dtype
-    driver, portrait, box = (
-        driver.double(),
-        portrait.double(),
-        box.double(),
-    )  # the system is stiff: float32 is not enough
+    # The system is stiff: float32 is not enough.
+    driver, portrait, box = driver.double(), portrait.double(), box.double()
     ring_driver, ring_portrait = _ring(driver), _ring(portrait)
     border = _border(box)
     centres = torch.cat([driver, _under_brows(driver), ring_driver, border], 1)
@@ -103,7 +103,7 @@ def fit_warp(driver: Tensor, portrait: Tensor, box: Tensor) -> Spline:
     slack = torch.cat(
         [
             _face_slack(driver).expand(len(driver), -1),
-            driver.new_full((len(driver), 10), _SLACK_FACE),
+            driver.new_full((len(driver), _BROWS.stop - _BROWS.start), _SLACK_FACE),
             torch.where(_inside(ring_driver, box) & _inside(ring_portrait, box), _SLACK_RING, _SLACK_OFF),
             driver.new_full((len(driver), border.shape[1]), _SLACK_BORDER),
         ],
@@ -142,9 +142,7 @@ def _solve(centres: Tensor, values: Tensor, slack: Tensor) -> tuple[Tensor, Tens
 
 
 def grid(size: int, side: float, device: torch.device | None = None) -> Tensor:
-    """Pixel coordinates of a square of `side` pixels sampled at size x size points, corners included: (size * size,
-    2).
-    """
+    """A square of `side` pixels sampled at size x size points, corners included: their pixels, (size * size, 2)."""
     line = torch.linspace(0, side - 1, size, device=device)
     y, x = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([x, y], -1).reshape(-1, 2)
@@ -154,4 +152,4 @@ def sample(pictures: Tensor, where: Tensor) -> Tensor:
     """Bilinear sampling with replicated borders. (B, C, H, W) at (B, h, w, 2) pixel coordinates -> (B, C, h, w)."""
     h, w = pictures.shape[-2:]
     scale = where.new_tensor([2 / max(w - 1, 1), 2 / max(h - 1, 1)])
-    return torch.nn.functional.grid_sample(pictures, where * scale - 1, padding_mode="border", align_corners=True)
+    return F.grid_sample(pictures, where * scale - 1, padding_mode="border", align_corners=True)

@@ -68,20 +68,21 @@ class TrainConfig(_Strict):
 def load_config(path: Path, **overrides: Any) -> TrainConfig:
     """Read and check a YAML file. Raises UsageError naming the file, the key and what was expected."""
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot read the config ({error.strerror})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: a config is a mapping of names to values")
     raw.update({k: v for k, v in overrides.items() if v is not None})
     try:
-        config = TrainConfig(**raw)
-        config.dimensions()
+        config = TrainConfig.model_validate(raw)
+        if config.dimensions().kind != "textured":
+            raise ValueError("only kind 'textured' can be trained so far")
     except ValidationError as error:
         raise UsageError(f"{path}: {_explain(error)}") from error
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: model: {error}") from error
     return config
 

@@ -6,8 +6,10 @@ on exactly where it stopped.
 Input folder: NAME.mp4, a square clip about one head, with NAME.npz: `points` (frames, 83, 2) in pixels, `identity`.
 """
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,17 +19,18 @@ from torch.utils.data import Dataset
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.faces.frame import face_frame, invert, transform
 from fewshot_reenact.landmarks.raster import raster
-from fewshot_reenact.landmarks.topology import LEFT_EYE, MOUTH, RIGHT_EYE, eye_distance, mirror
+from fewshot_reenact.landmarks.topology import LEFT_EYE, MOUTH, N_POINTS, RIGHT_EYE, eye_distance, mirror
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.video.reader import VideoReader
 
 _JPEG_QUALITY = 96  # frames wait in memory as JPEG: a tenth of the size, and the clips are lossy anyway
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """frames: encoded pictures. points: (frames, 83, 2) float32 pixels. shape: (frames, d) a description of each
-    pose.
+    """One video of one person. frames: encoded pictures. points: (frames, 83, 2) float32 pixels. shape: (frames, d),
+    numbers that describe each pose.
     """
 
     name: str
@@ -38,14 +41,10 @@ class Clip:
 
 
 def load_clips(folder: Path, step: int) -> list[Clip]:
-    """Every clip of a folder, every step-th frame. Raises InputError when there are none."""
+    """Every clip of a folder, every step-th frame. Raises InputError when there are none or one has no points."""
     clips = []
     for path in sorted(folder.glob("*.mp4")):
-        labels = path.with_suffix(".npz")
-        if not labels.is_file():
-            raise InputError(f"{path}: has no {labels.name} beside it with the points of its frames")
-        with np.load(labels, allow_pickle=False) as data:
-            points, person = data["points"].astype(np.float32), str(data["identity"])
+        points, person = _read_labels(path)
         frames, kept = [], []
         with VideoReader(path) as reader:
             for frame in reader:
@@ -62,11 +61,26 @@ def load_clips(folder: Path, step: int) -> list[Clip]:
     return clips
 
 
+def _read_labels(clip: Path) -> tuple[np.ndarray, str]:
+    """Points (frames, 83, 2) float32 and person of a clip, from the NAME.npz beside it."""
+    path = clip.with_suffix(".npz")
+    if not path.is_file():
+        raise InputError(f"{clip}: has no {path.name} beside it with the points of its frames")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            points, person = data["points"].astype(np.float32), str(data["identity"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not the points of a clip ({str(error).splitlines()[0]})") from error
+    if points.shape[1:] != (N_POINTS, 2) or not np.isfinite(points).all():
+        raise InputError(f"{path}: points must be finite and (frames, {N_POINTS}, 2), not {points.shape}")
+    return points, person
+
+
 def _describe(points: np.ndarray) -> np.ndarray:
     """Pose and expression of each frame as numbers that can be subtracted: points in the face's own frame, mouth and
     eyes counted more.
     """
-    weight = np.full((83, 1), 0.5)
+    weight = np.full((N_POINTS, 1), 0.5)
     weight[MOUTH] = 1.5
     weight[LEFT_EYE] = weight[RIGHT_EYE] = 2.0
     rows = [transform(invert(face_frame(p, 1)), p.astype(np.float64)) * weight for p in points]
@@ -162,16 +176,17 @@ class Episodes(Dataset):
         return raster(transform(invert(frame), points), self.size, self.style)
 
 
-def _pick(rng: np.random.Generator, things: list):  # type: ignore[no-untyped-def, type-arg]
+def _pick(rng: np.random.Generator, things: list[T]) -> T:
     return things[int(rng.integers(len(things)))]
 
 
 def _decode(jpeg: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB."""
+    """An encoded picture -> (H, W, 3) uint8 RGB."""
     bgr = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
     assert bgr is not None  # it was encoded here
     return bgr[..., ::-1]
 
 
 def _stack(pictures: list[np.ndarray]) -> torch.Tensor:
+    """K pictures (H, W, 3) -> (K, 3, H, W)."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()

@@ -6,9 +6,11 @@ killed and resumed equals one that was not.
 """
 
 import json
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,23 +51,30 @@ def learning_rate(step: int, total: int, config: OptimiserConfig) -> float:
     return config.rate * rise * (config.final + (1 - config.final) * left)
 
 
-def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> tuple[FaceInputs, Tensor, Tensor]:
-    """The networks' inputs from a batch of episodes: warp done on the device. Returns inputs, target in -1..1, frame
-    points.
+@dataclass(frozen=True)
+class Inputs:
+    """What one step needs of B episodes with K portraits, pictures in -1..1 and in face frames of side S.
 
-    With K > 1 the first portrait is warped; all of them are embedded.
+    faces: the generator's, of the first portrait. portraits, rasters: (B, K, 3, S, S), the embedder's. truth: (B, 3, S,
+    S). points: (B, 83, 2), the driver's, in the face frame.
     """
+
+    faces: FaceInputs
+    portraits: Tensor
+    rasters: Tensor
+    truth: Tensor
+    points: Tensor
+
+
+def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> Inputs:
+    """The networks' inputs from a batch of episodes; the warp is done on the device."""
     on = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
     warped = warp_faces(
         to_signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0], on["driver_frame"], size
     )
-    faces = FaceInputs(
-        warped=warped,
-        source=to_signed(on["sources"][:, 0]),
-        source_raster=to_signed(on["source_rasters"][:, 0]),
-        driver_raster=to_signed(on["driver_raster"]),
-    )
-    return faces, to_signed(on["target"]), on["driver_face_points"]
+    portraits, rasters = to_signed(on["sources"]), to_signed(on["source_rasters"])
+    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], to_signed(on["driver_raster"]))
+    return Inputs(faces, portraits, rasters, to_signed(on["target"]), on["driver_face_points"])
 
 
 class Trainer:
@@ -87,6 +96,7 @@ class Trainer:
         self.net = FeatureNet(loss.network, loss.skip_heads).to(device) if loss.network else None
         self.weights = LossWeights(loss.l1, loss.mouth, loss.eyes, loss.perceptual, loss.perceptual_mouth)
         self.step = 0
+        self.sums: dict[str, list[float]] = {}  # the log's numbers since its last line
 
     # ---- state ----------------------------------------------------------------------------------------------------
 
@@ -100,6 +110,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "sums": self.sums,
         }
         with partial_file(path, overwrite=True) as partial:
             torch.save(state, partial)
@@ -109,11 +120,15 @@ class Trainer:
         return path
 
     def resume(self) -> bool:
-        """Go on from the newest checkpoint that can be read. False when there is none."""
-        for path in sorted((self.folder / "checkpoints").glob("step_*.pt"), reverse=True):
+        """Go on from the newest checkpoint that can be read. False when there is none at all.
+
+        Raises ModelError when none can be read, or when it is of another architecture.
+        """
+        paths = sorted((self.folder / "checkpoints").glob("step_*.pt"), reverse=True)
+        for path in paths:
             try:
                 state = torch.load(path, map_location=self.device, weights_only=True)
-            except (OSError, RuntimeError, EOFError, ValueError):
+            except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
                 tqdm.write(f"{path}: cannot be read, trying the one before")
                 continue
             if state["dimensions"] != self.model.dims.to_json():
@@ -124,30 +139,41 @@ class Trainer:
             self.averaged.load_state_dict(state["averaged"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = int(state["step"])
+            self.sums = dict(state.get("sums", {}))
+            self._trim_log()
             return True
+        if paths:
+            raise ModelError(f"{paths[0].parent}: no checkpoint can be read; use another --run folder to start over")
         return False
+
+    def _trim_log(self) -> None:
+        """Drop the lines of steps that a killed run had logged but not saved: they will be done again."""
+        path = self.folder / "metrics.jsonl"
+        if not path.is_file():
+            return
+        lines = path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]
+        if len(kept) < len(lines):
+            with partial_file(path, overwrite=True) as partial:
+                partial.write_text("".join(kept))
 
     # ---- one step -------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """One update. Returns the numbers for the log. Raises Diverged, with nothing changed, when the loss is not
-        finite.
+        """One update. Returns the numbers for the log. Raises Diverged, with nothing changed, when the loss or its
+        gradient is not finite.
         """
         config = self.config.optimiser
-        faces, truth, points = make_inputs(batch, self.model.dims.size, self.device)
-        embedding = self.model.embed(faces.source[:, None], faces.source_raster[:, None])
-        face = faces.warped + self.model(faces, embedding)
-        loss, parts = textured_loss(face, truth, points, self.net, self.weights)
-        if not torch.isfinite(loss):
-            raise Diverged(
-                f"loss is {loss.item()} at step {self.step}; the last checkpoint in "
-                f"{self.folder / 'checkpoints'} is good: lower optimiser.rate and resume"
-            )
+        x = make_inputs(batch, self.model.dims.size, self.device)
+        face = x.faces.warped + self.model(x.faces, self.model.embed(x.portraits, x.rasters))
+        loss, parts = textured_loss(face, x.truth, x.points, self.net, self.weights)
+        self._check_finite("loss", loss)
         with torch.no_grad():  # the floor: what the warp alone would get on this very batch
-            floor, _ = textured_loss(faces.warped, truth, points, None, self.weights)
+            floor, _ = textured_loss(x.faces.warped, x.truth, x.points, None, self.weights)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self._check_finite("norm of the gradient", norm)
         rate = learning_rate(self.step, self.config.steps, config)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -156,6 +182,13 @@ class Trainer:
         self._average(min(config.ema, self.step / (self.step + 10)))
         numbers = {"loss": loss, **parts, "l1_over_warp": parts["l1"] * self.weights.l1 / floor, "gradient": norm}
         return {name: float(value.detach()) for name, value in numbers.items()} | {"rate": rate}
+
+    def _check_finite(self, what: str, value: Tensor) -> None:
+        if not torch.isfinite(value):
+            raise Diverged(
+                f"{what} is {value.item()} at step {self.step}; the last checkpoint in "
+                f"{self.folder / 'checkpoints'} is good: lower optimiser.rate and resume"
+            )
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
@@ -167,18 +200,17 @@ class Trainer:
     def run(self, batches: Iterator[dict[str, Tensor]], stop: Callable[[], bool]) -> None:
         """Train until the config's steps are done or `stop` says so, logging and saving on the way."""
         log = (self.folder / "metrics.jsonl").open("a")
-        sums: dict[str, list[float]] = {}
         bar = tqdm(total=self.config.steps, initial=self.step, unit="step", dynamic_ncols=True, mininterval=5)
         with log, bar:
             while self.step < self.config.steps and not stop():
                 batch = next(batches)
                 numbers = self.train_step(batch)
                 for name, value in numbers.items():
-                    sums.setdefault(name, []).append(value)
+                    self.sums.setdefault(name, []).append(value)
                 bar.update()
                 if self.step % self.config.log_every == 0:
-                    means = {name: round(float(np.mean(values)), 6) for name, values in sums.items()}
-                    sums.clear()
+                    means = {name: round(float(np.mean(values)), 6) for name, values in self.sums.items()}
+                    self.sums.clear()
                     log.write(json.dumps({"step": self.step, "time": round(time.time(), 1), **means}) + "\n")
                     log.flush()
                     bar.set_postfix(loss=means["loss"], over_warp=means["l1_over_warp"])
@@ -191,10 +223,9 @@ class Trainer:
     @torch.no_grad()
     def write_pictures(self, batch: dict[str, Tensor]) -> None:
         """A grid in pictures/: a row an episode, columns portrait, driver's landmarks, warp, output, truth."""
-        faces, truth, _ = make_inputs(batch, self.model.dims.size, self.device)
-        embedding = self.averaged.embed(faces.source[:, None], faces.source_raster[:, None])
-        face = faces.warped + self.averaged(faces, embedding)
-        rows = torch.cat([faces.source, faces.driver_raster, faces.warped, face, truth], 3)
+        x = make_inputs(batch, self.model.dims.size, self.device)
+        face = x.faces.warped + self.averaged(x.faces, self.averaged.embed(x.portraits, x.rasters))
+        rows = torch.cat([x.faces.source, x.faces.driver_raster, x.faces.warped, face, x.truth], 3)
         sheet = ((rows.clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).flatten(0, 1).cpu().numpy()
         path = self.folder / "pictures" / f"step_{self.step:07d}.png"
         path.parent.mkdir(exist_ok=True)
@@ -229,7 +260,9 @@ def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minute
         sampler=range(first, len(episodes)),
         num_workers=config.workers,
         drop_last=True,
-        persistent_workers=config.workers > 0,
+        worker_init_fn=_leave_signals_to_parent,
+        # Forked, a worker waits for ever for threads of torch's and OpenCV's that stay behind in this process.
+        multiprocessing_context="spawn" if config.workers else None,
     )
     asked: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
@@ -242,6 +275,14 @@ def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minute
     return trainer.step
 
 
+def _leave_signals_to_parent(_worker: int) -> None:
+    """A scheduler's SIGTERM and a terminal's Ctrl-C reach the whole process group: the workers must outlive them, or
+    the step in hand cannot be finished and saved. They end with their parent.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _millions(module: torch.nn.Module) -> str:
     return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M"
 
@@ -251,11 +292,15 @@ def _remember(config: TrainConfig, folder: Path) -> None:
     path = folder / "config.json"
     now: dict[str, Any] = json.loads(config.model_dump_json())
     if path.is_file():
-        then = json.loads(path.read_text())
+        try:
+            then: dict[str, Any] = json.loads(path.read_text())
+        except ValueError as error:
+            raise UsageError(f"{path}: damaged, so what this run trained is not known; use another --run") from error
         for key in ("model", "data", "seed", "batch"):
             if then.get(key) != now.get(key):
                 raise UsageError(f"{path}: this run was started with another '{key}'; use another --run folder")
-    path.write_text(json.dumps(now, indent=2) + "\n")
+    with partial_file(path, overwrite=True) as partial:
+        partial.write_text(json.dumps(now, indent=2) + "\n")
 
 
 __all__ = ["EXIT_PREEMPTED", "Diverged", "Preempted", "Trainer", "learning_rate", "make_inputs", "train"]

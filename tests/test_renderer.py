@@ -1,0 +1,238 @@
+"""Portrait and poses to pictures: what stays, what moves, several portraits, order and errors across the thread."""
+
+import dataclasses
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fewshot_reenact.faces.crop import head_box
+from fewshot_reenact.faces.frame import face_frame, invert, transform
+from fewshot_reenact.models.dimensions import ModelDimensions
+from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.renderer import BATCH, Portrait, Renderer, cut_face
+from painted_clips import face_points, paint_face
+
+SIZE = 160
+AT = {"at": (0.5, 0.45), "scale": 0.09}  # small enough that the picture goes on around the box
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def model(trained: bool = False) -> Reenactor:
+    dims = dataclasses.replace(
+        ModelDimensions.textured(), size=32, embedding=8, embedder_channels=(8, 8), down_channels=(8, 8),
+        up_channels=(8, 8), residual_blocks=1, embedder_unshuffle=2, stem=8,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    net = Reenactor(dims)
+    if trained:
+        torch.nn.init.normal_(net.generator.out.weight, std=0.3)
+    return net.eval().requires_grad_(False)
+
+
+def points(**state: float) -> np.ndarray:
+    return face_points(SIZE, **{**AT, **state})  # type: ignore[arg-type]
+
+
+def portrait(seed: int = 0, **state: float) -> Portrait:
+    return Portrait(paint_face(points(**state), SIZE, seed), points(**state))
+
+
+def moving(frames: int = 6) -> np.ndarray:
+    return np.stack([points(opened=0.05 * t, angle=0.03 * t, closed=t / frames) for t in range(frames)])
+
+
+def renderer(*portraits: Portrait, net: Reenactor | None = None, motion: np.ndarray | None = None, **more) -> Renderer:
+    people = list(portraits) or [portrait()]
+    poses = np.concatenate([people[0].points[None], moving() if motion is None else motion])
+    return Renderer(net or model(), people, head_box(poses, (SIZE, SIZE)), **more)
+
+
+def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.abs(a.astype(int) - b.astype(int)).max(-1)
+
+
+def test_the_portraits_own_points_give_the_portrait():
+    one = portrait()
+    (out,) = renderer(one).render(one.points[None])
+    assert out.shape == one.picture.shape and out.dtype == np.uint8
+    assert differ(out, one.picture).max() <= 2
+
+
+def test_the_portrait_itself_is_left_alone():
+    one = portrait()
+    before = one.picture.copy()
+    list(renderer(one, net=model(trained=True)).render(moving()))
+    assert (one.picture == before).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_outside_the_box_nothing_ever_changes(seed):
+    """Whatever the poses: also those that the box was not made for."""
+    one, net = portrait(), model(trained=True)
+    made = renderer(one, net=net)
+    x0, y0, x1, y1 = made.box
+    outside = np.ones((SIZE, SIZE), bool)
+    outside[y0:y1, x0:x1] = False
+    assert outside.sum() > 1000
+    rng = np.random.default_rng(seed)
+    wild = moving() * rng.uniform(0.7, 1.6, (6, 1, 1)) + rng.normal(0, 30, (6, 1, 2)) + rng.normal(0, 2, (6, 83, 2))
+    for out in made.render(wild.astype(np.float32)):
+        assert (differ(out, one.picture)[outside] == 0).all()
+        assert (differ(out, one.picture) > 0).any()
+
+
+def test_the_face_moves_to_the_drivers_points():
+    one = portrait()
+    there = points(at=(0.54, 0.43))
+    (out,) = renderer(one, motion=there[None], warp_only=True).render(there[None])
+    frames = [face_frame(p, 48) for p in (one.points, there)]
+    rest, moved, stayed = (
+        cut_face(p, f, 48) for p, f in ((one.picture, frames[0]), (out, frames[1]), (out, frames[0]))
+    )
+    assert differ(moved, rest)[4:-4, 4:-4].mean() < 0.4 * differ(stayed, rest)[4:-4, 4:-4].mean()
+
+
+def test_untrained_networks_and_the_warp_alone_are_the_same_and_trained_ones_are_not():
+    one = portrait()
+    warp, untrained, trained = (
+        np.stack(list(renderer(one, net=net, warp_only=alone).render(moving())))
+        for net, alone in ((model(True), True), (model(), False), (model(True), False))
+    )
+    assert (warp == untrained).all()
+    assert differ(trained, warp).max() > 10
+
+
+def test_sharpness_is_the_portraits():
+    """The flow is applied to the original picture: detail far finer than the networks' frame survives."""
+    big = 640
+    own = face_points(big, **AT)  # type: ignore[arg-type]
+    picture = np.full((big, big, 3), 128, np.uint8)
+    picture[::2] = 200  # lines of one pixel; the face frame shows one pixel in nine
+    there = own + np.float32([0, 6])
+    box = head_box(np.stack([own, there]), (big, big))
+    (out,) = Renderer(model(), [Portrait(picture, own)], box).render(there[None])
+    x, y = own[30].astype(int)
+    lines = out[y - 20 : y + 20, x - 20 : x + 20, 0].astype(int)
+    assert np.abs(np.diff(lines, axis=0)).mean() > 25
+
+
+@pytest.mark.parametrize("frames", [1, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH + 1])
+def test_frames_come_in_order_and_all_of_them(frames):
+    motion = moving(frames)
+    made = renderer(motion=motion, net=model(trained=True))
+    together = list(made.render(motion))
+    assert len(together) == frames
+    for t in {0, frames // 2, frames - 1}:
+        (alone,) = made.render(motion[t : t + 1])
+        assert differ(alone, together[t]).max() <= 1
+    if frames > BATCH:
+        assert differ(together[0], together[-1]).max() > 20
+    assert made.seconds["networks"] > 0 and made.seconds["compose"] > 0
+    assert list(made.render(motion[:0])) == []
+
+
+def test_several_portraits():
+    """The first one moves; the second shows what the first hides. Same person in other light is matched."""
+    first, second = portrait(), Portrait(paint_face(points(opened=0.3), SIZE, 0) // 2 + 60, points(opened=0.3))
+    net, motion = model(), np.stack([points(opened=0.1 * t) for t in range(4)])
+    both = np.stack(list(renderer(first, second, net=net, motion=motion).render(motion)))
+    alone = np.stack(list(renderer(first, net=net, motion=motion).render(motion)))
+    assert np.isfinite(both).all() and both.shape == alone.shape
+    assert differ(both[0], alone[0]).mean() < differ(both[3], alone[3]).mean(), (
+        "nearer to the second's pose, more of it"
+    )
+    frame = face_frame(points(opened=0.3), 48)
+    mouth = (slice(26, 40), slice(14, 34))
+    want = cut_face(paint_face(points(opened=0.3), SIZE, 0), frame, 48)[mouth]
+    error = [differ(cut_face(out[3], frame, 48)[mouth], want).mean() for out in (both, alone)]
+    assert error[0] < error[1], "the opened mouth is the second portrait's"
+
+
+def test_portraits_of_other_sizes():
+    wide = np.zeros((90, 300, 3), np.uint8)
+    own = face_points(90, at=(1.5, 0.45), scale=0.12)
+    wide[:] = 120
+    outs = list(renderer(portrait(), Portrait(wide, own), net=model(trained=True)).render(moving()))
+    assert len(outs) == 6 and all(out.shape == (SIZE, SIZE, 3) for out in outs)
+    outs = list(Renderer(model(trained=True), [Portrait(wide, own)], head_box(own[None], (300, 90))).render(own[None]))
+    assert outs[0].shape == (90, 300, 3)
+
+
+def test_a_face_at_the_pictures_edge():
+    one = portrait(at=(0.02, 0.05))
+    motion = np.stack([points(at=(0.02 - 0.02 * t, 0.05)) for t in range(5)])
+    outs = list(renderer(one, motion=motion, net=model(trained=True)).render(motion))
+    assert len(outs) == 5 and all(out.shape == one.picture.shape for out in outs)
+
+
+# ---- the thread that works ahead ----
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_an_error_in_the_thread_reaches_the_caller(monkeypatch, bad):
+    made, calls, real = renderer(), [], Renderer._infer
+
+    def fails(self, motion):
+        calls.append(threading.current_thread() is threading.main_thread())
+        if len(calls) > bad:
+            raise ValueError("no luck")
+        return real(self, motion)
+
+    monkeypatch.setattr(Renderer, "_infer", fails)
+    seen = []
+    with pytest.raises(ValueError, match="no luck"):
+        for out in made.render(moving(4 * BATCH)):
+            seen.append(out)
+    assert len(seen) <= bad * BATCH and not any(calls), "the networks work on a thread of their own"
+
+
+def test_a_caller_that_stops_early_leaves_no_thread():
+    before = threading.active_count()
+    frames = renderer().render(moving(5 * BATCH))
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_only_a_few_frames_are_ahead(monkeypatch):
+    """Memory does not grow with the driver: the networks are never more than a batch ahead of what was taken."""
+    begun, real = [], Renderer._infer
+    monkeypatch.setattr(Renderer, "_infer", lambda self, motion: (begun.append(len(motion)), real(self, motion))[1])
+    frames = renderer().render(moving(10 * BATCH))
+    for taken in range(1, 3 * BATCH):
+        next(frames)
+        assert sum(begun) <= taken + 2 * BATCH
+
+
+# ---- the face frame's view ----
+
+
+@pytest.mark.parametrize("scale", [0.08, 0.2, 0.4])
+def test_a_face_is_cut_where_its_frame_says(scale):
+    size = 300
+    own = face_points(size, scale=scale, angle=0.2)
+    frame = face_frame(own, 48)
+    picture = np.zeros((size, size, 3), np.uint8)
+    for index in (36, 45, 57):
+        cv2.circle(
+            picture, tuple(int(v) for v in own[index].round()), max(2, round(0.05 * scale * size)), (255,) * 3, -1
+        )
+    seen = cut_face(cv2.GaussianBlur(picture, (0, 0), 0.04 * scale * size), frame, 48)[..., 0].astype(float)
+    for x, y in transform(invert(frame), own[[36, 45, 57]].astype(float)).round().astype(int):
+        part = seen[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5]
+        top, left = max(0, y - 4), max(0, x - 4)
+        rows, columns = np.indices(part.shape)
+        assert (
+            abs((part * rows).sum() / part.sum() + top - y) < 1
+            and abs((part * columns).sum() / part.sum() + left - x) < 1
+        )
