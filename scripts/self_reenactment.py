@@ -8,7 +8,7 @@ with it.
 
 `render` writes, for each clip, truth.mp4 (the rest of the clip, lossless), and what `animate --motion absolute` makes
 of the first frame with the model and with the plain warp. `score` prints a Markdown table of the means over clips and
-writes scores.json. `still` is the portrait itself, repeated.
+writes scores_every_N.json. `still` is the portrait itself, repeated.
 """
 
 import argparse
@@ -63,7 +63,9 @@ def score(out: Path, referee: Path, step: int, variants: list[str]) -> None:
 
     faces = judge.Faces()
     nets = (judge.Chain("vgg19_relu1_to_3"), judge.Chain("vgg19_distilled_relu1_to_5"))
-    scores: dict[str, dict[str, dict[str, float]]] = {}
+    # Variants measured before, at the same step, stay: the truth and the warp need no second look.
+    kept = out / f"scores_every_{step}.json"
+    scores: dict[str, dict[str, dict[str, float]]] = json.loads(kept.read_text()) if kept.is_file() else {}
     for folder in sorted(path.parent for path in out.glob("*/truth.mp4")):
         truth = judge.read(str(folder / "truth.mp4"), step=step)
         for variant in variants:
@@ -72,7 +74,7 @@ def score(out: Path, referee: Path, step: int, variants: list[str]) -> None:
                 frames = judge.read(str(video), step=step)
                 scores.setdefault(variant, {})[folder.name] = judge.measure_self(truth, frames, faces, nets)
         print(folder.name, file=sys.stderr, flush=True)
-    (out / "scores.json").write_text(json.dumps(scores, indent=1))
+    kept.write_text(json.dumps(scores, indent=1))
     print(table(scores, step))
 
 
