@@ -391,3 +391,15 @@ def test_the_command(clips, tmp_path):
     assert load_model(run / "model.safetensors").dims.size == 32
     wrong = CliRunner().invoke(main, ["train", "--config", str(write_config(tmp_path, clips, stepz=1)), "--dry-run"])
     assert wrong.exit_code == 2 and "did you mean steps?" in wrong.stderr
+
+
+def test_training_can_begin_from_given_weights(clips, tmp_path):
+    train(config(clips, steps=2), tmp_path / "a", device=CPU)
+    given = tmp_path / "a" / "model.safetensors"
+    trainer = Trainer(config(clips, seed=5), tmp_path / "b", CPU)
+    trainer.begin_from(given)
+    for model in (trainer.model, trainer.averaged):
+        for mine, theirs in zip(model.state_dict().values(), load_model(given).state_dict().values(), strict=True):
+            assert torch.equal(mine, theirs)
+    with pytest.raises(ModelError, match="other model dimensions"):
+        Trainer(config(clips, model={**MODEL, "stem": 4}), tmp_path / "c", CPU).begin_from(given)

@@ -50,6 +50,7 @@ class TrainConfig(_Strict):
     data: DataConfig
     loss: LossConfig = LossConfig()  # type: ignore[call-arg]
     optimiser: OptimiserConfig = OptimiserConfig()  # type: ignore[call-arg]
+    init: Path | None = Field(None, description="weights to begin with (safetensors), of the same dimensions")
     seed: int = 0
     batch: int = Field(8, ge=1)
     steps: int = Field(ge=1)

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fewshot_reenact.errors import ModelError, ReenactError, UsageError
-from fewshot_reenact.models.checkpoint import save_model
+from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.losses import LossWeights, textured_loss
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
@@ -118,6 +118,14 @@ class Trainer:
         for old in sorted(path.parent.glob("step_*.pt"))[: -self.config.keep]:
             old.unlink()
         return path
+
+    def begin_from(self, path: Path) -> None:
+        """Begin with a model's weights instead of random ones. Raises ModelError: missing, other dimensions."""
+        given = load_model(path)
+        if given.dims != self.model.dims:
+            raise ModelError(f"{path}: has other model dimensions than the config's; take them over or leave out init")
+        for model in (self.model, self.averaged):
+            model.load_state_dict(given.state_dict())
 
     def resume(self) -> bool:
         """Go on from the newest checkpoint that can be read. False when there is none at all.
@@ -244,6 +252,9 @@ def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minute
     trainer = Trainer(config, folder, device)
     if trainer.resume():
         tqdm.write(f"resumed at step {trainer.step}")
+    elif config.init is not None:
+        trainer.begin_from(config.init)
+        tqdm.write(f"begun with the weights of {config.init}")
     dims = trainer.model.dims
     clips = load_clips(config.data.clips, config.data.frame_step)
     people = len({clip.person for clip in clips})
