@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Put a trained model into the package, with its card.
 
-    scripts/ship_model.py run/meta    # -> src/fewshot_reenact/weights/textured.safetensors and textured.md
+scripts/ship_model.py run/meta    # -> src/fewshot_reenact/weights/textured.safetensors and textured.md
 """
 
 import json
