@@ -177,9 +177,9 @@ class Renderer:
         warps, scores = [first], [pose[:, 0, None, None] - _stretch(flow, self.frames[0], cells)]
         for k in range(1, len(self.portraits)):
             # Poses as portrait k's picture would have them: the same place in its own face frame.
-            onto = [_chain(self.frames[k], invert(self.frames[0])) for _ in frames]
-            theirs = torch.from_numpy(np.stack([transform(m, p) for m, p in zip(onto, motion, strict=True)])).float()
-            matrix = torch.from_numpy(np.stack([_chain(m, f) for m, f in zip(onto, frames, strict=True)])).float()
+            onto = _chain(self.frames[k], invert(self.frames[0]))
+            theirs = torch.from_numpy(np.stack([transform(onto, p) for p in motion])).float()
+            matrix = torch.from_numpy(np.stack([_chain(onto, f) for f in frames])).float()
             h, w = self.portraits[k].picture.shape[:2]
             spline = self._spline(theirs, k, torch.tensor([0, 0, w, h]))
             there = spline(apply_affine(matrix, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)

@@ -6,7 +6,11 @@ one mouth holds for all. A frame is a (2, 3) similarity matrix that takes frame 
 
 import numpy as np
 
+from fewshot_reenact.landmarks.align import apply as transform
+from fewshot_reenact.landmarks.align import inverse as invert
 from fewshot_reenact.landmarks.topology import LEFT_EYE, RIGHT_EYE
+
+__all__ = ["face_frame", "invert", "transform"]
 
 # Upper lip and corners: unlike the mouth's centre they hardly move when the jaw drops, so speech does not pump the
 # frame.
@@ -36,14 +40,3 @@ def face_frame(points: np.ndarray, size: int) -> np.ndarray:
     anchor = _EYES_SHARE * eyes + (1 - _EYES_SHARE) * mouth
     place = np.array(_PLACE) * size - 0.5  # pixel centres are at integers
     return np.concatenate([linear, (anchor - linear @ place)[:, None]], axis=1)
-
-
-def invert(matrix: np.ndarray) -> np.ndarray:
-    """The inverse of a (2, 3) affine matrix, (2, 3)."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.concatenate([linear, -linear @ matrix[:, 2:]], axis=1)
-
-
-def transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Apply a (2, 3) affine matrix to (..., 2) points."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
