@@ -10,7 +10,7 @@ import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.losses import LossWeights, textured_loss
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
-from fewshot_reenact.models.rendering import to_signed, warp_faces
+from fewshot_reenact.models.rendering import correct, face_flow, picture_box, to_signed
+from fewshot_reenact.models.warp import sample
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
 from fewshot_reenact.training.episodes import Episodes, load_clips
 from fewshot_reenact.video.output import partial_file
@@ -55,11 +56,14 @@ def learning_rate(step: int, total: int, config: OptimiserConfig) -> float:
 class Inputs:
     """What one step needs of B episodes with K portraits, pictures in -1..1 and in face frames of side S.
 
-    faces: the generator's, of the first portrait. portraits, rasters: (B, K, 3, S, S), the embedder's. truth: (B, 3, S,
-    S). points: (B, 83, 2), the driver's, in the face frame.
+    faces: the generator's, of the first portrait. pictures: (B, 3, P, P), the first portraits whole.
+    flow: (B, S, S, 2), see rendering.face_flow. portraits, rasters: (B, K, 3, S, S), the embedder's.
+    truth: (B, 3, S, S). points: (B, 83, 2), the driver's, in the face frame.
     """
 
     faces: FaceInputs
+    pictures: Tensor
+    flow: Tensor
     portraits: Tensor
     rasters: Tensor
     truth: Tensor
@@ -69,12 +73,16 @@ class Inputs:
 def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> Inputs:
     """The networks' inputs from a batch of episodes; the warp is done on the device."""
     on = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    warped = warp_faces(
-        to_signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0], on["driver_frame"], size
-    )
+    pictures, driver, portrait = to_signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0]
+    flow = face_flow(driver, portrait, on["driver_frame"], picture_box(pictures, len(driver)), size)
     portraits, rasters = to_signed(on["sources"]), to_signed(on["source_rasters"])
-    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], to_signed(on["driver_raster"]))
-    return Inputs(faces, portraits, rasters, to_signed(on["target"]), on["driver_face_points"])
+    faces = FaceInputs(sample(pictures, flow), portraits[:, 0], rasters[:, 0], to_signed(on["driver_raster"]))
+    return Inputs(faces, pictures, flow, portraits, rasters, to_signed(on["target"]), on["driver_face_points"])
+
+
+def make_faces(model: Reenactor, x: Inputs) -> Tensor:
+    """The model's pictures of these episodes, (B, 3, S, S), about -1..1."""
+    return correct(x.pictures, x.flow, x.faces.warped, model(x.faces, model.embed(x.portraits, x.rasters)))
 
 
 class Trainer:
@@ -120,12 +128,19 @@ class Trainer:
         return path
 
     def begin_from(self, path: Path) -> None:
-        """Begin with a model's weights instead of random ones. Raises ModelError: missing, other dimensions."""
+        """Begin with a model's weights instead of random ones. Raises ModelError: missing, other dimensions.
+
+        A model that corrects colours alone may begin one that corrects the flow too: the shift starts at zero.
+        """
         given = load_model(path)
-        if given.dims != self.model.dims:
+        if replace(given.dims, flow=self.model.dims.flow) != self.model.dims or (
+            given.dims.flow and not self.model.dims.flow
+        ):
             raise ModelError(f"{path}: has other model dimensions than the config's; take them over or leave out init")
+        state = given.state_dict()
         for model in (self.model, self.averaged):
-            model.load_state_dict(given.state_dict())
+            for name, own in model.state_dict().items():
+                own.zero_()[: len(state[name])].copy_(state[name]) if own.ndim else own.copy_(state[name])
 
     def resume(self) -> bool:
         """Go on from the newest checkpoint that can be read. False when there is none at all.
@@ -173,7 +188,7 @@ class Trainer:
         """
         config = self.config.optimiser
         x = make_inputs(batch, self.model.dims.size, self.device)
-        face = x.faces.warped + self.model(x.faces, self.model.embed(x.portraits, x.rasters))
+        face = make_faces(self.model, x)
         loss, parts = textured_loss(face, x.truth, x.points, self.net, self.weights)
         self._check_finite("loss", loss)
         with torch.no_grad():  # the floor: what the warp alone would get on this very batch
@@ -232,7 +247,7 @@ class Trainer:
     def write_pictures(self, batch: dict[str, Tensor]) -> None:
         """A grid in pictures/: a row an episode, columns portrait, driver's landmarks, warp, output, truth."""
         x = make_inputs(batch, self.model.dims.size, self.device)
-        face = x.faces.warped + self.averaged(x.faces, self.averaged.embed(x.portraits, x.rasters))
+        face = make_faces(self.averaged, x)
         rows = torch.cat([x.faces.source, x.faces.driver_raster, x.faces.warped, face, x.truth], 3)
         sheet = ((rows.clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).flatten(0, 1).cpu().numpy()
         path = self.folder / "pictures" / f"step_{self.step:07d}.png"
