@@ -102,7 +102,7 @@ def test_torchvisions_cache_needs_no_torchvision(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ModelError, match=r"vgg19-dcbb9e9d\.pth: there is no vgg19 here") as caught:
         load_backbone("torchvision", "vgg19")
-    for way in ("loss.vgg19: torchvision", "a state dict of vgg19", "self-describing feature network"):
+    for way in ("loss.vgg19_network: torchvision", "a state dict of vgg19", "self-describing feature network"):
         assert way in str(caught.value)
     cache = tmp_path / "hub" / "checkpoints"
     cache.mkdir(parents=True)

@@ -10,15 +10,22 @@ loss. All else has spectral norm.
 """
 
 import dataclasses
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fewshot_reenact.errors import ModelError
 from fewshot_reenact.models.blocks import ResidualBlock, encoder_blocks, maybe_spectral
+from fewshot_reenact.video.output import partial_file
 
+_FORMAT = "fewshot-reenact/discriminator/1"
 _ROW_START = 0.1  # rows start uniformly in -0.1..0.1, as in the authors' code
 
 
@@ -128,3 +135,27 @@ class Rows(nn.Embedding):
     def __init__(self, videos: int, embedding: int):
         super().__init__(videos, embedding, sparse=True)
         nn.init.uniform_(self.weight, -_ROW_START, _ROW_START)
+
+
+def save_discriminator(network: Discriminator, path: Path) -> None:
+    """Write V, w0 and b atomically, with their dimensions. W is not needed for new people, and large."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    meta = {"format": _FORMAT, "dimensions": json.dumps(dataclasses.asdict(network.dims))}
+    with partial_file(path, overwrite=True) as partial:
+        save_file(tensors, str(partial), metadata=meta)
+
+
+def load_discriminator(path: Path) -> Discriminator:
+    """Build the network that the file describes. Raises ModelError: missing, damaged, not a discriminator."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such discriminator; training leaves it beside model.safetensors")
+    try:
+        with safe_open(str(path), "pt") as file:
+            meta = file.metadata() or {}
+            if meta.get("format") != _FORMAT:
+                raise ModelError(f"{path}: is not a discriminator ({_FORMAT})")
+            network = Discriminator(DiscriminatorDimensions.from_dict(json.loads(meta["dimensions"])))
+            network.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path}: damaged ({' '.join(str(error).split())[:300]})") from error
+    return network
