@@ -111,3 +111,15 @@ def feature_matching(fake: list[Tensor], real: list[Tensor]) -> Tensor:
 def match_loss(embeddings: Tensor, rows: Tensor) -> Tensor:
     """|e - W_i|, mean over numbers: embeddings (B, N) follow the rows (B, N) that D has learnt, not the reverse."""
     return (embeddings - rows.detach()).abs().mean()
+
+
+def laplacian_l1(output: Tensor, truth: Tensor, levels: int = 3) -> Tensor:
+    """L1 between Laplacian pyramids (Burt and Adelson 1983), mean over the levels: errors of edges and texture, which a
+    plain L1 would rather blur. output, truth: (B, 3, S, S).
+    """
+    left, terms = output - truth, []  # the pyramid is linear: that of the difference is the difference
+    for _ in range(levels):
+        small = F.avg_pool2d(left, 2)
+        terms.append((left - F.interpolate(small, size=left.shape[-2:], mode="bilinear")).abs().mean())
+        left = small
+    return torch.stack(terms).mean()
