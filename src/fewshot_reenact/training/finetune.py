@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fewshot_reenact.faces.frame import face_frame, invert, transform
+from fewshot_reenact.landmarks.raster import raster
 from fewshot_reenact.landmarks.topology import mirror
 from fewshot_reenact.models.discriminator import Discriminator
 from fewshot_reenact.models.losses import (
@@ -25,10 +27,11 @@ from fewshot_reenact.models.losses import (
 )
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.rendering import to_signed
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.episodes import Clip, Episodes, _describe
 from fewshot_reenact.training.inputs import Inputs, make_faces, make_inputs
-from fewshot_reenact.training.numbered import HeadEpisodes
+from fewshot_reenact.training.numbered import HeadEpisodes, whole_frame
 from fewshot_reenact.training.trainer import Diverged
 
 HELD_OUT_FROM = 4  # frames from which one is kept aside to choose the stopping point
@@ -97,7 +100,7 @@ class Tuner:
         """pictures: square crops about the head, (P, P, 3) uint8 RGB. points: (83, 2) in their pixels."""
         self.settings, self.net = settings, perceptual
         self.device = model.feather.device
-        self.model = copy.deepcopy(model).train()
+        self.model = copy.deepcopy(model).eval()
         self.model.requires_grad_(False)
         self.model.generator.requires_grad_(True)
         self.model.generator.project.requires_grad_(False)  # psi' takes its place
@@ -106,8 +109,9 @@ class Tuner:
         self.clip = _as_clip([pictures[i] for i in order], [points[i] for i in order])
         self.held = self._look_at(pictures, points, order, held) if held is not None else None
         with torch.no_grad():
-            e = self._embed(_as_clip(pictures, points, mirrored=False))
+            e = self.embed(pictures, points)
             self.psi = nn.Parameter(self.model.generator.style(e)[0].clone())
+        self.model.generator.train()
         trained = [p for p in self.model.generator.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam([self.psi, *trained], lr=settings.rate, betas=(0.5, 0.99))
         self.discriminator = copy.deepcopy(discriminator)
@@ -138,17 +142,23 @@ class Tuner:
         clip = _as_clip([pictures[i] for i in last], [points[i] for i in last])
         return self._batch(self._episodes(clip, _VIEWS, held=True), range(_VIEWS))
 
-    def _embed(self, clip: Clip) -> Tensor:
-        """Mean embedding of all frames, (1, N)."""
-        everyone = DataConfig(clips=".", portraits=1, point_noise=0.0, colour=0.0)  # type: ignore[arg-type, call-arg]
-        dims = self.model.dims
-        kind = HeadEpisodes if dims.kind == "paper" else Episodes
-        each = []
-        for at in range(len(clip.frames)):
-            alone = Clip(clip.name, clip.person, [clip.frames[at]], clip.points[at : at + 1], clip.shape[at : at + 1])
-            x = self._batch(kind([alone], everyone, dims.size, dims.raster_style, 0, 2), [0])
-            each.append(self.model.embed(x.portraits, x.rasters))
-        return torch.cat(each).mean(0, keepdim=True)
+    def embed(self, pictures: list[np.ndarray], points: list[np.ndarray]) -> Tensor:
+        """e: mean embedding of all frames, as they are, (1, N)."""
+        size, style = self.model.dims.size, self.model.dims.raster_style
+        seen, drawn = [], []
+        for picture, where in zip(pictures, points, strict=True):
+            if self.model.dims.kind == "paper":
+                frame = whole_frame(len(picture), size)
+                seen.append(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA))
+            else:
+                frame = face_frame(where, size)
+                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+                seen.append(cv2.warpAffine(picture, frame, (size,) * 2, flags=flags, borderMode=cv2.BORDER_REPLICATE))
+            drawn.append(raster(transform(invert(frame), where), size, style))
+        faces, rasters = (
+            to_signed(torch.from_numpy(np.stack(stack)).permute(0, 3, 1, 2).to(self.device)) for stack in (seen, drawn)
+        )
+        return self.model.embed(faces[None], rasters[None])
 
     def faces(self, x: Inputs) -> Tensor:
         """The person's networks' pictures of some episodes, (B, 3, S, S)."""
@@ -231,10 +241,10 @@ def tune(tuner: Tuner, progress: Callable[[int, int], None] | None = None) -> Tu
     return Tuned(tuner.model.eval().requires_grad_(False), psi, row, kept, losses, looks)
 
 
-def _as_clip(pictures: list[np.ndarray], points: list[np.ndarray], mirrored: bool = True) -> Clip:
-    """Frames as a clip of training. mirrored: a single picture is joined by its mirror image, or there were no pair."""
+def _as_clip(pictures: list[np.ndarray], points: list[np.ndarray]) -> Clip:
+    """Frames as a clip of training. A single picture is joined by its mirror image, or there were no pair."""
     frames, where = list(pictures), [np.asarray(p, np.float32) for p in points]
-    if len(frames) == 1 and mirrored:
+    if len(frames) == 1:
         frames.append(np.ascontiguousarray(frames[0][:, ::-1]))
         where.append(mirror(where[0], frames[0].shape[1]))
     encoded = [cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1] for picture in frames]
