@@ -298,3 +298,21 @@ def test_the_shipped_configs(root):
     assert paper.weights().match == 10 and paper.adversarial.rows
     assert tiny.dimensions().kind == "paper" and tiny.adversarial is not None
     assert load_config(root / "configs" / "meta.yaml").adversarial is None
+
+
+# ---- options ----
+
+
+def test_bfloat16_stays_near_float32(clips, tmp_path):
+    (batch,) = batches(config(clips), 1)
+    rows = [Trainer(config(clips, amp=amp), tmp_path, CPU, 3).train_step(batch) for amp in (False, True)]
+    assert rows[1]["l1"] == pytest.approx(rows[0]["l1"], rel=0.05) and rows[1]["l1"] != rows[0]["l1"]
+    for name in ("adversarial", "discriminator", "feature_matching", "match"):
+        assert rows[1][name] == pytest.approx(rows[0][name], rel=0.1, abs=0.05), name
+
+
+def test_tensorboard_is_asked_for_by_name(clips, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UsageError, match=r"pip install 'fewshot-reenact\[train\]'"):
+        Trainer(config(clips, tensorboard=True), tmp_path, CPU, 3)
+    Trainer(config(clips, tensorboard=True), tmp_path, CPU, 3, World(1, 2))  # only the first process writes

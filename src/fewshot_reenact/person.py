@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from fewshot_reenact._version import __version__
@@ -58,7 +58,7 @@ def save_person(person: Person, path: Path, *, note: str = "", overwrite: bool =
         tensors[f"pictures.{number}"] = torch.from_numpy(encoded)
     meta = {"format": _FORMAT, "dimensions": person.model.dims.to_json(), "version": __version__, "note": note}
     with partial_file(path, overwrite) as partial:
-        save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, str(partial), metadata=meta)
+        partial.write_bytes(save({k: v.cpu().contiguous() for k, v in tensors.items()}, metadata=meta))
 
 
 def load_person(path: Path, device: torch.device | str = "cpu") -> Person:

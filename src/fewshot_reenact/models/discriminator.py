@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from fewshot_reenact.errors import ModelError
@@ -142,7 +142,7 @@ def save_discriminator(network: Discriminator, path: Path) -> None:
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     meta = {"format": _FORMAT, "dimensions": json.dumps(dataclasses.asdict(network.dims))}
     with partial_file(path, overwrite=True) as partial:
-        save_file(tensors, str(partial), metadata=meta)
+        partial.write_bytes(save(tensors, metadata=meta))
 
 
 def load_discriminator(path: Path) -> Discriminator:

@@ -38,6 +38,9 @@ class LossConfig(_Strict):
     eyes: float | None = Field(None, description="extra weight of L1 about each eye")
     perceptual: float | None = None
     perceptual_mouth: float | None = None
+    shift: float = Field(
+        0.05, ge=0, description="L1 of the correction of the flow, per pixel, to what optical flow sees"
+    )
     network: Path | None = Field(None, description="safetensors feature network (models.perceptual); null: L1 alone")
     skip_heads: int = Field(1, ge=0, description="taps left out at the shallow end: dear, and L1 sees the same")
     vgg19: float | None = Field(None, description="weight of the paper's content term on VGG19")

@@ -164,7 +164,7 @@ class Tuner:
         """The person's networks' pictures of some episodes, (B, 3, S, S)."""
         b = len(x.truth)
         nothing = self.psi.new_zeros(b, self.model.dims.embedding)  # psi' stands for it
-        return make_faces(self.model, x, nothing, self.psi.expand(b, -1))
+        return make_faces(self.model, x, nothing, self.psi.expand(b, -1))[0]
 
     def content(self, face: Tensor, x: Inputs) -> Tensor:
         """The content loss: L1 about mouth and eyes, edges and, if there is a network, perceptual distance."""

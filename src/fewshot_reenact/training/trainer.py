@@ -11,12 +11,13 @@ from tqdm import tqdm
 from fewshot_reenact.errors import ModelError, ReenactError
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.discriminator import save_discriminator
+from fewshot_reenact.models.losses import shift_loss
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.training.adversary import Adversary, Exhibits
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
 from fewshot_reenact.training.content import Content
 from fewshot_reenact.training.distributed import World
-from fewshot_reenact.training.inputs import make_faces, make_inputs
+from fewshot_reenact.training.inputs import make_faces, make_inputs, seen_shift
 from fewshot_reenact.training.log import Log
 from fewshot_reenact.training.state import newest_checkpoint, random_state, restore_random_state, write_checkpoint
 
@@ -132,8 +133,12 @@ class Trainer:
         with self._autocast():
             b, k = x.portraits.shape[:2]
             each = self.model.embedder(x.portraits.flatten(0, 1), x.rasters.flatten(0, 1)).view(b, k, -1)
-            face = make_faces(self.model, x, each.mean(1))
+            face, correction = make_faces(self.model, x, each.mean(1))
             loss, parts = self.content(face, x.truth, x.points)
+            if correction is not None and correction.shift is not None and self.config.loss.shift:
+                seen = seen_shift(x.faces.warped, x.truth)
+                parts["shift"] = shift_loss(correction.shift, seen, x.points, self.weights)
+                loss = loss + self.config.loss.shift * parts["shift"]
             given = Exhibits(x.truth, face, x.faces.driver_raster, x.clip)
             if game is not None:
                 more, said = game.tell_generator(given, each, self.weights)
@@ -222,7 +227,7 @@ class Trainer:
         """A grid in pictures/: portrait, driver's landmarks, warp (for the paper's model nothing), output, truth."""
         x = make_inputs(batch, self.model.dims.size, self.device)
         free = [x.faces.warped] if x.flow is not None else []
-        face = make_faces(self.averaged, x)
+        face, _ = make_faces(self.averaged, x)
         self.log.picture(self.step, [x.faces.source, x.faces.driver_raster, *free, face, x.truth])
 
 
