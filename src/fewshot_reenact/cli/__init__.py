@@ -10,6 +10,7 @@ COMMANDS: dict[str, str] = {
     "animate": "fewshot_reenact.cli.animate:animate",
     "train": "fewshot_reenact.cli.train:train",
     "extract": "fewshot_reenact.cli.extract:extract",
+    "check": "fewshot_reenact.cli.check:check",
     "info": "fewshot_reenact.cli.info:info",
 }
 
