@@ -23,7 +23,8 @@ from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.training import meta
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig, load_config
 from fewshot_reenact.training.episodes import Episodes, load_clips
-from fewshot_reenact.training.meta import Diverged, Preempted, Trainer, learning_rate, make_faces, make_inputs, train
+from fewshot_reenact.training.inputs import make_faces, make_inputs
+from fewshot_reenact.training.meta import Diverged, Preempted, Trainer, learning_rate, train
 from painted_clips import face_points, write_clip, write_clips
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,10 @@ from fewshot_reenact.errors import ModelError, ReenactError, UsageError
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.losses import LossWeights, textured_loss
 from fewshot_reenact.models.perceptual import FeatureNet
-from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
-from fewshot_reenact.models.rendering import correct, face_flow, picture_box, to_signed
-from fewshot_reenact.models.warp import sample
+from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
 from fewshot_reenact.training.episodes import Episodes, load_clips
+from fewshot_reenact.training.inputs import make_faces, make_inputs
 from fewshot_reenact.video.output import partial_file
 
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL: a scheduler should queue the job again
@@ -50,39 +49,6 @@ def learning_rate(step: int, total: int, config: OptimiserConfig) -> float:
     rise = min(1.0, (step + 1) / max(config.warmup, 1))
     left = max(0.0, 1 - step / total)
     return config.rate * rise * (config.final + (1 - config.final) * left)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What one step needs of B episodes with K portraits, pictures in -1..1 and in face frames of side S.
-
-    faces: the generator's, of the first portrait. pictures: (B, 3, P, P), the first portraits whole.
-    flow: (B, S, S, 2), see rendering.face_flow. portraits, rasters: (B, K, 3, S, S), the embedder's.
-    truth: (B, 3, S, S). points: (B, 83, 2), the driver's, in the face frame.
-    """
-
-    faces: FaceInputs
-    pictures: Tensor
-    flow: Tensor
-    portraits: Tensor
-    rasters: Tensor
-    truth: Tensor
-    points: Tensor
-
-
-def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> Inputs:
-    """The networks' inputs from a batch of episodes; the warp is done on the device."""
-    on = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    pictures, driver, portrait = to_signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0]
-    flow = face_flow(driver, portrait, on["driver_frame"], picture_box(pictures, len(driver)), size)
-    portraits, rasters = to_signed(on["sources"]), to_signed(on["source_rasters"])
-    faces = FaceInputs(sample(pictures, flow), portraits[:, 0], rasters[:, 0], to_signed(on["driver_raster"]))
-    return Inputs(faces, pictures, flow, portraits, rasters, to_signed(on["target"]), on["driver_face_points"])
-
-
-def make_faces(model: Reenactor, x: Inputs) -> Tensor:
-    """The model's pictures of these episodes, (B, 3, S, S), about -1..1."""
-    return correct(x.pictures, x.flow, x.faces.warped, model(x.faces, model.embed(x.portraits, x.rasters)))
 
 
 class Trainer:
@@ -327,6 +293,3 @@ def _remember(config: TrainConfig, folder: Path) -> None:
                 raise UsageError(f"{path}: this run was started with another '{key}'; use another --run folder")
     with partial_file(path, overwrite=True) as partial:
         partial.write_text(json.dumps(now, indent=2) + "\n")
-
-
-__all__ = ["EXIT_PREEMPTED", "Diverged", "Preempted", "Trainer", "learning_rate", "make_inputs", "train"]
