@@ -15,6 +15,7 @@ from fewshot_reenact._version import __version__
 from fewshot_reenact.animate import plan_motion
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.evaluation.clips import clip_files, person_of, read_frames
 from fewshot_reenact.evaluation.metrics import Judge, point_errors, trembling
 from fewshot_reenact.evaluation.protocol import (
     GROUP,
@@ -26,7 +27,6 @@ from fewshot_reenact.evaluation.protocol import (
     choose_frames,
     choose_groups,
     pair_people,
-    person_of,
 )
 from fewshot_reenact.evaluation.sheet import Sheet
 from fewshot_reenact.faces.crop import head_box
@@ -37,7 +37,6 @@ from fewshot_reenact.landmarks.tracker import track_video
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, sha256
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.renderer import Portrait, Renderer
-from fewshot_reenact.video.kinds import VIDEO_SUFFIXES
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import write_picture
 from fewshot_reenact.video.reader import VideoReader
@@ -129,7 +128,7 @@ def evaluate(
     Raises UsageError, InputError when no clip can be used, ModelError.
     """
     _check(shots, methods, every, held_out, limit, smooth)
-    files = _clip_files(Path(clips), limit)
+    files = clip_files(Path(clips), limit)
     if sheet is not None:
         check_output(sheet, overwrite, files, (".png",))
     where, why = choose_device(device)
@@ -199,7 +198,7 @@ class _Run:
                 choice = choose_frames(
                     motion, file.stem, self.shots, seed=self.seed, every=self.every, held_out=self.held_out
                 )
-                pictures = _read(file, {*choice.portraits, *choice.middles})
+                pictures = read_frames(file, {*choice.portraits, *choice.middles})
                 self._clip(file, motion, choice.portraits, pictures, motion, choice.middles, pictures, "absolute")
             progress(done + 1, len(files))
 
@@ -212,7 +211,7 @@ class _Run:
             (file, motion), (driver_file, driving) = motions[name], motions[driver]
             choice = choose_frames(motion, name, self.shots, seed=self.seed, every=self.every)
             middles = choose_groups(driving, 0, self.every, self.held_out)
-            pictures, shown = _read(file, set(choice.portraits)), _read(driver_file, set(middles))
+            pictures, shown = read_frames(file, set(choice.portraits)), read_frames(driver_file, set(middles))
             self._clip(file, motion, choice.portraits, pictures, driving, middles, shown, "relative")
             progress(done + 1, len(drivers))
 
@@ -302,35 +301,3 @@ def _check(
             raise UsageError(f"{name} {value}: 1 or more is wanted")
     if not 0 <= smooth <= 1:
         raise UsageError(f"smooth {smooth} is not between 0 and 1")
-
-
-def _clip_files(clips: Path, limit: int | None) -> list[Path]:
-    """The videos of a folder, by name; with a limit, one of each person before the second of any."""
-    if clips.is_file():
-        return [clips]
-    if not clips.is_dir():
-        raise InputError(f"{clips}: no such folder of clips; check the name")
-    files = sorted(f for f in clips.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES and not f.name.startswith("."))
-    if not files:
-        raise InputError(f"{clips}: there is no video in this folder")
-    if limit is None or limit >= len(files):
-        return files
-    count: dict[str, int] = {}
-    ranked = []
-    for file in files:
-        person = person_of(file)
-        ranked.append((count.setdefault(person, 0), file))
-        count[person] += 1
-    return sorted(file for _, file in sorted(ranked)[:limit])
-
-
-def _read(file: Path, wanted: set[int]) -> dict[int, np.ndarray]:
-    """The frames with these numbers."""
-    out: dict[int, np.ndarray] = {}
-    with VideoReader(file) as reader:
-        for frame in reader:
-            if frame.index in wanted:
-                out[frame.index] = frame.picture
-            if len(out) == len(wanted):
-                break
-    return out

@@ -7,10 +7,8 @@ seven others, the same and 24 others), because then the same picture moves for e
 """
 
 import hashlib
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -107,19 +105,6 @@ def pair_people(clips: Sequence[str], people: Sequence[str], seed: int) -> dict[
     if not pairs:
         raise UsageError("--cross needs clips of two people or more")
     return pairs
-
-
-def person_of(clip: Path) -> str:
-    """Who is in a clip: what NAME.npz beside it says (`identity`), else the file's own name."""
-    beside = clip.with_suffix(".npz")
-    if beside.is_file():
-        try:
-            with np.load(beside, allow_pickle=False) as data:
-                if "identity" in data:
-                    return str(data["identity"])
-        except (OSError, ValueError, EOFError, zlib.error):  # somebody else's npz is no business of ours
-            pass
-    return clip.stem
 
 
 def _random(seed: int, name: str) -> np.random.Generator:
