@@ -11,12 +11,13 @@ from safetensors.torch import save_file
 from animate_samples import complaint, film, names_in, run
 from fake_face import PaintedFaces, points_in
 from fewshot_reenact.errors import InputError, ModelError, UsageError
-from fewshot_reenact.evaluate import METHODS, evaluate
+from fewshot_reenact.evaluate import evaluate
 from fewshot_reenact.evaluation.metrics import METRICS, Judge, point_errors, trembling
 from fewshot_reenact.evaluation.protocol import Scores, choose_frames, choose_groups, pair_people
 from fewshot_reenact.evaluation.sheet import Sheet
 from fewshot_reenact.landmarks import base
 from fewshot_reenact.landmarks.motion import Motion
+from fewshot_reenact.methods import METHODS
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.video.pictures import read_picture
 from painted_clips import face_points

@@ -3,13 +3,12 @@
 clip -> tracker -> choice of frames -> task (T portraits, the face wanted) -> method -> judge -> table, sheet
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.animate import plan_motion
@@ -29,49 +28,18 @@ from fewshot_reenact.evaluation.protocol import (
     pair_people,
 )
 from fewshot_reenact.evaluation.sheet import Sheet
-from fewshot_reenact.faces.crop import head_box
 from fewshot_reenact.landmarks.base import LandmarkBackend, load_backend
 from fewshot_reenact.landmarks.motion import Motion
-from fewshot_reenact.landmarks.retarget import Retargeting, find_reference
+from fewshot_reenact.landmarks.retarget import Retargeting
 from fewshot_reenact.landmarks.tracker import track_video
+from fewshot_reenact.methods import METHODS
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, sha256
-from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.renderer import Portrait, Renderer
+from fewshot_reenact.renderer import Portrait
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import write_picture
 from fewshot_reenact.video.reader import VideoReader
 
 Progress = Callable[[int, int | None], None]
-
-# ---- methods -----------------------------------------------------------------------------------------------------
-
-
-def copy(task: Task) -> Iterable[np.ndarray]:
-    """The portrait itself, unmoved; of several the one nearest in pose and expression."""
-    own = np.stack([portrait.points for portrait in task.portraits])
-    return (task.portraits[find_reference(own, wanted)].picture for wanted in task.moves)
-
-
-def _rendered(model: Reenactor, device: torch.device, warp_only: bool) -> Method:
-    def render(task: Task) -> Iterable[np.ndarray]:
-        first = task.portraits[0]
-        size = (first.picture.shape[1], first.picture.shape[0])
-        box = head_box(np.concatenate([first.points[None], task.moves]), size)
-        return Renderer(model, list(task.portraits), box, device=device, warp_only=warp_only).render(task.moves)
-
-    return render
-
-
-# name -> what makes the method out of the networks and the device. A method that first learns the person, as
-# fine-tuning does, is one more entry: its `Method` trains on `task.portraits`, all that it may know of the person, on a
-# copy of the networks, and then renders `task.moves`.
-METHODS: dict[str, Callable[[Reenactor, torch.device], Method]] = {
-    "copy": lambda model, device: copy,
-    "warp": lambda model, device: _rendered(model, device, warp_only=True),
-    "model": lambda model, device: _rendered(model, device, warp_only=False),
-}
-
-# ---- the evaluation ----------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -204,7 +172,12 @@ class _Run:
 
     def cross(self, files: Sequence[Path], progress: Progress) -> None:
         """Each person is moved by somebody else; there is no truth, so only points and faces are compared."""
-        motions = {file.stem: (file, motion) for file in files if (motion := self._motion(file)) is not None}
+        motions: dict[str, tuple[Path, Motion]] = {}
+        for done, file in enumerate(files):
+            measured = self._motion(file)
+            if measured is not None:
+                motions[file.stem] = file, measured
+            progress(done + 1, 2 * len(files))
         people = [person_of(file) for file, _ in motions.values()]
         drivers = pair_people(list(motions), people, self.seed)
         for done, (name, driver) in enumerate(drivers.items()):
@@ -213,7 +186,7 @@ class _Run:
             middles = choose_groups(driving, 0, self.every, self.held_out)
             pictures, shown = read_frames(file, set(choice.portraits)), read_frames(driver_file, set(middles))
             self._clip(file, motion, choice.portraits, pictures, driving, middles, shown, "relative")
-            progress(done + 1, len(drivers))
+            progress(len(files) + done + 1, 2 * len(files))
 
     def _motion(self, file: Path) -> Motion | None:
         try:

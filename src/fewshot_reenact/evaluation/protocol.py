@@ -22,22 +22,12 @@ HELD_OUT = 32  # groups of frames a video at most, as in the paper
 GROUP = 3  # consecutive frames: the middle one is compared, all three tell how the output flickers
 
 
-class Still(Protocol):
-    """A picture (H, W, 3) uint8 RGB and the points (83, 2) of its face."""
-
-    @property
-    def picture(self) -> np.ndarray: ...
-
-    @property
-    def points(self) -> np.ndarray: ...
-
-
 @dataclass(frozen=True)
 class Task:
     """What a method is given, and all that it may know of the person.
 
-    portraits: T stills; the first one's picture is the one that moves. moves: (N, 83, 2), the face wanted in each
-    output frame, pixels of the first portrait.
+    portraits: T of them (renderer.Portrait); the first one's picture is the one that moves. moves: (N, 83, 2), the face
+    wanted in each output frame, pixels of the first portrait.
     """
 
     portraits: Sequence[Any]
