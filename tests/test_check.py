@@ -88,6 +88,21 @@ def test_points_that_change_with_the_view_are_told_with_their_region():
     assert measures.agreement(picture, points, Guessing(None)) is None
 
 
+def test_a_patch_of_another_colour_is_told_with_its_place_whatever_the_brightness():
+    points = face_points(300)
+    bare = np.full((300, 300, 3), (200, 150, 120), np.uint8)
+    bare[:150] = bare[:150] * 0.6  # in the shade
+    assert limits.SKIN_COLOUR(measures.odd_colour(bare, points)[0]) == GOOD
+    covered = bare.copy()
+    x, y = points[[57, 8]].mean(0).astype(int)
+    covered[y - 20 : y + 20, x - 20 : x + 20] = (110, 170, 220)
+    far, place = measures.odd_colour(covered, points)
+    assert place == "chin" and limits.SKIN_COLOUR(far) in (USABLE, POOR)
+    grey = np.repeat(covered.mean(2, keepdims=True).astype(np.uint8), 3, 2)
+    assert measures.odd_colour(grey, points)[0] < 1
+    assert measures.odd_colour(covered, points + 1000) == (0.0, "face")
+
+
 def test_eyes_and_mouth_open_and_closed():
     eyes, mouth = measures.openings(face_points(300))
     assert limits.EYES(eyes) == GOOD and limits.MOUTH(mouth) != POOR
@@ -118,7 +133,18 @@ def test_a_portrait_has_the_worst_of_its_findings(painted, tmp_path):
     found = findings(report)
     assert (report.kind, report.size) == ("portrait", (480, 360))
     assert set(found) == {
-        *("faces", "face size", "sharpness", "pose", "point confidence", "point agreement", "eyes", "mouth", "framing")
+        *(
+            "faces",
+            "face size",
+            "sharpness",
+            "pose",
+            "skin colour",
+            "point confidence",
+            "point agreement",
+            "eyes",
+            "mouth",
+            "framing",
+        )
     }
     order = [GOOD, USABLE, POOR, UNUSABLE]
     assert report.verdict == max((one.verdict for one in report.findings), key=order.index)

@@ -89,7 +89,18 @@ def _pose(points: np.ndarray) -> Finding:
 
 
 def _covered(picture: np.ndarray, points: np.ndarray, confidence: float, backend: LandmarkBackend) -> list[Finding]:
-    """Whether something covers the face: a guess from how sure the points are, and named for what it is."""
+    """Whether something covers the face: guesses from colour and from how sure the points are."""
+    colour, place = measures.odd_colour(picture, points)
+    verdict = limits.SKIN_COLOUR(colour)
+    odd = Finding(
+        "skin colour",
+        {"worst": round(colour, 1), "place": place},
+        f"{colour:.0f} off the face's usual colour at the {place}",
+        verdict,
+        ""
+        if verdict == GOOD
+        else f"something may cover the {place} (mask, microphone, scarf; a beard, coloured light)",
+    )
     verdict = limits.CONFIDENCE(confidence)
     sure = Finding(
         "point confidence",
@@ -101,11 +112,12 @@ def _covered(picture: np.ndarray, points: np.ndarray, confidence: float, backend
     moved = measures.agreement(picture, points, backend)
     if moved is None:
         advice = "looked at again from a little aside, no face is found: covered, cut off, or hardly a face"
-        return [sure, Finding("point agreement", None, "none", POOR, advice)]
+        return [odd, sure, Finding("point agreement", None, "none", POOR, advice)]
     far, region = moved
     verdict = limits.AGREEMENT(far)
     where = region.replace("_", " ")
     return [
+        odd,
         sure,
         Finding(
             "point agreement",
