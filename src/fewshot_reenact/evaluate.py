@@ -164,7 +164,7 @@ class _Run:
             motion = self._motion(file)
             if motion is not None:
                 choice = choose_frames(
-                    motion, file.stem, self.shots, seed=self.seed, every=self.every, held_out=self.held_out
+                    motion, file.name, self.shots, seed=self.seed, every=self.every, held_out=self.held_out
                 )
                 pictures = read_frames(file, {*choice.portraits, *choice.middles})
                 self._clip(file, motion, choice.portraits, pictures, motion, choice.middles, pictures, "absolute")
@@ -176,7 +176,7 @@ class _Run:
         for done, file in enumerate(files):
             measured = self._motion(file)
             if measured is not None:
-                motions[file.stem] = file, measured
+                motions[file.name] = file, measured
             progress(done + 1, 2 * len(files))
         people = [person_of(file) for file, _ in motions.values()]
         drivers = pair_people(list(motions), people, self.seed)
@@ -193,7 +193,7 @@ class _Run:
             with VideoReader(file) as reader:
                 return track_video(reader, self.judge.backend)
         except InputError as error:
-            self.skipped[file.stem] = str(error)
+            self.skipped[file.name] = str(error)
             return None
 
     def _clip(
@@ -209,7 +209,7 @@ class _Run:
     ) -> None:
         """One clip's portraits (frames `chosen`) under one motion (groups about `middles`), for every T and method."""
         if not middles or len(chosen) < min(self.shots):
-            self.skipped[file.stem] = f"{len(chosen)} portraits and {len(middles)} held-out frames with a face"
+            self.skipped[file.name] = f"{len(chosen)} portraits and {len(middles)} held-out frames with a face"
             return
         portraits = [Portrait(pictures[t], motion.points[t]) for t in chosen]
         moves, _ = plan_motion(driving, portraits[0], Retargeting(how), self.smooth)
@@ -223,7 +223,7 @@ class _Run:
         faces = [self.judge.face(shown[m], driving.points[m]) if own else known for m in middles]
         for shots in self.shots:
             if len(portraits) < shots:
-                self.skipped[f"{file.stem}, T = {shots}"] = f"{len(portraits)} portraits with a face"
+                self.skipped[f"{file.name}, T = {shots}"] = f"{len(portraits)} portraits with a face"
                 continue
             row = [portraits[0].picture, shown[middles[len(middles) // 2]]]
             for name, method in self.methods.items():
@@ -236,7 +236,7 @@ class _Run:
                     if index == len(middles) // 2:
                         row.append(group[reach])
                 more = {} if own else {"driver": driving.source}
-                self.scores.add(file.stem, shots, name, frames, **more)
+                self.scores.add(file.name, shots, name, frames, **more)
             self.sheet.add(f"{file.stem} T={shots}", row)
 
     def _frame(
