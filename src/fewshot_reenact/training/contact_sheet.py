@@ -1,0 +1,32 @@
+"""The summary picture: some clips' middle frames with their points, to see at a glance whether preparing went well."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fewshot_reenact.landmarks.draw import draw_points
+from fewshot_reenact.training.codec import ClipFrames
+from fewshot_reenact.training.shards import read_clip
+from fewshot_reenact.training.storage import Folder
+
+_COLUMNS, _ROWS, _SIDE = 6, 4, 192
+
+
+def contact_sheet(folder: Folder, clips: list[dict[str, Any]]) -> bytes:
+    """JPEG of up to 24 clips, evenly among `clips` (rows of clips.jsonl), with the first letters of their names."""
+    count = min(len(clips), _COLUMNS * _ROWS)
+    tiles = [_tile(folder, clips[i]) for i in np.linspace(0, len(clips) - 1, count).round().astype(int)]
+    tiles += [np.zeros_like(tiles[0])] * (-count % _COLUMNS)
+    rows = [np.hstack(tiles[i : i + _COLUMNS]) for i in range(0, len(tiles), _COLUMNS)]
+    return cv2.imencode(".jpg", np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+
+
+def _tile(folder: Folder, row: dict[str, Any]) -> np.ndarray:
+    clip = read_clip(folder, row["shard"], row["offset"], row["length"])
+    middle = len(clip.points) // 2
+    picture = draw_points(ClipFrames(clip.film, len(clip.points), 1, clip.key)[middle], clip.points[middle])
+    tile = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    for colour, width in (((0, 0, 0), 2), ((255, 255, 255), 1)):
+        cv2.putText(tile, clip.key[:26], (4, _SIDE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.36, colour, width, cv2.LINE_AA)
+    return tile
