@@ -10,11 +10,11 @@ from fewshot_reenact.training.codec import ClipFrames
 from fewshot_reenact.training.shards import read_clip
 from fewshot_reenact.training.storage import Folder
 
-_COLUMNS, _ROWS, _SIDE = 6, 4, 192
+_COLUMNS, _ROWS, _SIDE = 6, 4, 224
 
 
 def contact_sheet(folder: Folder, clips: list[dict[str, Any]]) -> bytes:
-    """JPEG of up to 24 clips, evenly among `clips` (rows of clips.jsonl), with the first letters of their names."""
+    """JPEG of up to 24 clips, evenly among `clips` (rows of clips.jsonl), with the names of the people."""
     count = min(len(clips), _COLUMNS * _ROWS)
     tiles = [_tile(folder, clips[i]) for i in np.linspace(0, len(clips) - 1, count).round().astype(int)]
     tiles += [np.zeros_like(tiles[0])] * (-count % _COLUMNS)
@@ -27,6 +27,6 @@ def _tile(folder: Folder, row: dict[str, Any]) -> np.ndarray:
     middle = len(clip.points) // 2
     picture = draw_points(ClipFrames(clip.film, len(clip.points), 1, clip.key)[middle], clip.points[middle])
     tile = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    for colour, width in (((0, 0, 0), 2), ((255, 255, 255), 1)):
-        cv2.putText(tile, clip.key[:26], (4, _SIDE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.36, colour, width, cv2.LINE_AA)
+    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(tile, clip.person[:26], (4, _SIDE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, width, cv2.LINE_AA)
     return tile
