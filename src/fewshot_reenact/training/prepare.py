@@ -211,8 +211,8 @@ def _make_shard(task: _Task, unit: _Unit) -> dict[str, Any]:
         for source in unit.sources:
             try:
                 cut = _cut_source(source, backend, task.options)
-            except ReenactError as error:
-                skipped.append({"video": source.name, "reason": _reason(error, source)})
+            except InputError as error:
+                skipped.append({"video": source.name, "reason": str(error)})
                 continue
             seconds, frames = seconds + cut.seconds, frames + cut.frames
             notes += [{"video": source.name, "note": note} for note in cut.notes]
@@ -244,8 +244,8 @@ def _cut_source(source: Source, backend: LandmarkBackend, options: ClipOptions) 
     with _fetched(source) as path:
         try:
             return cut_video(path, source.person, backend, options)
-        except ReenactError:
-            raise
+        except ReenactError as error:
+            raise InputError(_reason(error, path)) from error
         except Exception as error:
             if isinstance(error, OSError) and error.errno in _NO_ROOM:
                 raise
@@ -269,10 +269,10 @@ def _fetched(source: Source) -> Iterator[Path]:
         yield path
 
 
-def _reason(error: Exception, source: Source) -> str:
-    """One line without the video's path, which differs from machine to machine."""
+def _reason(error: Exception, path: Path) -> str:
+    """One line without the file's name, which may be that of a temporary copy."""
     text = " ".join(str(error).split())
-    for name in (source.path, Path(source.path).name):
+    for name in (path, path.name):
         text = text.removeprefix(f"{name}: ")
     return text
 
