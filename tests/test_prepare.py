@@ -16,13 +16,16 @@ import numpy as np
 import pytest
 
 from animate_samples import complaint, run
+from crashing import length_or_crash, without_the_crash
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.landmarks.base import load_backend
 from fewshot_reenact.landmarks.topology import eye_distance
 from fewshot_reenact.training import engines
 from fewshot_reenact.training.clipping import ClipOptions
 from fewshot_reenact.training.dataset import ShardClips
+from fewshot_reenact.training.making import Task, Unit, make_shard, without_crashing
 from fewshot_reenact.training.prepare import Done, prepare
+from fewshot_reenact.training.sources import list_sources
 from talking_heads import film, tree, voxceleb
 
 OPTIONS = ClipOptions(size=96, min_face=30)
@@ -197,9 +200,32 @@ def test_without_ray_the_error_says_how_to_get_it(videos, tmp_path, monkeypatch)
     assert not (tmp_path / "shards").exists()
 
 
-def test_a_worker_that_dies_is_reported(tmp_path):
+def test_what_ends_its_worker_is_left_out_and_the_rest_is_done():
+    items = [["a"], ["crash", "known"], ["b", "c", "d"]]
+    assert sorted(engines.run_processes(length_or_crash, items, 1, without_the_crash)) == [1, 1, 3]
     with pytest.raises(engines.WorkerDied, match="what is done is kept"):
-        list(engines.run_processes(os._exit, [1, 1], 1))
+        list(engines.run_processes(length_or_crash, [["crash"]], 1, without_the_crash))
+
+
+def test_a_video_that_ended_its_worker_is_listed(videos, tmp_path, monkeypatch):
+    """As a worker leaves it behind: the note of the video that it had in hand."""
+    task = Task(str(tmp_path / "shards"), OPTIONS, "builtin", "cpu", str(tmp_path))
+    (tmp_path / "shards").mkdir()
+    unit = Unit(0, list_sources(videos / "id1"))
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fewshot_reenact.training.making.cut_video", killed)
+        with pytest.raises(SystemExit):
+            make_shard(task, unit)
+    instead = without_crashing(task, unit)
+    assert instead is not None
+    made = make_shard(task, instead)
+    assert [row["video"] for row in made["skipped"]] == ["aaa/00001.mp4"] and "crashes" in made["skipped"][0]["reason"]
+    assert len(made["clips"]) == 2
+    assert without_crashing(task, unit) is None, "no note is left behind"
 
 
 def test_into_and_out_of_an_fsspec_address(videos, reference):

@@ -1,6 +1,5 @@
 """`reenact prepare`: options only; the work is in `fewshot_reenact.training.prepare`."""
 
-import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +20,7 @@ _SHOWN = 5  # skipped videos on the screen; the file has all
 @click.argument("videos")
 @click.argument("out")
 @click.option(
-    "--workers", type=click.IntRange(1), metavar="N", help="Processes, or Ray tasks at a time. [default: cores]"
+    "--workers", type=click.IntRange(1), metavar="N", help="Processes, or Ray tasks at a time. [default: processors]"
 )
 @click.option("--size", default=256, show_default=True, metavar="PIXELS", help="Side of a clip.")
 @click.option("--min-seconds", default=1.0, show_default=True, metavar="S", help="Shorter pieces are left out.")
@@ -94,7 +93,7 @@ def prepare(
                 videos_per_shard=videos_per_shard,
                 landmarks=landmarks,
                 device=device,
-                workers=workers or os.cpu_count() or 1,
+                workers=workers,
                 engine=engine,
                 address=address,
                 overwrite=overwrite,

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
@@ -26,63 +26,68 @@ class WorkerDied(ReenactError):
     """A worker process ended without a word: killed, out of memory, or a decoder that crashed."""
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """A worker's setting, for a block: one thread, since how torch adds up numbers depends on the count of threads, and
-    what is prepared must not depend on the machine's cores.
-    """
-    import cv2
-    import torch
-
-    threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(cv_threads)
-
-
-def run_here(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def run_here(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result]:
     """One after another, in this process."""
     for item in items:
-        with one_thread():
-            result = work(item)
-        yield result
+        yield work(item)
 
 
-def run_processes(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    """In processes on this machine. They end when this one does, however it does. Raises WorkerDied."""
+def run_processes(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    without: Callable[[Item], Item | None] = lambda item: None,
+) -> Generator[Result]:
+    """In processes on this machine. They end when this one does, however it does.
+
+    When a worker dies (killed, out of memory, a crash in a decoder), what was in hand is done again, one at a time. An
+    item that ends its worker then too is replaced by `without(item)`. Raises WorkerDied where that is None.
+    """
+    left = list(items)
+    while left:
+        yield from _run_pool(work, left, workers)
+        for item in left[:workers] if left else []:  # these were in hand
+            last: Item | None = item
+            while last is not None:
+                alone = [last]
+                yield from _run_pool(work, alone, 1)
+                if not alone:
+                    break
+                last = without(last)
+            if last is None:
+                raise WorkerDied(
+                    "a worker process died twice at the same shard (out of memory, or a crash); what is done is kept: "
+                    "run the same command again"
+                )
+            left.remove(item)
+
+
+def _run_pool(work: Callable[[Item], Result], items: list[Item], workers: int) -> Generator[Result]:
+    """Yields results and removes from `items` what is done, until all is or a worker died."""
     context = multiprocessing.get_context("spawn")  # forked, torch's and OpenCV's threads would be missing
     listen, alive = context.Pipe(duplex=False)
     with alive, listen:
         pool = ProcessPoolExecutor(workers, context, _begin_worker, (listen,))
+        futures = {pool.submit(work, item): item for item in items}
+        ended = False
         try:
-            futures = {pool.submit(work, item): item for item in items}
             for future in as_completed(futures):
-                del futures[future]  # results are not kept until the end
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise WorkerDied(
-                "a worker process died (out of memory, or a video that crashes the decoder); what is done is kept: "
-                "give fewer --workers and run the same command again"
-            ) from error
+                result = future.result()
+                # Neither items nor results are kept until the end.
+                items.remove(futures.pop(future))
+                yield result
+            ended = True
+        except BrokenProcessPool:
+            pass
         finally:
-            # After an error or Ctrl-C: nobody waits for the shard in hand.
-            if any(not future.done() for future in futures):
+            if not ended:  # an error or Ctrl-C: nobody waits for the shards in hand
                 alive.close()
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin_worker(listen: Connection) -> None:
     """Ctrl-C reaches the whole process group; only the parent answers it."""
-    import cv2
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
     def end_with_parent() -> None:
         # Nothing is ever sent. The pipe ends when the parent closes it, or is killed and the system does.
@@ -95,7 +100,7 @@ def _begin_worker(listen: Connection) -> None:
 
 def run_ray(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int | None, address: str | None, cuda: bool
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """With Ray: on the cluster at `address`, or on this machine. Raises UsageError without the package or the cluster.
 
     workers: tasks at a time; None: as many as the cluster has processors. A task that dies is tried again by Ray.
@@ -110,7 +115,7 @@ def run_ray(
             where = f"the Ray cluster at {address}" if address else "Ray on this machine"
             raise UsageError(f"{where} cannot be reached ({str(error).splitlines()[0]}); see `ray status`") from error
     try:
-        task = ray.remote(num_cpus=1, num_gpus=1 / _TASKS_A_CARD if cuda else 0)(_in_one_thread)
+        task = ray.remote(num_cpus=1, num_gpus=1 / _TASKS_A_CARD if cuda else 0)(_call)
         most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting = list(reversed(items))
         running: list[Any] = []
@@ -131,9 +136,8 @@ def run_ray(
             ray.shutdown()
 
 
-def _in_one_thread(work: Callable[[Item], Result], item: Item) -> Result:
-    with one_thread():
-        return work(item)
+def _call(work: Callable[[Item], Result], item: Item) -> Result:
+    return work(item)
 
 
 def import_ray() -> Any:

@@ -7,23 +7,24 @@ missing. At the end all of it is put into one index.
 """
 
 import errno
-import logging
+import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
-from fewshot_reenact.errors import InputError, ReenactError, UsageError
-from fewshot_reenact.landmarks.base import BACKENDS, LandmarkBackend, load_backend
+from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.landmarks.base import BACKENDS
 from fewshot_reenact.training import engines
-from fewshot_reenact.training.clipping import MAX_SIDE, ClipOptions, CutVideo, cut_video
+from fewshot_reenact.training.clipping import MAX_SIDE, ClipOptions
 from fewshot_reenact.training.contact_sheet import contact_sheet
+from fewshot_reenact.training.making import Task, Unit, make_shard, without_crashing
 from fewshot_reenact.training.shards import (
     CLIPS,
     INDEX,
@@ -31,8 +32,6 @@ from fewshot_reenact.training.shards import (
     SCHEMA,
     SKIPPED,
     SUMMARY,
-    ShardWriter,
-    clip_key,
     is_ours,
     is_partial,
     read_json,
@@ -40,8 +39,8 @@ from fewshot_reenact.training.shards import (
     write_json,
     write_lines,
 )
-from fewshot_reenact.training.sources import Source, fingerprint, list_sources, spread
-from fewshot_reenact.training.storage import Folder, is_url, open_filesystem
+from fewshot_reenact.training.sources import fingerprint, list_sources, spread
+from fewshot_reenact.training.storage import Folder
 
 Engine = Literal["processes", "ray"]
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
@@ -59,24 +58,6 @@ class Done:
     elapsed: float
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """A shard to make."""
-
-    number: int
-    sources: list[Source]
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What every worker needs to know."""
-
-    out: str
-    options: ClipOptions
-    landmarks: str
-    device: str
-
-
 def prepare(
     videos: str | Path,
     out: str | Path,
@@ -85,7 +66,7 @@ def prepare(
     videos_per_shard: int | None = None,
     landmarks: str = "builtin",
     device: str = "cpu",
-    workers: int = 1,
+    workers: int | None = 1,
     engine: Engine = "processes",
     address: str | None = None,
     overwrite: bool = False,
@@ -94,7 +75,8 @@ def prepare(
     """Make shards of clips from videos, or go on making them. Returns the index's totals and this run's rates.
 
     videos: a folder, a list file, one video, or an fsspec address; see sources.list_sources. out: a folder, or an
-    address. workers: processes here, or Ray tasks at a time. engine, address: "ray" works on that cluster; `out` and
+    address. workers: processes here, or Ray tasks at a time; None: as many as there are
+    processors. engine, address: "ray" works on that cluster; `out` and
     `videos` must then mean the same on each of its machines. overwrite: begin anew where other videos or options were
     prepared. progress: called after each shard.
 
@@ -105,10 +87,12 @@ def prepare(
     _check(options, landmarks, workers, engine, address)
     sources = list_sources(videos)
     folder = Folder(out)
+    if engine == "processes" and workers is None:
+        workers = os.cpu_count() or 1
     in_this_process = engine == "processes" and workers == 1
     if not in_this_process and str(out).startswith("memory://"):
         raise UsageError(f"{out}: is this process's memory, which other workers cannot write to; use --workers 1")
-    units = [_Unit(number, some) for number, some in enumerate(spread(sources, videos_per_shard))]
+    units = [Unit(number, some) for number, some in enumerate(spread(sources, videos_per_shard))]
     plan = {
         "schema": SCHEMA,
         "version": __version__,
@@ -121,28 +105,32 @@ def prepare(
     finished = _begin(folder, plan, overwrite)
     where, _ = choose_device(device)
     missing = [unit for unit in units if unit.number not in finished]
-    work = partial(_make_shard, _Task(str(out), options, landmarks, str(where)))
-    if in_this_process or (engine == "processes" and len(missing) < 2):
-        results = engines.run_here(work, missing)
-    elif engine == "processes":
-        results = engines.run_processes(work, missing, min(workers, len(missing)))
-    else:
-        results = engines.run_ray(work, missing, workers, address, where.type == "cuda")
+    task = Task(str(out), options, landmarks, str(where))
     try:
-        run = _follow(results, sum(len(unit.sources) for unit in missing), progress)
+        with tempfile.TemporaryDirectory(prefix="reenact-") as in_hand:
+            if in_this_process or (engine == "processes" and len(missing) < 2):
+                results = engines.run_here(partial(make_shard, task), missing)
+            elif engine == "processes":
+                task = replace(task, in_hand=in_hand)
+                some = min(workers or 1, len(missing))
+                again = partial(without_crashing, task)
+                results = engines.run_processes(partial(make_shard, task), missing, some, again)
+            else:
+                results = engines.run_ray(partial(make_shard, task), missing, workers, address, where.type == "cuda")
+            run = _follow(results, sum(len(unit.sources) for unit in missing), progress)
     finally:
         folder.remove([name for name in folder.sizes() if is_partial(name)])  # of workers that were stopped
     return {**_finish(folder, plan, units), "run": run, "device": str(where)}
 
 
-def _check(options: ClipOptions, landmarks: str, workers: int, engine: str, address: str | None) -> None:
+def _check(options: ClipOptions, landmarks: str, workers: int | None, engine: str, address: str | None) -> None:
     if not 64 <= options.size <= MAX_SIDE or options.size % 2:
         raise UsageError(f"clips of {options.size} pixels: the side must be even, 64 to {MAX_SIDE}")
     if not 0 < options.min_seconds <= options.max_seconds:
         raise UsageError("a clip's shortest length must be above zero, and not above its longest")
     if landmarks not in BACKENDS:
         raise UsageError(f"landmarks backend {landmarks!r} is not known: choose one of {', '.join(BACKENDS)}")
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise UsageError("there must be one worker at least")
     if engine not in ("processes", "ray"):
         raise UsageError(f"engine {engine!r} is not known: choose processes or ray")
@@ -192,116 +180,20 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
         yield f"{before.get('shards')} shards"
 
 
-# ---- one shard -------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def _backend(landmarks: str, device: str) -> LandmarkBackend:
-    return load_backend(landmarks, device)
-
-
-def _make_shard(task: _Task, unit: _Unit) -> dict[str, Any]:
-    """Make a shard: its tar, then the JSON file that says it is done, which is returned. Runs in any worker."""
-    backend = _backend(task.landmarks, task.device)
-    folder = Folder(task.out)
-    skipped, notes, rows = [], [], []
-    seconds, frames = 0.0, 0
-    with _without_warnings(), folder.partial(shard_name(unit.number)) as path:
-        writer = ShardWriter(path)
-        for source in unit.sources:
-            try:
-                cut = _cut_source(source, backend, task.options)
-            except InputError as error:
-                skipped.append({"video": source.name, "reason": str(error)})
-                continue
-            seconds, frames = seconds + cut.seconds, frames + cut.frames
-            notes += [{"video": source.name, "note": note} for note in cut.notes]
-            for number, clip in enumerate(cut.clips):
-                writer.add(clip_key(source.name, number), clip, source.name)
-        writer.close()
-        rows, size = writer.rows, path.stat().st_size
-    if not rows:  # a tar without members would stop other readers
-        folder.remove([shard_name(unit.number)])
-        size = 0
-    made = {
-        "shard": shard_name(unit.number),
-        "bytes": size,
-        "videos": len(unit.sources),
-        "seconds": round(seconds, 3),
-        "frames": frames,
-        "clips": rows,
-        "skipped": skipped,
-        "notes": notes,
-    }
-    write_json(folder, shard_name(unit.number, ".json"), made)
-    return made
-
-
-def _cut_source(source: Source, backend: LandmarkBackend, options: ClipOptions) -> CutVideo:
-    """Raises InputError for a video that cannot be used, whatever is the matter with it; one among a million must not
-    end the run.
-    """
-    with _fetched(source) as path:
-        try:
-            return cut_video(path, source.person, backend, options)
-        except ReenactError as error:
-            raise InputError(_reason(error, path)) from error
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in _NO_ROOM:
-                raise
-            raise InputError(f"internal error: {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def _fetched(source: Source) -> Iterator[Path]:
-    """The video as a file; from an address, a temporary copy."""
-    if not is_url(source.path):
-        yield Path(source.path)
-        return
-    fs, inside = open_filesystem(source.path)
-    with tempfile.TemporaryDirectory(prefix="reenact-") as folder:
-        path = Path(folder) / Path(inside).name
-        try:
-            fs.get_file(inside, str(path))
-        except FileNotFoundError as error:
-            raise InputError("no such file") from error
-        # Other errors (the net, the keys) are no fault of the video: they end the run, which can be gone on with.
-        yield path
-
-
-def _reason(error: Exception, path: Path) -> str:
-    """One line without the file's name, which may be that of a temporary copy."""
-    text = " ".join(str(error).split())
-    for name in (path, path.name):
-        text = text.removeprefix(f"{name}: ")
-    return text
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """What is wrong with a video is listed; printed too, it would tear the progress bar."""
-    logger = logging.getLogger("fewshot_reenact")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 # ---- the whole -------------------------------------------------------------------------------------------------------
 
 
-def _follow(results: Iterator[dict[str, Any]], of: int, progress: Callable[[Done], None] | None) -> dict[str, Any]:
+def _follow(results: Generator[dict[str, Any]], of: int, progress: Callable[[Done], None] | None) -> dict[str, Any]:
     """Wait for the shards, telling how far they are. Returns what this run did, and how fast."""
     begun = time.monotonic()
     videos = clips = skipped = frames = 0
     seconds = 0.0
-    for made in results:
-        videos, skipped, frames = videos + made["videos"], skipped + len(made["skipped"]), frames + made["frames"]
-        clips, seconds = clips + len(made["clips"]), seconds + made["seconds"]
-        if progress is not None:
-            progress(Done(videos, of, clips, skipped, seconds, time.monotonic() - begun))
+    with closing(results):  # at once, so that processes end when something goes wrong here
+        for made in results:
+            videos, skipped, frames = videos + made["videos"], skipped + len(made["skipped"]), frames + made["frames"]
+            clips, seconds = clips + len(made["clips"]), seconds + made["seconds"]
+            if progress is not None:
+                progress(Done(videos, of, clips, skipped, seconds, time.monotonic() - begun))
     took = max(time.monotonic() - begun, 1e-9)
     return {
         "videos": videos,
@@ -314,7 +206,7 @@ def _follow(results: Iterator[dict[str, Any]], of: int, progress: Callable[[Done
     }
 
 
-def _finish(folder: Folder, plan: dict[str, Any], units: list[_Unit]) -> dict[str, Any]:
+def _finish(folder: Folder, plan: dict[str, Any], units: list[Unit]) -> dict[str, Any]:
     """Put the shards' own lists together: index, clips, skipped videos, picture. Returns the totals."""
     sizes = folder.sizes()
     made = []
