@@ -326,3 +326,12 @@ def test_the_command(videos, tmp_path):
     assert "all was done before" in run(*arguments, "--min-face", 30, "--size", 64).stdout
     assert "--overwrite" in complaint(run(*arguments), 2)
     assert "no such file or folder" in complaint(run("prepare", tmp_path / "none", tmp_path / "t"), 3)
+
+
+def test_ctrl_c_says_that_finished_shards_are_kept(videos, tmp_path, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fewshot_reenact.training.prepare.make_shard", interrupted)
+    done = run("prepare", videos, tmp_path / "s", "--workers", 1)
+    assert done.exit_code == 130 and "finished shards are kept" in done.stderr and len(done.stderr.splitlines()) == 1

@@ -75,10 +75,9 @@ def prepare(
     """Make shards of clips from videos, or go on making them. Returns the index's totals and this run's rates.
 
     videos: a folder, a list file, one video, or an fsspec address; see sources.list_sources. out: a folder, or an
-    address. workers: processes here, or Ray tasks at a time; None: as many as there are
-    processors. engine, address: "ray" works on that cluster; `out` and
-    `videos` must then mean the same on each of its machines. overwrite: begin anew where other videos or options were
-    prepared. progress: called after each shard.
+    address. workers: processes here, or Ray tasks at a time; None: as many as there are processors. engine, address:
+    "ray" works on that cluster; `out` and `videos` must then mean the same on each of its machines. overwrite: begin
+    anew where other videos or options were prepared. progress: called after each shard.
 
     Raises UsageError: bad options, `out` holds something else; InputError: no videos, none of them usable; ModelError;
     engines.WorkerDied.
@@ -146,7 +145,7 @@ def _begin(folder: Folder, plan: dict[str, Any], overwrite: bool) -> set[int]:
     kept = {name for name in sizes if not name.startswith(".")}
     if PLAN in kept and (read_json(folder, PLAN) == plan):
         folder.remove([name for name in sizes if is_partial(name)])
-        return {number for number in range(plan["shards"]) if _is_finished(folder, number, sizes)}
+        return {number for number in range(plan["shards"]) if _made(folder, number, sizes)}
     if kept and not overwrite:
         if PLAN not in kept:
             raise UsageError(f"{folder.name}: holds other files; give a folder that is empty or not there yet")
@@ -160,11 +159,12 @@ def _begin(folder: Folder, plan: dict[str, Any], overwrite: bool) -> set[int]:
     return set()
 
 
-def _is_finished(folder: Folder, number: int, sizes: dict[str, int]) -> bool:
+def _made(folder: Folder, number: int, sizes: dict[str, int]) -> dict[str, Any] | None:
+    """What is in a shard that is finished, or None. sizes: of the folder's files."""
     if shard_name(number, ".json") not in sizes:
-        return False
+        return None
     made = read_json(folder, shard_name(number, ".json"))
-    return not made["clips"] or sizes.get(shard_name(number)) == made["bytes"]
+    return made if not made["clips"] or sizes.get(shard_name(number)) == made["bytes"] else None
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
@@ -207,35 +207,53 @@ def _follow(results: Generator[dict[str, Any]], of: int, progress: Callable[[Don
 
 
 def _finish(folder: Folder, plan: dict[str, Any], units: list[Unit]) -> dict[str, Any]:
-    """Put the shards' own lists together: index, clips, skipped videos, picture. Returns the totals."""
+    """Put the shards' own lists together: index, clips, skipped videos, picture. Returns the totals.
+
+    One shard's list at a time is in memory.
+    """
     sizes = folder.sizes()
-    made = []
-    for unit in units:
-        if not _is_finished(folder, unit.number, sizes):
-            raise UsageError(
-                f"{folder / shard_name(unit.number)}: was made, and is not there; OUT must be one place for all workers"
-            )
-        made.append(read_json(folder, shard_name(unit.number, ".json")))
-    full = [one for one in made if one["clips"]]
-    clips = [{"shard": one["shard"], **clip} for one in full for clip in one["clips"]]
-    skipped = sorted((row for one in made for row in one["skipped"]), key=lambda row: row["video"])
+    files: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
+    notes: list[dict[str, str]] = []
+    people: set[str] = set()
+    frames, seconds = 0, 0.0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal frames, seconds
+        for unit in units:
+            made = _made(folder, unit.number, sizes)
+            if made is None:
+                raise UsageError(
+                    f"{folder / shard_name(unit.number)}: was made, and is not there; "
+                    "OUT must be one place for all workers"
+                )
+            seconds += made["seconds"]
+            skipped.extend(made["skipped"])
+            notes.extend(made["notes"])
+            if made["clips"]:
+                files.append({"shard": made["shard"], "clips": len(made["clips"]), "bytes": made["bytes"]})
+            for clip in made["clips"]:
+                people.add(clip["person"])
+                frames += clip["frames"]
+                yield {"shard": made["shard"], **clip}
+
+    write_lines(folder, CLIPS, rows())
+    skipped.sort(key=lambda row: row["video"])
     write_lines(folder, SKIPPED, skipped)
-    write_lines(folder, CLIPS, clips)
     totals = {
         **plan,
-        "clips": len(clips),
-        "people": len({clip["person"] for clip in clips}),
-        "frames": sum(clip["frames"] for clip in clips),
-        "seconds": round(sum(one["seconds"] for one in made), 3),
-        "bytes": sum(one["bytes"] for one in full),
+        "clips": sum(file["clips"] for file in files),
+        "people": len(people),
+        "frames": frames,
+        "seconds": round(seconds, 3),
+        "bytes": sum(file["bytes"] for file in files),
         "skipped": len(skipped),
-        "notes": [note for one in made for note in one["notes"]],
+        "notes": notes,
     }
-    if clips:
-        folder.write(SUMMARY, contact_sheet(folder, clips))
-    shards = [{"shard": one["shard"], "clips": len(one["clips"]), "bytes": one["bytes"]} for one in full]
-    write_json(folder, INDEX, {**totals, "files": shards})
-    if not clips:
+    if files:
+        folder.write(SUMMARY, contact_sheet(folder, files))
+    write_json(folder, INDEX, {**totals, "files": files})
+    if not files:
         first = skipped[0]
         raise InputError(
             f"{folder.name}: none of {len(skipped)} videos can be used, see {folder / SKIPPED}; "

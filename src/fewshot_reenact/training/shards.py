@@ -122,7 +122,7 @@ def write_lines(folder: Folder, name: str, rows: Iterable[dict[str, Any]]) -> No
 
 
 def read_lines(folder: Folder, name: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(folder.read(name).splitlines(), 1):
+    for number, line in enumerate(folder.lines(name), 1):
         try:
             yield json.loads(line)
         except ValueError as error:

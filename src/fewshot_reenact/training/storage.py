@@ -11,6 +11,9 @@ import fsspec
 from fewshot_reenact.errors import InputError, ReenactError, UsageError
 from fewshot_reenact.video.output import output_error, partial_file
 
+# Object stores have no folders: names begin to be there when something is written. Asked for one, they make a bucket.
+_NO_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"}
+
 
 def is_url(name: str | Path) -> bool:
     """Whether this names something behind fsspec rather than a path."""
@@ -52,7 +55,7 @@ class Folder:
         with self._writing(""):
             if self.local is not None:
                 self.local.mkdir(parents=True, exist_ok=True)
-            else:
+            elif self.name.split("://")[0] not in _NO_FOLDERS:
                 self.fs.makedirs(self.root, exist_ok=True)
 
     def sizes(self) -> dict[str, int]:
@@ -79,6 +82,13 @@ class Folder:
             with (self.local / name).open("rb") as file:
                 file.seek(start)
                 return file.read(-1 if length is None else length)
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """A file line by line, never all of it in memory."""
+        with self._reading(name):
+            file = self.fs.open(f"{self.root}/{name}", "rb") if self.local is None else (self.local / name).open("rb")
+            with file:
+                yield from file
 
     def write(self, name: str, data: bytes) -> None:
         with self.partial(name) as path:
