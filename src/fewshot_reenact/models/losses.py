@@ -62,6 +62,11 @@ def textured_loss(
     return total, {name: value.detach() for name, value in parts.items()}
 
 
+def shift_loss(shift: Tensor, seen: Tensor, points: Tensor, weights: LossWeights) -> Tensor:
+    """L1 between the shifts predicted and seen, frame pixels, weighted as the colours are. Both (B, 2, S, S)."""
+    return ((shift - seen).abs() * attention_map(points, shift.shape[-1], weights.mouth, weights.eyes)).mean()
+
+
 def _mouth(face: Tensor) -> Tensor:
     size = face.shape[-1]
     x0, y0, x1, y1 = (round(v * size) for v in _MOUTH_BOX)

@@ -10,7 +10,7 @@ from fewshot_reenact.models.embedder import Embedder
 from fewshot_reenact.models.generator import Generator
 
 _FEATHER = 0.10  # the change fades out over this share of the side, so that pasting it leaves no edge
-_REACH = 1 / 16  # the farthest that a place of the warp can be corrected, as a share of the side
+REACH = 1 / 16  # the farthest that a place of the warp can be corrected, as a share of the side
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Reenactor(nn.Module):
         colour = made[:, :3] * self.feather
         if not self.dims.flow:
             return Correction(colour, None)
-        return Correction(colour, torch.tanh(made[:, 3:]) * (_REACH * self.dims.size) * self.feather)
+        return Correction(colour, torch.tanh(made[:, 3:]) * (REACH * self.dims.size) * self.feather)
 
 
 def feather_mask(size: int, share: float = _FEATHER) -> Tensor:

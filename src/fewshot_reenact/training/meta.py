@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 from fewshot_reenact.errors import ModelError, ReenactError, UsageError
 from fewshot_reenact.models.checkpoint import load_model, save_model
-from fewshot_reenact.models.losses import LossWeights, textured_loss
+from fewshot_reenact.models.losses import LossWeights, shift_loss, textured_loss
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
 from fewshot_reenact.training.dataset import open_clips
 from fewshot_reenact.training.episodes import Episodes
-from fewshot_reenact.training.inputs import make_faces, make_inputs
+from fewshot_reenact.training.inputs import make_faces, make_inputs, seen_shift
 from fewshot_reenact.video.output import partial_file
 
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL: a scheduler should queue the job again
@@ -155,8 +155,11 @@ class Trainer:
         """
         config = self.config.optimiser
         x = make_inputs(batch, self.model.dims.size, self.device)
-        face = make_faces(self.model, x)
+        face, correction = make_faces(self.model, x)
         loss, parts = textured_loss(face, x.truth, x.points, self.net, self.weights)
+        if correction.shift is not None and self.config.loss.shift:
+            parts["shift"] = shift_loss(correction.shift, seen_shift(x.faces.warped, x.truth), x.points, self.weights)
+            loss = loss + self.config.loss.shift * parts["shift"]
         self._check_finite("loss", loss)
         with torch.no_grad():  # the floor: what the warp alone would get on this very batch
             floor, _ = textured_loss(x.faces.warped, x.truth, x.points, None, self.weights)
@@ -214,7 +217,7 @@ class Trainer:
     def write_pictures(self, batch: dict[str, Tensor]) -> None:
         """A grid in pictures/: a row an episode, columns portrait, driver's landmarks, warp, output, truth."""
         x = make_inputs(batch, self.model.dims.size, self.device)
-        face = make_faces(self.averaged, x)
+        face, _ = make_faces(self.averaged, x)
         rows = torch.cat([x.faces.source, x.faces.driver_raster, x.faces.warped, face, x.truth], 3)
         sheet = ((rows.clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).flatten(0, 1).cpu().numpy()
         path = self.folder / "pictures" / f"step_{self.step:07d}.png"
