@@ -171,7 +171,7 @@ def test_what_an_episode_holds(clips):
         "driver_points": ((83, 2), torch.float32), "driver_frame": ((2, 3), torch.float32),
         "target": ((3, 32, 32), torch.uint8), "sources": ((3, 3, 32, 32), torch.uint8),
         "source_rasters": ((3, 3, 32, 32), torch.uint8), "driver_raster": ((3, 32, 32), torch.uint8),
-        "driver_face_points": ((83, 2), torch.float32),
+        "driver_face_points": ((83, 2), torch.float32), "clip": ((), torch.int64),
     }  # fmt: skip
     frame, face = item["driver_frame"].numpy(), item["driver_face_points"].numpy()
     assert np.allclose(face @ frame[:, :2].T + frame[:, 2], item["driver_points"].numpy(), atol=1e-3)

@@ -29,9 +29,8 @@ from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.rendering import to_signed
 from fewshot_reenact.training.config import DataConfig
-from fewshot_reenact.training.episodes import Clip, Episodes, _describe
+from fewshot_reenact.training.episodes import Clip, Episodes, HeadEpisodes, LoadedClips, whole_frame
 from fewshot_reenact.training.inputs import Inputs, make_faces, make_inputs
-from fewshot_reenact.training.numbered import HeadEpisodes, whole_frame
 from fewshot_reenact.training.trainer import Diverged
 
 HELD_OUT_FROM = 4  # frames from which one is kept aside to choose the stopping point
@@ -130,7 +129,7 @@ class Tuner:
         # A held-out frame is looked at as it is; training sees what the extractor's errors and other light would make.
         data = DataConfig(clips=".", point_noise=0.0 if held else 0.004, colour=0.0 if held else 0.05)  # type: ignore[arg-type, call-arg]
         dims = self.model.dims
-        return kind[head, held]([clip], data, dims.size, dims.raster_style, self.settings.seed, length)
+        return kind[head, held](LoadedClips([clip]), data, dims.size, dims.raster_style, self.settings.seed, length)
 
     def _batch(self, episodes: Episodes, indices: Iterable[int]) -> Inputs:
         items = [episodes[i] for i in indices]
@@ -247,6 +246,4 @@ def _as_clip(pictures: list[np.ndarray], points: list[np.ndarray]) -> Clip:
     if len(frames) == 1:
         frames.append(np.ascontiguousarray(frames[0][:, ::-1]))
         where.append(mirror(where[0], frames[0].shape[1]))
-    encoded = [cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1] for picture in frames]
-    stacked = np.stack(where).astype(np.float32)
-    return Clip("person", "person", encoded, stacked, _describe(stacked))
+    return Clip("person", "person", frames, np.stack(where).astype(np.float32))

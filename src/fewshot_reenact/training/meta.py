@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from fewshot_reenact.errors import ReenactError
 from fewshot_reenact.training.config import TrainConfig
+from fewshot_reenact.training.dataset import open_clips
 from fewshot_reenact.training.distributed import World, join
-from fewshot_reenact.training.episodes import Clip, Episodes, load_clips
-from fewshot_reenact.training.numbered import HeadEpisodes, NumberedEpisodes
+from fewshot_reenact.training.episodes import Clips, Episodes, HeadEpisodes
 from fewshot_reenact.training.state import remember_code, remember_config
 from fewshot_reenact.training.trainer import Trainer
 
@@ -52,7 +52,7 @@ def _train(config: TrainConfig, folder: Path, device: torch.device, world: World
         remember_config(config, folder)
         remember_code(folder)
     world.wait()
-    clips = load_clips(config.data.clips, config.data.frame_step)
+    clips = open_clips(config.data)
     trainer = Trainer(config, folder, device, len(clips), world)
     if trainer.resume():
         tell(f"resumed at step {trainer.step}")
@@ -82,11 +82,10 @@ def _train(config: TrainConfig, folder: Path, device: torch.device, world: World
     return trainer.step
 
 
-def make_episodes(config: TrainConfig, clips: list[Clip]) -> Episodes:
+def make_episodes(config: TrainConfig, clips: Clips) -> Episodes:
     """The episodes of a whole run, as the model sees them."""
     dims = config.dimensions()
-    kind = Episodes if config.adversarial is None or not config.adversarial.rows else NumberedEpisodes
-    kind = HeadEpisodes if dims.kind == "paper" else kind
+    kind = HeadEpisodes if dims.kind == "paper" else Episodes
     return kind(clips, config.data, dims.size, dims.raster_style, config.seed, config.steps * config.batch)
 
 
@@ -102,11 +101,11 @@ def _millions(module: torch.nn.Module) -> str:
     return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M"
 
 
-def _summary(trainer: Trainer, clips: list[Clip]) -> str:
-    people, frames = len({clip.person for clip in clips}), sum(len(clip.frames) for clip in clips)
+def _summary(trainer: Trainer, clips: Clips) -> str:
     networks: dict[str, Any] = {"embedder": trainer.model.embedder, "generator": trainer.model.generator}
     if trainer.adversary is not None:
         networks["discriminator"] = trainer.adversary.network
         networks["rows"] = trainer.adversary.rows
     sizes = ", ".join(f"{name} {_millions(network)}" for name, network in networks.items() if network is not None)
-    return f"{len(clips)} clips of {people} people, {frames} frames; {sizes}; run folder {trainer.folder}"
+    people = len(set(clips.people))
+    return f"{len(clips)} clips of {people} people, {clips.frames} frames; {sizes}; run folder {trainer.folder}"

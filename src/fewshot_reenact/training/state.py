@@ -22,7 +22,8 @@ def remember_config(config: TrainConfig, folder: Path) -> None:
     now: dict[str, Any] = json.loads(config.model_dump_json())
     if path.is_file():
         try:
-            then: dict[str, Any] = json.loads(path.read_text())
+            # By way of the class, so that options which are newer than the run have their defaults.
+            then: dict[str, Any] = json.loads(TrainConfig.model_validate_json(path.read_text()).model_dump_json())
         except ValueError as error:
             raise UsageError(f"{path}: damaged, so what this run trained is not known; use another --run") from error
         for key in ("model", "data", "seed", "batch"):
