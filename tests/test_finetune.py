@@ -162,6 +162,8 @@ def test_psi_reaches_the_renderer(person):
         for psi in (None, 3 * person.psi)
     )
     assert (plain != styled).any()
+    with pytest.raises(ModelError, match="kind 'paper' cannot be rendered yet"):
+        Renderer(model(PAPER), person.portraits, box)
 
 
 def test_files_that_are_no_person(person, tmp_path):

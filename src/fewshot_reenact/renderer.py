@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewshot_reenact.errors import ModelError
 from fewshot_reenact.faces.frame import face_frame, invert, transform
 from fewshot_reenact.faces.head_flow import BOX_GRID, HeadFlow
 from fewshot_reenact.faces.paste import paste_change, sample_picture
@@ -64,7 +65,8 @@ class Renderer:
     """Renders a person from K portraits in any pose. The first portrait's picture is the one that moves.
 
     box: the part of that picture that may move, (x0, y0, x1, y1), see faces.crop.head_box. warp_only: leave the
-    networks out. psi: a fine-tuned person's AdaIN scales and shifts, (1, style_length), in place of P e.
+    networks out. psi: a fine-tuned person's AdaIN scales and shifts, (1, style_length), in place of P e. Raises
+    ModelError for a model of the paper's kind.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class Renderer:
         warp_only: bool = False,
         psi: Tensor | None = None,
     ):
+        if model.dims.kind != "textured":
+            raise ModelError(f"a model of kind {model.dims.kind!r} cannot be rendered yet; take one of kind 'textured'")
         self.model, self.portraits, self.box = model, portraits, box
         self.device, self.warp_only, self.psi = torch.device(device), warp_only, psi
         self.size = model.dims.size
