@@ -10,7 +10,9 @@ COMMANDS: dict[str, str] = {
     "animate": "fewshot_reenact.cli.animate:animate",
     "prepare": "fewshot_reenact.cli.prepare:prepare",
     "train": "fewshot_reenact.cli.train:train",
+    "evaluate": "fewshot_reenact.cli.evaluate:evaluate",
     "extract": "fewshot_reenact.cli.extract:extract",
+    "check": "fewshot_reenact.cli.check:check",
     "info": "fewshot_reenact.cli.info:info",
 }
 
