@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.compare import side_by_side
@@ -27,6 +28,7 @@ from fewshot_reenact.landmarks.retarget import Retargeting, find_reference, reta
 from fewshot_reenact.landmarks.smoothing import smooth_motion
 from fewshot_reenact.landmarks.tracker import parse_face
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, sha256
+from fewshot_reenact.person import Person, is_person, load_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits, portrait_files
 from fewshot_reenact.provenance.marks import standard_marks
 from fewshot_reenact.renderer import Portrait, Renderer
@@ -103,7 +105,8 @@ def animate(
 ) -> Animation:
     """Animate a portrait with a driver and write the video (a picture, if the driver is a picture).
 
-    portrait: a picture, several of one person, or a folder of them; the first one's picture is the one that moves.
+    portrait: a picture, several of one person, a folder of them, or a file from `reenact finetune`; the first one's
+        picture is the one that moves.
     driver: a video, a picture (a pose), a motion file from `reenact extract`, or "motion:talk", "motion:nod",
         "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose). None: PORTRAIT--DRIVER.mp4 in the current folder.
@@ -138,9 +141,10 @@ def animate(
         raise UsageError(f"{report}: is the output; write the report to another file")
 
     where, why = choose_device(device)
-    networks = load_model(model, where)
+    person = _person(files[0], model, where)
+    networks = person.model if person else load_model(model, where)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
-    people, notes = load_portraits(files, backend, face)
+    people, notes = (list(person.portraits), []) if person else load_portraits(files, backend, face)
     if frame == "crop":
         people[0] = crop_portrait(people[0], size)
     clock = {"setup": time.perf_counter() - began}
@@ -160,7 +164,7 @@ def animate(
 
     height, width = people[0].picture.shape[:2]
     box = head_box(np.concatenate([people[0].points[None], moves]), (width, height))
-    renderer = Renderer(networks, people, box, device=where, warp_only=warp_only)
+    renderer = Renderer(networks, people, box, device=where, warp_only=warp_only, psi=person.psi if person else None)
     pictures = renderer.render(moves)
     if compare:
         pictures = side_by_side(people[0].picture, driven, pictures, start, end)
@@ -181,8 +185,8 @@ def animate(
         missing_spans=driven.motion.missing_spans(),
         reference=references,
         device=f"{where} ({why})",
-        model=str(model or "built-in"),
-        model_sha256=sha256(Path(model) if model else DEFAULT_MODEL),
+        model=str(files[0] if person else model or "built-in"),
+        model_sha256=sha256(files[0] if person else Path(model) if model else DEFAULT_MODEL),
         warnings=[*notes, *found["warnings"]],
         seconds={name: round(value, 3) for name, value in clock.items()},
         settings=settings,
@@ -191,6 +195,15 @@ def animate(
         with partial_file(report, overwrite, [*inputs, path]) as partial:
             partial.write_text(json.dumps(made.report(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return made
+
+
+def _person(portrait: Path, model: str | Path | None, device: torch.device) -> Person | None:
+    """The fine-tuned person that stands for the portrait, if one does."""
+    if not is_person(portrait):
+        return None
+    if model is not None:
+        raise UsageError(f"{portrait}: holds networks of its own; leave out the model")
+    return load_person(portrait, device)
 
 
 def plan_motion(

@@ -130,23 +130,9 @@ class Episodes(Dataset):
 
         portraits (K, 3, P, P) uint8 and portrait_points (K, 83, 2); driver_points (83, 2); driver_frame (2, 3), the
         target's face frame; sources and source_rasters (K, 3, S, S), driver_raster and target (3, S, S), all uint8;
-        driver_face_points (83, 2) in the face frame.
+        driver_face_points (83, 2) in the face frame; clip (), the clip's number.
         """
-        rng = np.random.default_rng([self.seed, index])
-        numbers = _pick(rng, self.by_person)
-        clip = self.clips[int(numbers[rng.integers(len(numbers))])]
-        target, portraits = self._choose(rng, clip)
-        flip, tint = rng.random() < 0.5, self._tint(rng)
-        pictures, points = [], []
-        for at in [target, *portraits]:
-            picture = _decode(clip.frames[at])
-            p = clip.points[at]
-            if flip:
-                picture, p = picture[:, ::-1], mirror(p, picture.shape[1])
-            pictures.append(np.ascontiguousarray(tint[np.arange(3), picture]))
-            points.append(p)
-        # Whatever extracts the points when the model is used errs a little: so do the points told here.
-        told = [self._jitter(rng, p) for p in points]
+        number, pictures, told = self._draw_frames(index)
         frame = face_frame(told[0], self.size)
         frames = [face_frame(p, self.size) for p in told[1:]]
         return {
@@ -159,7 +145,27 @@ class Episodes(Dataset):
             "source_rasters": _stack([self._draw(p, f) for p, f in zip(told[1:], frames, strict=True)]),
             "driver_raster": _stack([self._draw(told[0], frame)])[0],
             "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
+            "clip": torch.tensor(number),
         }
+
+    def _draw_frames(self, index: int) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
+        """The clip's number, and 1 + K pictures with the points told of them; the target comes first."""
+        rng = np.random.default_rng([self.seed, index])
+        numbers = _pick(rng, self.by_person)
+        number = int(numbers[rng.integers(len(numbers))])
+        clip = self.clips[number]
+        target, portraits = self._choose(rng, clip)
+        flip, tint = rng.random() < 0.5, self._tint(rng)
+        pictures, points = [], []
+        for at in [target, *portraits]:
+            picture = _decode(clip.frames[at])
+            p = clip.points[at]
+            if flip:
+                picture, p = picture[:, ::-1], mirror(p, picture.shape[1])
+            pictures.append(np.ascontiguousarray(tint[np.arange(3), picture]))
+            points.append(p)
+        # Whatever extracts the points when the model is used errs a little: so do the points told here.
+        return number, pictures, [self._jitter(rng, p) for p in points]
 
     def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
         """A target and K portraits of the clip; pairs that hardly differ teach little, so differing ones are
@@ -201,6 +207,36 @@ class Episodes(Dataset):
 
     def _draw(self, points: np.ndarray, frame: np.ndarray) -> np.ndarray:
         return raster(transform(invert(frame), points), self.size, self.style)
+
+
+class HeadEpisodes(Episodes):
+    """For the paper's model: the clip's whole square, S x S, instead of the face's frame, and no warp.
+
+    Items hold sources and source_rasters (K, 3, S, S), driver_raster and target (3, S, S), all uint8;
+    driver_face_points (83, 2) in pixels of the target; clip ().
+    """
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        number, pictures, told = self._draw_frames(index)
+        side = len(pictures[0])
+        frame = whole_frame(side, self.size)
+        how = cv2.INTER_AREA if self.size < side else cv2.INTER_LINEAR
+        small = [cv2.resize(picture, (self.size, self.size), interpolation=how) for picture in pictures]
+        rasters = [self._draw(p, frame) for p in told]
+        return {
+            "sources": _stack(small[1:]),
+            "source_rasters": _stack(rasters[1:]),
+            "driver_raster": _stack(rasters[:1])[0],
+            "target": _stack(small[:1])[0],
+            "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
+            "clip": torch.tensor(number),
+        }
+
+
+def whole_frame(side: int, size: int) -> np.ndarray:
+    """The (2, 3) matrix from pixels of a square resized to size x size to pixels of the square itself."""
+    scale = side / size
+    return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
 
 
 def _pick(rng: np.random.Generator, things: list[T]) -> T:
