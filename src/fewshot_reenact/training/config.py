@@ -16,7 +16,11 @@ class _Strict(BaseModel):
 
 
 class DataConfig(_Strict):
-    clips: Path = Field(description="folder of NAME.mp4 with NAME.npz (points, identity): see training.episodes")
+    clips: str | Path = Field(
+        description="what `reenact prepare` made (a folder or an address such as s3://bucket/shards), or a folder of "
+        "NAME.mp4 with NAME.npz (points, identity): see training.episodes"
+    )
+    stream: bool = Field(False, description="shards only: read as needed, not into memory; for data of any size")
     frame_step: int = Field(2, ge=1, description="every frame_step-th frame of a clip is used: neighbours are alike")
     portraits: int = Field(1, ge=1, description="K, portraits an episode")
     candidates: int = Field(4, ge=1, description="drawn for the target frame; the one that differs most is likeliest")

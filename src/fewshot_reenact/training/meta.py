@@ -27,7 +27,8 @@ from fewshot_reenact.models.losses import LossWeights, shift_loss, textured_loss
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
-from fewshot_reenact.training.episodes import Episodes, load_clips
+from fewshot_reenact.training.dataset import open_clips
+from fewshot_reenact.training.episodes import Episodes
 from fewshot_reenact.training.inputs import make_faces, make_inputs, seen_shift
 from fewshot_reenact.video.output import partial_file
 
@@ -240,10 +241,9 @@ def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minute
         trainer.begin_from(config.init)
         tqdm.write(f"begun with the weights of {config.init}")
     dims = trainer.model.dims
-    clips = load_clips(config.data.clips, config.data.frame_step)
-    people = len({clip.person for clip in clips})
+    clips = open_clips(config.data)
     tqdm.write(
-        f"{len(clips)} clips of {people} people, {sum(len(c.frames) for c in clips)} frames; "
+        f"{len(clips)} clips of {len(set(clips.people))} people, {clips.frames} frames; "
         f"embedder {_millions(trainer.model.embedder)}, "
         f"generator {_millions(trainer.model.generator)}; run folder {folder}"
     )
@@ -288,7 +288,8 @@ def _remember(config: TrainConfig, folder: Path) -> None:
     now: dict[str, Any] = json.loads(config.model_dump_json())
     if path.is_file():
         try:
-            then: dict[str, Any] = json.loads(path.read_text())
+            # By way of the class, so that options which are newer than the run have their defaults.
+            then: dict[str, Any] = json.loads(TrainConfig.model_validate_json(path.read_text()).model_dump_json())
         except ValueError as error:
             raise UsageError(f"{path}: damaged, so what this run trained is not known; use another --run") from error
         for key in ("model", "data", "seed", "batch"):
