@@ -11,15 +11,13 @@ import pytest
 import torch
 
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.training.clipping import ClipOptions
 from fewshot_reenact.training.codec import KEY_FRAME_EVERY, ClipEncoder, ClipFrames
 from fewshot_reenact.training.config import DataConfig, TrainConfig
 from fewshot_reenact.training.dataset import ShardClips, open_clips
 from fewshot_reenact.training.episodes import Episodes, load_clips
 from fewshot_reenact.training.meta import train
-from fewshot_reenact.training.prepare import prepare
 from painted_clips import face_points, paint_face, write_clips
-from talking_heads import FPS, tree, voxceleb
+from talking_heads import FPS, tree
 
 CPU = torch.device("cpu")
 MODEL = {
@@ -27,13 +25,6 @@ MODEL = {
     "up_channels": [8, 8], "residual_blocks": 1, "embedder_unshuffle": 2, "generator_unshuffle": 2, "stem": 8,
     "skips": True, "spectral_norm": False, "attention": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    prepare(voxceleb(folder / "vox"), folder / "shards", options=ClipOptions(size=96, min_face=30))
-    return folder / "shards"
 
 
 def films(count: int) -> list[np.ndarray]:
@@ -74,9 +65,9 @@ def test_a_damaged_film_names_the_clip():
 # ---- the clips ----
 
 
-def test_in_memory_and_streamed_are_the_same_clips(shards):
-    streamed = open_clips(DataConfig(clips=shards, frame_step=2, stream=True))
-    loaded = open_clips(DataConfig(clips=str(shards), frame_step=2))
+def test_in_memory_and_streamed_are_the_same_clips(vox_shards):
+    streamed = open_clips(DataConfig(clips=vox_shards, frame_step=2, stream=True))
+    loaded = open_clips(DataConfig(clips=str(vox_shards), frame_step=2))
     assert isinstance(streamed, ShardClips) and not isinstance(loaded, ShardClips)
     for_workers = pickle.loads(pickle.dumps(streamed))
     assert np.array_equal(for_workers[2].frames[3], streamed[2].frames[3])
@@ -86,7 +77,7 @@ def test_in_memory_and_streamed_are_the_same_clips(shards):
         a, b = streamed[number], loaded[number]
         assert (a.name, a.person, len(a.frames)) == (b.name, b.person, len(b.frames)) and len(a.points) == len(a.frames)
         assert np.array_equal(a.points, b.points)
-    one, two = (Episodes(clips, DataConfig(clips=shards), 32, "filled", 3, 9)[5] for clips in (streamed, loaded))
+    one, two = (Episodes(clips, DataConfig(clips=vox_shards), 32, "filled", 3, 9)[5] for clips in (streamed, loaded))
     for name in one:
         assert one[name].shape == two[name].shape
         if one[name].dtype == torch.uint8:  # in memory the frames are JPEG
@@ -95,33 +86,33 @@ def test_in_memory_and_streamed_are_the_same_clips(shards):
             assert torch.equal(one[name], two[name])
 
 
-def test_a_shard_unpacked_is_a_folder_of_clips(shards, tmp_path):
-    for path in shards.glob("*.tar"):
+def test_a_shard_unpacked_is_a_folder_of_clips(vox_shards, tmp_path):
+    for path in vox_shards.glob("*.tar"):
         with tarfile.open(path) as tar:
             tar.extractall(tmp_path, filter="data")
     plain = {clip.name: clip for clip in load_clips(tmp_path, 1)}
-    for clip in ShardClips(shards, 1):
+    for clip in ShardClips(vox_shards, 1):
         assert plain[clip.name].person == clip.person and np.array_equal(plain[clip.name].points, clip.points)
         assert len(plain[clip.name].frames) == len(clip.frames)
 
 
-def copied(shards: Path, folder: Path) -> Path:
+def copied(vox_shards: Path, folder: Path) -> Path:
     folder.mkdir()
-    for name, data in tree(shards).items():
+    for name, data in tree(vox_shards).items():
         (folder / name).write_bytes(data)
     return folder
 
 
-def test_shards_that_cannot_be_read(shards, tmp_path):
-    one = copied(shards, tmp_path / "one")
+def test_shards_that_cannot_be_read(vox_shards, tmp_path):
+    one = copied(vox_shards, tmp_path / "one")
     (one / "index.json").unlink()
     with pytest.raises(InputError, match="let `reenact prepare` finish it"):
         open_clips(DataConfig(clips=one))
-    two = copied(shards, tmp_path / "two")
+    two = copied(vox_shards, tmp_path / "two")
     (two / "clips.jsonl").write_text((two / "clips.jsonl").read_text().split("\n")[0] + "\n")
     with pytest.raises(InputError, match="has 1 of 4 clips"):
         open_clips(DataConfig(clips=two))
-    three = copied(shards, tmp_path / "three")
+    three = copied(vox_shards, tmp_path / "three")
     row = json.loads((three / "clips.jsonl").read_text().splitlines()[0])
     damaged = bytearray((three / row["shard"]).read_bytes())
     damaged[row["offset"] + 512 :] = bytes(len(damaged) - row["offset"] - 512)
@@ -129,13 +120,13 @@ def test_shards_that_cannot_be_read(shards, tmp_path):
     with pytest.raises(InputError, match="delete the shard and run prepare again"):
         ShardClips(three, 1)[0]
     with pytest.raises(InputError, match="two frames or more, 50 frames apart"):
-        ShardClips(shards, 50)
+        ShardClips(vox_shards, 50)
     with pytest.raises(UsageError, match="make them with `reenact prepare`"):
         open_clips(DataConfig(clips=write_clips(tmp_path / "plain", people=1), stream=True))
 
 
-def test_only_the_clip_that_is_wanted_is_read(shards, monkeypatch):
-    clips = ShardClips(shards, 1)
+def test_only_the_clip_that_is_wanted_is_read(vox_shards, monkeypatch):
+    clips = ShardClips(vox_shards, 1)
     asked: list[int] = []
     read = clips.folder.read
 
@@ -145,7 +136,7 @@ def test_only_the_clip_that_is_wanted_is_read(shards, monkeypatch):
         return data
 
     monkeypatch.setattr(clips.folder, "read", noted)
-    row = [json.loads(line) for line in (shards / "clips.jsonl").read_text().splitlines()][2]
+    row = [json.loads(line) for line in (vox_shards / "clips.jsonl").read_text().splitlines()][2]
     assert clips[2].name == row["key"]
     assert asked == [row["length"]]
 
@@ -153,8 +144,8 @@ def test_only_the_clip_that_is_wanted_is_read(shards, monkeypatch):
 # ---- training ----
 
 
-def config(shards: Path, **changes: object) -> TrainConfig:
-    raw = {"model": MODEL, "data": {"clips": str(shards), "frame_step": 1, "stream": True}, "batch": 2, "steps": 6}
+def config(vox_shards: Path, **changes: object) -> TrainConfig:
+    raw = {"model": MODEL, "data": {"clips": str(vox_shards), "frame_step": 1, "stream": True}, "batch": 2, "steps": 6}
     return TrainConfig.model_validate({**raw, "save_every": 2, "log_every": 1, "keep": 9, **changes})
 
 
@@ -162,26 +153,27 @@ def losses(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_streamed_run_that_was_stopped_and_resumed_is_the_same_run(shards, tmp_path, monkeypatch):
+def test_a_streamed_run_that_was_stopped_and_resumed_is_the_same_run(vox_shards, tmp_path, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(config(shards), whole, device=CPU)
+    train(config(vox_shards), whole, device=CPU)
     ticks = itertools.count()
     with monkeypatch.context() as patched:
         patched.setattr("time.monotonic", lambda: float(next(ticks)))
-        assert train(config(shards), parts, device=CPU, max_minutes=3 / 60) < 6
-    assert train(config(shards), parts, device=CPU) == 6
+        assert train(config(vox_shards), parts, device=CPU, max_minutes=3 / 60) < 6
+    assert train(config(vox_shards), parts, device=CPU) == 6
     assert losses(parts) == losses(whole) and len(losses(whole)) == 6
     last = "checkpoints/step_0000006.pt"
     a, b = (torch.load(folder / last, weights_only=True)["model"] for folder in (whole, parts))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_run_from_before_an_option_was_there_goes_on(shards, tmp_path):
-    train(config(shards, data={"clips": str(shards), "frame_step": 1}), tmp_path / "run", device=CPU)
+def test_a_run_from_before_an_option_was_there_goes_on(vox_shards, tmp_path):
+    data = {"clips": str(vox_shards), "frame_step": 1}
+    train(config(vox_shards, data=data), tmp_path / "run", device=CPU)
     path = tmp_path / "run" / "config.json"
     old = json.loads(path.read_text())
     del old["data"]["stream"]
     path.write_text(json.dumps(old))
-    assert train(config(shards, data={"clips": str(shards), "frame_step": 1}), tmp_path / "run", device=CPU) == 6
+    assert train(config(vox_shards, data=data), tmp_path / "run", device=CPU) == 6
     with pytest.raises(UsageError, match="another 'data'"):
-        train(config(shards), tmp_path / "run", device=CPU)
+        train(config(vox_shards), tmp_path / "run", device=CPU)
