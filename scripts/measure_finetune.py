@@ -25,6 +25,7 @@ def render(options: argparse.Namespace) -> None:
     import torch
 
     from fewshot_reenact.faces.crop import head_box
+    from fewshot_reenact.finetune import look_at_held_out
     from fewshot_reenact.models.checkpoint import load_model
     from fewshot_reenact.models.perceptual import FeatureNet
     from fewshot_reenact.renderer import Portrait, Renderer
@@ -44,8 +45,8 @@ def render(options: argparse.Namespace) -> None:
         steps = options.steps if options.steps is not None else default_steps(len(known))
         settings = Settings(steps, rate=options.rate)
         tuner = Tuner(base, [pictures[i] for i in known], [points[i] for i in known], settings, perceptual=net)
-        tuned = tune(tuner)
         people = [Portrait(pictures[i], points[i]) for i in known]
+        tuned = tune(tuner, look=look_at_held_out(tuner, people))
         size = (pictures[0].shape[1], pictures[0].shape[0])
         box = head_box(points[[known[0], *wanted]], size)
         made = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
@@ -18,10 +19,12 @@ from fewshot_reenact.landmarks.tracker import choose_face, parse_face
 from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.models.discriminator import load_discriminator
 from fewshot_reenact.models.perceptual import FeatureNet
+from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.rendering import to_signed
 from fewshot_reenact.person import SUFFIX, Person, save_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits
-from fewshot_reenact.renderer import Portrait
-from fewshot_reenact.training.finetune import Settings, Tuner, default_steps, tune
+from fewshot_reenact.renderer import Portrait, Renderer, cut_face
+from fewshot_reenact.training.finetune import Settings, Tuner, default_steps, held_out, tune
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import is_picture, is_video
 from fewshot_reenact.video.reader import VideoReader
@@ -107,7 +110,8 @@ def finetune(
         discriminator=opponent,
         perceptual=net,
     )
-    tuned = tune(tuner, lambda done, total: tell("steps", done, total))
+    look = look_at_held_out(tuner, crops) if networks.dims.kind == "textured" else None
+    tuned = tune(tuner, lambda done, total: tell("steps", done, total), look)
     # The further portraits are only seen through the networks: a crop of them is enough.
     kept = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
     person = Person(tuned.model, tuned.psi[None], kept, tuned.row)
@@ -124,6 +128,36 @@ def finetune(
         seconds=round(time.perf_counter() - began, 1),
         warnings=notes,
     )
+
+
+def look_at_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reenactor, Tensor], float] | None:
+    """How good a person's networks are on the held-out frame as it will be rendered: from all the other frames at once,
+    which training, a portrait at a time, never sees. None where there are too few frames.
+
+    crops: the frames, pictures of one size.
+    """
+    held = held_out(len(crops))
+    if held is None:
+        return None
+    one, others = crops[held], [crop for i, crop in enumerate(crops) if i != held]
+    size = tuner.model.dims.size
+    theirs, frame = face_frame(one.points, size), face_frame(others[0].points, size)
+    in_frame = transform(invert(theirs), one.points)
+    pose = transform(frame, in_frame).astype(np.float32)  # the held-out face, where the first portrait's stands
+    side = others[0].picture.shape[0]
+
+    def signed(picture: np.ndarray, of: np.ndarray) -> Tensor:
+        return to_signed(torch.from_numpy(cut_face(picture, of, size)).permute(2, 0, 1)[None]).to(tuner.device)
+
+    truth, points = signed(one.picture, theirs), torch.from_numpy(in_frame[None]).float().to(tuner.device)
+
+    @torch.no_grad()
+    def look(model: Reenactor, psi: Tensor) -> float:
+        renderer = Renderer(model, others, (0, 0, side, side), device=tuner.device, psi=psi[None])
+        made = next(iter(renderer.render(pose[None])))
+        return float(tuner.content(signed(made, frame), truth, points))
+
+    return look
 
 
 def _gather(

@@ -33,15 +33,20 @@ from fewshot_reenact.training.episodes import Clip, Episodes, HeadEpisodes, Load
 from fewshot_reenact.training.inputs import Inputs, make_faces, make_inputs
 from fewshot_reenact.training.trainer import Diverged
 
-HELD_OUT_FROM = 4  # frames from which one is kept aside to choose the stopping point
+_HELD_OUT_FROM = 4  # frames from which one is kept aside to choose the stopping point
 _PYRAMID = 8.0  # weight of laplacian_l1, on the -1..1 scale: about as much as L1 is worth
 _LOOK_EVERY = 10  # steps between looks at the held-out frame
 _VIEWS = 4  # portraits from which the held-out frame is drawn
 
 
 def default_steps(frames: int) -> int:
-    """More frames can be looked at longer before they are learnt by heart: 75 steps for 1, 145 for 8, 230 for 32."""
-    return round(35 + 40 * min(frames, 32) ** 0.5 * 0.86)
+    """More frames can be looked at longer before they are learnt by heart: 74 steps for 1, 136 for 8, 232 for 32."""
+    return round(40 + 34 * min(frames, 32) ** 0.5)
+
+
+def held_out(frames: int) -> int | None:
+    """Which of so many frames is kept aside to choose the stopping point; None: too few."""
+    return frames // 2 if frames >= _HELD_OUT_FROM else None
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Tuner:
         self.model.requires_grad_(False)
         self.model.generator.requires_grad_(True)
         self.model.generator.project.requires_grad_(False)  # psi' takes its place
-        held = len(pictures) // 2 if len(pictures) >= HELD_OUT_FROM else None
+        held = held_out(len(pictures))
         order = [i for i in range(len(pictures)) if i != held]
         self.clip = _as_clip([pictures[i] for i in order], [points[i] for i in order])
         self.held = self._look_at(pictures, points, order, held) if held is not None else None
@@ -165,22 +170,25 @@ class Tuner:
         nothing = self.psi.new_zeros(b, self.model.dims.embedding)  # psi' stands for it
         return make_faces(self.model, x, nothing, self.psi.expand(b, -1))[0]
 
-    def content(self, face: Tensor, x: Inputs) -> Tensor:
-        """The content loss: L1 about mouth and eyes, edges and, if there is a network, perceptual distance."""
-        loss, _ = textured_loss(face, x.truth, x.points, self.net, self.settings.weights)
-        return loss + _PYRAMID * laplacian_l1(face, x.truth)
+    def content(self, face: Tensor, truth: Tensor, points: Tensor) -> Tensor:
+        """The content loss: L1 about mouth and eyes, edges and, if there is a network, perceptual distance.
+
+        face, truth: (B, 3, S, S) in -1..1. points: (B, 83, 2) in their pixels.
+        """
+        loss, _ = textured_loss(face, truth, points, self.net, self.settings.weights)
+        return loss + _PYRAMID * laplacian_l1(face, truth)
 
     @torch.no_grad()
     def held_out_loss(self) -> float:
         assert self.held is not None
-        return float(self.content(self.faces(self.held), self.held))
+        return float(self.content(self.faces(self.held), self.held.truth, self.held.points))
 
     def step(self) -> float:
         """One update of G and psi', and of D and its row where there is a D. Returns the generator's loss."""
         first = self.at * self.settings.batch
         x = self._batch(self.episodes, range(first, first + self.settings.batch))
         face = self.faces(x)
-        loss = self.content(face, x)
+        loss = self.content(face, x.truth, x.points)
         if self.discriminator is not None:
             loss = loss + self._game(face, x)
         if not torch.isfinite(loss):
@@ -217,15 +225,22 @@ class Tuner:
         optimiser.step()
 
 
-def tune(tuner: Tuner, progress: Callable[[int, int], None] | None = None) -> Tuned:
-    """All the steps, keeping the weights with which the held-out frame was best (the last ones where there is none)."""
+def tune(
+    tuner: Tuner,
+    progress: Callable[[int, int], None] | None = None,
+    look: Callable[[Reenactor, Tensor], float] | None = None,
+) -> Tuned:
+    """All the steps, keeping the weights with which the held-out frame was best (the last ones where there is none).
+
+    look: what says how good networks and psi' are on it; None: Tuner.held_out_loss.
+    """
     steps = tuner.settings.steps
     losses: list[float] = []
     looks: dict[int, float] = {}
     best = None
     for done in range(steps + 1):
         if tuner.held is not None and (done % _LOOK_EVERY == 0 or done == steps):
-            looks[done] = tuner.held_out_loss()
+            looks[done] = look(tuner.model, tuner.psi.detach()) if look else tuner.held_out_loss()
             if looks[done] <= min(looks.values()):
                 best = done, copy.deepcopy(tuner.model.state_dict()), tuner.psi.detach().clone()
         if done < steps:
