@@ -4,7 +4,8 @@
     scripts/measure_finetune.py render ../shared/data/clips/val out/tuned --clips v001_00 v005_00
     scripts/measure_finetune.py score out/tuned --referee ../shared/referee      # in the referee's environment
 
-Both ways get the same T portraits and the clips' own points; only the networks' weights and psi differ.
+Untuned is rendered from all T portraits, tuned from the first, as `reenact finetune` does; both with the clips' own
+points.
 """
 
 import argparse
@@ -46,12 +47,15 @@ def render(options: argparse.Namespace) -> None:
         settings = Settings(steps, rate=options.rate)
         tuner = Tuner(base, [pictures[i] for i in known], [points[i] for i in known], settings, perceptual=net)
         people = [Portrait(pictures[i], points[i]) for i in known]
-        tuned = tune(tuner, look=look_at_held_out(tuner, people))
+        together, start = look_at_held_out(tuner, people), tuner.psi.detach().clone()
+        assert together is not None, "four frames at least"
+        print(name, f"untuned, all portraits: {together(base, start):.4f}")
+        tuned = tune(tuner, look=look_at_held_out(tuner, people, 1))
         size = (pictures[0].shape[1], pictures[0].shape[0])
         box = head_box(points[[known[0], *wanted]], size)
         made = {
             "untuned": list(Renderer(base, people, box).render(points[wanted])),
-            "tuned": list(Renderer(tuned.model, people, box, psi=tuned.psi[None]).render(points[wanted])),
+            "tuned": list(Renderer(tuned.model, people[:1], box, psi=tuned.psi[None]).render(points[wanted])),
         }
         np.savez(options.out / f"{name}.npz", truth=np.stack([pictures[i] for i in wanted]), **made)
         print(name, f"kept step {tuned.kept} of {steps}", tuned.held_out, flush=True)

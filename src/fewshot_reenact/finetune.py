@@ -110,17 +110,26 @@ def finetune(
         discriminator=opponent,
         perceptual=net,
     )
-    look = look_at_held_out(tuner, crops) if networks.dims.kind == "textured" else None
+    textured = networks.dims.kind == "textured"
+    # The networks learn from a portrait at a time, so that is how they are rendered ...
+    look = look_at_held_out(tuner, crops, 1) if textured else None
+    untuned = tuner.psi.detach().clone()
     tuned = tune(tuner, lambda done, total: tell("steps", done, total), look)
-    # The further portraits are only seen through the networks: a crop of them is enough.
-    kept = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
-    person = Person(tuned.model, tuned.psi[None], kept, tuned.row)
-    save_person(person, path, note=f"{len(frames)} frames, step {tuned.kept}", overwrite=overwrite)
+    result, kept = Person(tuned.model, tuned.psi[None], frames[:1], tuned.row), tuned.kept
+    together = look_at_held_out(tuner, crops) if textured else None
+    if together is not None and together(networks, untuned) <= tuned.held_out[tuned.kept]:
+        # ... unless the untuned ones do better with all the portraits, of which a crop is enough but of the first.
+        notes.append(
+            "tuning did not help: the held-out frame is nearer with the untuned networks and all the portraits"
+        )
+        several = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
+        result, kept = Person(networks, untuned[None], several), 0
+    save_person(result, path, note=f"{len(frames)} frames, step {kept}", overwrite=overwrite)
     return FineTuning(
         output=path,
         frames=len(frames),
         steps=settings.steps,
-        kept_step=tuned.kept,
+        kept_step=kept,
         held_out={step: round(loss, 5) for step, loss in tuned.held_out.items()},
         discriminator=opponent is not None,
         perceptual=net is not None,
@@ -130,16 +139,17 @@ def finetune(
     )
 
 
-def look_at_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reenactor, Tensor], float] | None:
-    """How good a person's networks are on the held-out frame as it will be rendered: from all the other frames at once,
-    which training, a portrait at a time, never sees. None where there are too few frames.
+def look_at_held_out(
+    tuner: Tuner, crops: Sequence[Portrait], portraits: int | None = None
+) -> Callable[[Reenactor, Tensor], float] | None:
+    """How good a person's networks are on the held-out frame as it will be rendered. None: there are too few frames.
 
-    crops: the frames, pictures of one size.
+    crops: the frames, pictures of one size. portraits: how many of the other frames it is rendered from; None: all.
     """
     held = held_out(len(crops))
     if held is None:
         return None
-    one, others = crops[held], [crop for i, crop in enumerate(crops) if i != held]
+    one, others = crops[held], [crop for i, crop in enumerate(crops) if i != held][:portraits]
     size = tuner.model.dims.size
     theirs, frame = face_frame(one.points, size), face_frame(others[0].points, size)
     in_frame = transform(invert(theirs), one.points)
