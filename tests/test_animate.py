@@ -44,9 +44,10 @@ class Stage:
         self.output = folder / "out.mp4"
         self.said = ""
 
-    def made(self, *options: object, driver: object = None, portrait: object = None) -> np.ndarray:
+    def made(self, *options: object, driver: object = None, portrait: object = None, label: bool = False) -> np.ndarray:
         inputs = [portrait or self.portrait, driver or self.driver]
-        result = run("animate", *inputs, "-o", self.output, "--model", self.model, "--overwrite", *options)
+        shown = [] if label else ["--no-label"]
+        result = run("animate", *inputs, "-o", self.output, "--model", self.model, "--overwrite", *shown, *options)
         assert result.exit_code == 0, result.output
         self.said = result.stderr
         return frames_of(self.output)
@@ -174,9 +175,11 @@ def test_odd_sizes_are_reported_as_they_are_written(stage: Stage, tmp_path: Path
     assert (report["height"], report["width"]) == frames.shape[1:3] == (120, 160)
 
 
-def test_no_label_is_accepted_and_leaves_the_mark_in_the_file(stage: Stage, plain: np.ndarray) -> None:
-    assert np.array_equal(stage.made("--no-label"), plain)
-    assert b"AI-generated" in stage.output.read_bytes()
+def test_the_label_is_in_the_corner_and_no_label_leaves_the_other_marks(stage: Stage, plain: np.ndarray) -> None:
+    assert b"AI-generated" in stage.output.read_bytes(), "made without the label"
+    where = moved(stage.made(label=True), plain)
+    rows, columns = np.nonzero(where)
+    assert where.sum() > 100 and rows.min() > 90 and columns.min() > 60
 
 
 # Whose face

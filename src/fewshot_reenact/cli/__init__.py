@@ -10,6 +10,8 @@ COMMANDS: dict[str, str] = {
     "animate": "fewshot_reenact.cli.animate:animate",
     "train": "fewshot_reenact.cli.train:train",
     "extract": "fewshot_reenact.cli.extract:extract",
+    "verify": "fewshot_reenact.cli.verify:verify",
+    "history": "fewshot_reenact.cli.history:history",
     "info": "fewshot_reenact.cli.info:info",
 }
 
