@@ -39,7 +39,13 @@ def actions(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     return next(one["data"]["actions"] for one in manifest["assertions"] if one["label"] == "c2pa.actions.v2")
 
 
-def sign_as(path: Path, tool: str, extra: dict[str, Any] | None = None, by: Credentials | None = None) -> Path:
+def sign_as(
+    path: Path,
+    tool: str,
+    extra: dict[str, Any] | None = None,
+    by: Credentials | None = None,
+    ingredient: Path | None = None,
+) -> Path:
     """Signs a file in place as another tool would."""
     by = by or make_credentials()
     source = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"
@@ -49,6 +55,10 @@ def sign_as(path: Path, tool: str, extra: dict[str, Any] | None = None, by: Cred
     if extra is not None:
         assertions.append({"label": "com.example.extra", "data": extra})
     builder = c2pa.Builder({"claim_generator_info": [{"name": tool, "version": "1"}], "assertions": assertions})
+    if ingredient is not None:
+        with ingredient.open("rb") as file:
+            about = json.dumps({"title": "part", "relationship": "componentOf"})
+            builder.add_ingredient_from_stream(about, _TYPES[ingredient.suffix], file)
     signed = io.BytesIO()
     with c2pa.Signer.from_info(c2pa.C2paSignerInfo(by.algorithm, by.chain, by.key, None)) as signer:
         builder.sign(signer, _TYPES[path.suffix], io.BytesIO(path.read_bytes()), signed)

@@ -19,7 +19,7 @@ from PIL import Image
 from animate_samples import complaint, frames_of, portrait_file, run
 from fake_face import PaintedFaces
 from fewshot_reenact.landmarks import base
-from fewshot_reenact.provenance import keys
+from fewshot_reenact.provenance import keys, xmp
 from fewshot_reenact.provenance.optional import AVAILABLE
 from fewshot_reenact.video.pictures import write_picture
 from mark_samples import ffmpeg, manifests, sign_as, with_watermark
@@ -118,6 +118,21 @@ def test_no_mark(tmp_path: Path, assets: Path) -> None:
 def test_another_tools_signature_is_told_of_and_is_not_ours(tmp_path: Path) -> None:
     code, said = looked(sign_as(portrait_file(tmp_path / "a.png"), "Camera"))
     assert code == 1 and "no mark of fewshot-reenact found" in said and "holds: signed by Camera 1" in said
+
+
+def test_an_output_that_went_into_another_tools_work(marked: Path, tmp_path: Path) -> None:
+    code, said = looked(sign_as(portrait_file(tmp_path / "a.png"), "Editor", ingredient=marked))
+    assert code == 0 and "a.png: contains material made with fewshot-reenact: AI-generated" in said
+    assert "holds: signed by Editor 1" in said
+
+
+def test_a_manifest_on_the_net_is_not_fetched(tmp_path: Path) -> None:
+    link = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+        <rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/"
+        dcterms:provenance="http://127.0.0.1:9/a.c2pa"/></rdf:RDF></x:xmpmeta>"""
+    xmp.embed(portrait_file(tmp_path / "a.png"), ".png", link)
+    code, said = looked(tmp_path / "a.png")
+    assert code == 1 and "was not fetched" in said
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:

@@ -27,10 +27,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.provenance.folder import config_folder, open_to_others, write_private
 
-KEY, CHAIN = "signing-key.pem", "signing-chain.pem"
+KEY = "signing-key.pem"  # the key and then its chain: in one file, so that they always belong together
 OWNER = "fewshot-reenact user (self-made key, identity not checked)"
 # Without a time stamp from a server a signature can be checked only until its certificate ends: so it lasts long.
 _YEARS = 20
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 
 
@@ -51,24 +52,23 @@ class Credentials:
 def user_credentials() -> Credentials:
     """This user's key pair, made on first use. Where the folder cannot be written, one for this run alone."""
     folder = config_folder()
-    key, chain = folder / KEY, folder / CHAIN
+    key = folder / KEY
     notes = []
     try:
-        if key.is_file() and chain.is_file():
+        if key.is_file():
             if open_to_others(key):
                 key.chmod(0o600)
                 notes.append(
                     f"{key}: could be read by others on this machine and was closed to them; "
                     "if somebody may have copied it, delete it and a new one is made"
                 )
-            made = Credentials(chain.read_bytes(), key.read_bytes(), "es256", True, tuple(notes))
+            private, begin, chain = key.read_bytes().partition(_CERTIFICATE)
+            made = Credentials(begin + chain, private, "es256", True, tuple(notes))
             if _fits(made):
                 return made
             notes.append(f"{key}: was damaged or out of date; a new signing key has been made")
         made = make_credentials()
-        # The chain first: a key without its chain would be taken for damaged, the other way round too.
-        write_private(chain, made.chain)
-        write_private(key, made.key)
+        write_private(key, made.key + made.chain)
         return Credentials(made.chain, made.key, made.algorithm, True, tuple(notes))
     except OSError as error:
         made = make_credentials()
@@ -134,13 +134,10 @@ def read_credentials(certificate: str | Path, key: str | Path) -> Credentials:
 def own_authority() -> str | None:
     """The certificate of this user's own authority as PEM, to tell outputs of this installation; None without one."""
     try:
-        return _pem_of_root((config_folder() / CHAIN).read_bytes())
+        _, begin, chain = (config_folder() / KEY).read_bytes().partition(_CERTIFICATE)
+        return x509.load_pem_x509_certificates(begin + chain)[-1].public_bytes(Encoding.PEM).decode()
     except (OSError, ValueError):
         return None
-
-
-def _pem_of_root(chain: bytes) -> str:
-    return x509.load_pem_x509_certificates(chain)[-1].public_bytes(Encoding.PEM).decode()
 
 
 def _fits(made: Credentials) -> bool:

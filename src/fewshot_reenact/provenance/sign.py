@@ -156,6 +156,19 @@ def reason(error: Exception) -> str:
     return printable(str(error).removeprefix("Other: "), 160)
 
 
+def damaged_manifest(error: Exception) -> bool:
+    """Whether the library found a manifest in a file and could not read it."""
+    # What it says of other kinds of files, of damaged ones, of those without a manifest, or with one on the net.
+    kinds = c2pa.C2paError
+    harmless = (OSError, kinds.ManifestNotFound, kinds.NotSupported, kinds.Io, kinds.Other)
+    return not isinstance(error, harmless) and not remote_manifest(error)
+
+
+def remote_manifest(error: Exception) -> bool:
+    """Whether a file has its manifest on the net, which is never fetched."""
+    return isinstance(error, c2pa.C2paError.RemoteManifest) or str(error).startswith("Remote: must fetch")
+
+
 def printable(text: object, longest: int = 200) -> str:
     """Text from a file as it may be shown on a terminal: one line, no control characters, not too long."""
     shown = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * longest])
@@ -262,7 +275,7 @@ def _has_marks(one: Ingredient, notes: list[str]) -> bool:
     except c2pa.C2paError.ManifestNotFound:
         return False
     except (c2pa.C2paError, OSError) as error:
-        if isinstance(error, c2pa.C2paError.Verify):
+        if damaged_manifest(error):
             notes.append(f"{one.path.name}: has marks that cannot be read and are not kept ({reason(error)})")
         return False  # else a kind of file that cannot carry marks
 

@@ -22,7 +22,15 @@ from fewshot_reenact.errors import InputError
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.keys import own_authority
 from fewshot_reenact.provenance.optional import detector
-from fewshot_reenact.provenance.sign import STATEMENT, TOOL, context, printable, reason
+from fewshot_reenact.provenance.sign import (
+    STATEMENT,
+    TOOL,
+    context,
+    damaged_manifest,
+    printable,
+    reason,
+    remote_manifest,
+)
 from fewshot_reenact.provenance.tags import Tags, read_tags
 from fewshot_reenact.video.kinds import kind_of
 from fewshot_reenact.video.pictures import read_picture
@@ -42,7 +50,7 @@ class Signature:
     """A C2PA manifest.
 
     state: "trusted" (holds, by a certificate known here), "valid" (holds, by whomever), "altered" (the file was changed
-    after signing, or the manifest is another file's), "broken" (the manifest itself does not hold). tool: what signed,
+    after signing, or the manifest is another file's), "broken" (the manifest itself does not hold), "remote" (it is on the net, and nothing is fetched). tool: what signed,
     as it says. by_this_tool: whether that, or an ingredient, is this tool. signer: the certificate's owner. statement:
     what this tool states in it, empty for others. problems: codes of the C2PA standard.
     """
@@ -57,6 +65,11 @@ class Signature:
     @property
     def holds(self) -> bool:
         return self.state in ("trusted", "valid")
+
+    @property
+    def as_ingredient(self) -> bool:
+        """Whether another tool signed, and this tool's output went into what it made."""
+        return self.by_this_tool and self.tool.split(" ")[0] != TOOL
 
 
 @dataclass(frozen=True)
@@ -135,10 +148,11 @@ def read_signature(path: Path, anchors: str | None = None) -> Signature | None:
             store, state = json.loads(reader.json()), reader.get_validation_state()
     except c2pa.C2paError.ManifestNotFound:
         return None
-    except c2pa.C2paError.Verify as error:
-        return Signature("broken", "", False, "", {}, (reason(error),))
-    except (c2pa.C2paError, ValueError, RecursionError):
-        return None  # a kind of file that cannot carry one
+    except (c2pa.C2paError, ValueError, RecursionError) as error:
+        if remote_manifest(error):
+            return Signature("remote", "", False, "", {}, ())
+        # Else a kind of file that cannot carry one.
+        return Signature("broken", "", False, "", {}, (reason(error),)) if damaged_manifest(error) else None
     manifests = store.get("manifests") or {}
     active = manifests.get(store.get("active_manifest")) or {}
     results = (store.get("validation_results") or {}).get("activeManifest") or {}

@@ -46,6 +46,8 @@ def in_words(finding: Finding) -> list[str]:
 def _verdict(finding: Finding) -> str:
     altered = "ALTERED. " if finding.signature and finding.signature.state == "altered" else ""
     signed = finding.signature is not None and finding.signature.holds and finding.signature.by_this_tool
+    if finding.signature and signed and finding.signature.as_ingredient and not finding.watermark:
+        return f"contains material made with {TOOL}: AI-generated"
     if signed or finding.watermark:
         return f"{altered}Made with {TOOL}: AI-generated" if altered else f"made with {TOOL}: AI-generated"
     if finding.tags.by_this_tool:
@@ -72,6 +74,8 @@ def _signature(one: Signature) -> str:
         return (
             f"does not fit: signed {by}, then the file was changed, or the signature comes from another file{problems}"
         )
+    if one.state == "remote":
+        return "is kept on the net, says the file, and was not fetched: nothing here uses the network"
     return f"is there and cannot be relied on{problems}"
 
 
