@@ -50,9 +50,10 @@ class Signature:
     """A C2PA manifest.
 
     state: "trusted" (holds, by a certificate known here), "valid" (holds, by whomever), "altered" (the file was changed
-    after signing, or the manifest is another file's), "broken" (the manifest itself does not hold), "remote" (it is on the net, and nothing is fetched). tool: what signed,
-    as it says. by_this_tool: whether that, or an ingredient, is this tool. signer: the certificate's owner. statement:
-    what this tool states in it, empty for others. problems: codes of the C2PA standard.
+    after signing, or the manifest is another file's), "broken" (the manifest itself does not hold), "remote" (it is on
+    the net, and nothing is fetched). tool: what signed, as it says. by_this_tool: whether that, or an ingredient, is
+    this tool. signer: the certificate's owner. statement: what this tool states in it, empty for others. problems:
+    codes of the C2PA standard.
     """
 
     state: str
