@@ -12,8 +12,8 @@ from fewshot_reenact.landmarks.topology import LEFT_EYE, MOUTH, RIGHT_EYE
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 
 # The mouth's part of the face frame, as shares of the side: x0, y0, x1, y1. It stands still there (see faces.frame).
-_MOUTH_BOX = (0.1875, 0.375, 0.8125, 1.0)
-_MOUTH_ZOOM = 1.4
+_MOUTH_BOX = (0.25, 0.4375, 0.75, 0.9375)
+_MOUTH_ZOOM = 1.5
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ def textured_loss(
         parts["perceptual_mouth"] = relative_l1(net, _mouth(a), _mouth(b))
         total = total + weights.perceptual * parts["perceptual"] + weights.perceptual_mouth * parts["perceptual_mouth"]
     return total, {name: value.detach() for name, value in parts.items()}
+
+
+def shift_loss(shift: Tensor, seen: Tensor, points: Tensor, weights: LossWeights) -> Tensor:
+    """L1 between the shifts predicted and seen, frame pixels, weighted as the colours are. Both (B, 2, S, S)."""
+    return ((shift - seen).abs() * attention_map(points, shift.shape[-1], weights.mouth, weights.eyes)).mean()
 
 
 def _mouth(face: Tensor) -> Tensor:

@@ -32,6 +32,9 @@ class LossConfig(_Strict):
     eyes: float = Field(3.0, description="extra weight of L1 about each eye")
     perceptual: float = 0.25
     perceptual_mouth: float = 0.25
+    shift: float = Field(
+        0.05, ge=0, description="L1 of the correction of the flow, per pixel, to what optical flow sees"
+    )
     network: Path | None = Field(None, description="safetensors feature network (models.perceptual); null: L1 alone")
     skip_heads: int = Field(1, ge=0, description="taps left out at the shallow end: dear, and L1 sees the same")
 

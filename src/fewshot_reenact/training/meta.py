@@ -10,7 +10,7 @@ import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,12 @@ from tqdm import tqdm
 
 from fewshot_reenact.errors import ModelError, ReenactError, UsageError
 from fewshot_reenact.models.checkpoint import load_model, save_model
-from fewshot_reenact.models.losses import LossWeights, textured_loss
+from fewshot_reenact.models.losses import LossWeights, shift_loss, textured_loss
 from fewshot_reenact.models.perceptual import FeatureNet
-from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
-from fewshot_reenact.models.rendering import to_signed, warp_faces
+from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
 from fewshot_reenact.training.episodes import Episodes, load_clips
+from fewshot_reenact.training.inputs import make_faces, make_inputs, seen_shift
 from fewshot_reenact.video.output import partial_file
 
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL: a scheduler should queue the job again
@@ -49,32 +49,6 @@ def learning_rate(step: int, total: int, config: OptimiserConfig) -> float:
     rise = min(1.0, (step + 1) / max(config.warmup, 1))
     left = max(0.0, 1 - step / total)
     return config.rate * rise * (config.final + (1 - config.final) * left)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What one step needs of B episodes with K portraits, pictures in -1..1 and in face frames of side S.
-
-    faces: the generator's, of the first portrait. portraits, rasters: (B, K, 3, S, S), the embedder's. truth: (B, 3, S,
-    S). points: (B, 83, 2), the driver's, in the face frame.
-    """
-
-    faces: FaceInputs
-    portraits: Tensor
-    rasters: Tensor
-    truth: Tensor
-    points: Tensor
-
-
-def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> Inputs:
-    """The networks' inputs from a batch of episodes; the warp is done on the device."""
-    on = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    warped = warp_faces(
-        to_signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0], on["driver_frame"], size
-    )
-    portraits, rasters = to_signed(on["sources"]), to_signed(on["source_rasters"])
-    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], to_signed(on["driver_raster"]))
-    return Inputs(faces, portraits, rasters, to_signed(on["target"]), on["driver_face_points"])
 
 
 class Trainer:
@@ -120,12 +94,19 @@ class Trainer:
         return path
 
     def begin_from(self, path: Path) -> None:
-        """Begin with a model's weights instead of random ones. Raises ModelError: missing, other dimensions."""
+        """Begin with a model's weights instead of random ones. Raises ModelError: missing, other dimensions.
+
+        A model that corrects colours alone may begin one that corrects the flow too: the shift starts at zero.
+        """
         given = load_model(path)
-        if given.dims != self.model.dims:
+        if replace(given.dims, flow=self.model.dims.flow) != self.model.dims or (
+            given.dims.flow and not self.model.dims.flow
+        ):
             raise ModelError(f"{path}: has other model dimensions than the config's; take them over or leave out init")
+        state = given.state_dict()
         for model in (self.model, self.averaged):
-            model.load_state_dict(given.state_dict())
+            for name, own in model.state_dict().items():
+                own.zero_()[: len(state[name])].copy_(state[name]) if own.ndim else own.copy_(state[name])
 
     def resume(self) -> bool:
         """Go on from the newest checkpoint that can be read. False when there is none at all.
@@ -173,8 +154,11 @@ class Trainer:
         """
         config = self.config.optimiser
         x = make_inputs(batch, self.model.dims.size, self.device)
-        face = x.faces.warped + self.model(x.faces, self.model.embed(x.portraits, x.rasters))
+        face, correction = make_faces(self.model, x)
         loss, parts = textured_loss(face, x.truth, x.points, self.net, self.weights)
+        if correction.shift is not None and self.config.loss.shift:
+            parts["shift"] = shift_loss(correction.shift, seen_shift(x.faces.warped, x.truth), x.points, self.weights)
+            loss = loss + self.config.loss.shift * parts["shift"]
         self._check_finite("loss", loss)
         with torch.no_grad():  # the floor: what the warp alone would get on this very batch
             floor, _ = textured_loss(x.faces.warped, x.truth, x.points, None, self.weights)
@@ -232,7 +216,7 @@ class Trainer:
     def write_pictures(self, batch: dict[str, Tensor]) -> None:
         """A grid in pictures/: a row an episode, columns portrait, driver's landmarks, warp, output, truth."""
         x = make_inputs(batch, self.model.dims.size, self.device)
-        face = x.faces.warped + self.averaged(x.faces, self.averaged.embed(x.portraits, x.rasters))
+        face, _ = make_faces(self.averaged, x)
         rows = torch.cat([x.faces.source, x.faces.driver_raster, x.faces.warped, face, x.truth], 3)
         sheet = ((rows.clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).flatten(0, 1).cpu().numpy()
         path = self.folder / "pictures" / f"step_{self.step:07d}.png"
@@ -312,6 +296,3 @@ def _remember(config: TrainConfig, folder: Path) -> None:
                 raise UsageError(f"{path}: this run was started with another '{key}'; use another --run folder")
     with partial_file(path, overwrite=True) as partial:
         partial.write_text(json.dumps(now, indent=2) + "\n")
-
-
-__all__ = ["EXIT_PREEMPTED", "Diverged", "Preempted", "Trainer", "learning_rate", "make_inputs", "train"]
