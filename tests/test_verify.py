@@ -95,10 +95,10 @@ def test_a_gif_and_a_series_of_pictures(marked: Path, tmp_path: Path) -> None:
     ffmpeg("-i", marked, tmp_path / "copy.gif")
     assert looked(tmp_path / "copy.gif")[0] == 0
     (tmp_path / "series").mkdir()
-    for number, frame in enumerate(frames_of(marked)):
+    for number, frame in enumerate(frames_of(marked)[:3]):
         Image.fromarray(frame.astype(np.uint8)).save(tmp_path / "series" / f"{number:02}.jpg", quality=85)
     code, said = looked(tmp_path / "series")
-    assert code == 0 and f"series: 12 pictures of 640x480 together: {MADE}" in said
+    assert code == 0 and f"series: 3 pictures of 640x480 together: {MADE}" in said
 
 
 def test_tags_alone_prove_nothing_and_that_is_said(tmp_path: Path) -> None:

@@ -86,4 +86,4 @@ def _watermark(one: Watermark) -> str:
         if one.known
         else "not in this machine's history"
     )
-    return f"id {one.id}, confidence {one.confidence:.4f}, in {frames}{', mirrored' * one.mirrored}; {known}"
+    return f"id {one.id}, confidence {min(one.confidence, 0.999999):.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"
