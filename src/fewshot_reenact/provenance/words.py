@@ -86,4 +86,5 @@ def _watermark(one: Watermark) -> str:
         if one.known
         else "not in this machine's history"
     )
-    return f"id {one.id}, confidence {min(one.confidence, 0.999999):.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"
+    confidence = min(one.confidence, 0.999999)  # not rounded up to certainty
+    return f"id {one.id}, confidence {confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"
