@@ -10,10 +10,8 @@ from typing import Any
 
 import c2pa
 import imageio_ffmpeg
-import pytest
 
 from fewshot_reenact.provenance.keys import Credentials, make_credentials
-from fewshot_reenact.provenance.optional import AVAILABLE
 
 _TYPES = {".mp4": "video/mp4", ".png": "image/png", ".jpg": "image/jpeg"}
 _PNG_HEADER = 33  # bytes before the place where chunks may be put
@@ -91,7 +89,3 @@ def uuid_box(data: bytes) -> tuple[int, int]:
             return at, at + length
         at += length
     raise ValueError("no manifest")
-
-
-# Marks of tests: what a version without the watermark cannot do.
-with_watermark = pytest.mark.skipif(not AVAILABLE, reason="no watermark in this version")

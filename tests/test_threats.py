@@ -14,10 +14,10 @@ from fewshot_reenact.animate import Animation
 from fewshot_reenact.provenance import sign
 from fewshot_reenact.provenance.keys import user_credentials
 from fewshot_reenact.provenance.marks import SOURCE_TYPE
-from fewshot_reenact.provenance.optional import watermarker
+from fewshot_reenact.provenance.watermark import Watermarker
 from fewshot_reenact.video.marking import NOTE
 from fewshot_reenact.video.writer import VideoWriter
-from mark_samples import ffmpeg, manifests, nested_boxes, png_with_manifest, sign_as, uuid_box, with_watermark
+from mark_samples import ffmpeg, manifests, nested_boxes, png_with_manifest, sign_as, uuid_box
 
 ODD = "\x1b[31mfewshot-reenact\x07\u202e"
 
@@ -36,7 +36,6 @@ def made_from(portrait: Path, tiny_model: Path) -> Animation:
     return animate(portrait, portrait, portrait.with_name("out.png"), model=tiny_model, landmarks=PaintedFaces())
 
 
-@with_watermark
 def test_stripped_metadata_leaves_the_watermark(marked: Path, tmp_path: Path) -> None:
     ffmpeg("-i", marked, "-map_metadata", "-1", "-c", "copy", "-fflags", "+bitexact", tmp_path / "a.mp4")
     (found,) = found_in(tmp_path / "a.mp4")
@@ -44,7 +43,6 @@ def test_stripped_metadata_leaves_the_watermark(marked: Path, tmp_path: Path) ->
     assert found["watermark"]["id"] == found_in(marked)[0]["watermark"]["id"] and found["made_by_this_tool"]
 
 
-@with_watermark
 def test_a_cropped_label_leaves_the_watermark(marked: Path, tmp_path: Path) -> None:
     ffmpeg("-i", marked, "-vf", "crop=iw:ih*0.92:0:0", "-crf", "20", tmp_path / "a.mp4")
     (found,) = found_in(tmp_path / "a.mp4")
@@ -81,7 +79,7 @@ def test_the_manifest_of_another_file_does_not_count(marked: Path, assets: Path,
 
 def stamped(path: Path, payload: int) -> Path:
     """A video that this tool did not make, with a watermark of anybody's choice and no tags."""
-    forger, noise = watermarker(payload), np.random.default_rng(0)
+    forger, noise = Watermarker(payload), np.random.default_rng(0)
     ground = np.kron(noise.integers(60, 200, (30, 40, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
     with VideoWriter(path.with_name("tagged.mp4"), 640, 480, Fraction(1, 25), Fraction(25)) as writer:
         for t in range(25):
@@ -90,7 +88,6 @@ def stamped(path: Path, payload: int) -> Path:
     return path
 
 
-@with_watermark
 def test_a_forged_payload_is_in_nobodys_history(tmp_path: Path) -> None:
     forged = stamped(tmp_path / "a.mp4", 0xFEEDFACECAFEBEEF)
     (found,) = found_in(forged)
@@ -98,7 +95,6 @@ def test_a_forged_payload_is_in_nobodys_history(tmp_path: Path) -> None:
     assert "not in this machine's history" in words(forged) and found["signature"] is None
 
 
-@with_watermark
 def test_a_watermark_of_another_output_under_a_signature_is_told_of(tmp_path: Path) -> None:
     forged = stamped(tmp_path / "a.mp4", 0x0123456789ABCDEF)
     sign.sign(forged, ".mp4", sign.Origin(SOURCE_TYPE), user_credentials(), watermark="f" * 16)

@@ -13,8 +13,8 @@ from fewshot_reenact._version import __version__
 from fewshot_reenact.provenance import xmp
 from fewshot_reenact.provenance.keys import Credentials, user_credentials
 from fewshot_reenact.provenance.label import Label
-from fewshot_reenact.provenance.optional import watermarker
 from fewshot_reenact.provenance.sign import Origin, check_credentials, sign
+from fewshot_reenact.provenance.watermark import Watermarker
 from fewshot_reenact.video.marking import NOTE, PlainNote
 
 # https://cv.iptc.org/newscodes/digitalsourcetype: a real picture and motion, put together by a trained network.
@@ -39,13 +39,8 @@ class StandardMarks(PlainNote):
         self._credentials, self._thumbnails = credentials, thumbnails
         payload = secrets.randbits(64)  # random: it says nothing of user, machine or time
         self.id = f"{payload:016x}"
-        self._stamp = watermarker(payload)
+        self._watermarker = Watermarker(payload)
         self._label: tuple[tuple[int, int], Label] | None = None
-
-    @property
-    def stamped(self) -> str | None:
-        """The id in the watermark; None if this version has no watermark."""
-        return self.id if self._stamp is not None else None
 
     def metadata(self) -> dict[str, str]:
         """Tags of the container: comment, description."""
@@ -58,19 +53,18 @@ class StandardMarks(PlainNote):
             if self._label is None or self._label[0] != size:
                 self._label = (size, Label(*size))
             picture = self._label[1].draw(picture)
-        return picture if self._stamp is None else self._stamp.stamp(picture)
+        return self._watermarker.stamp(picture)
 
     def finish(self, partial: Path, suffix: str) -> None:
         """Tags and signs the finished file. Raises UsageError if it cannot be signed, OSError if the disk is full."""
         xmp.embed(partial, suffix, xmp.packet(self.origin.source_type, f"fewshot-reenact {__version__}", DESCRIPTION))
-        self.notes += sign(partial, suffix, self.origin, self._credentials, self.stamped, self._thumbnails)
+        self.notes += sign(partial, suffix, self.origin, self._credentials, self.id, self._thumbnails)
 
     def report(self) -> dict[str, Any]:
         """What was marked how, as plain data."""
         return {
             "signature": "own key" if self._credentials.own else "given certificate",
-            "id": self.id,
-            "watermark": self.stamped is not None,
+            "watermark": self.id,
             "label": self.visible,
             "tag": self.origin.source_type,
         }

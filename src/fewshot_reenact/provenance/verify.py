@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.keys import own_authority
-from fewshot_reenact.provenance.optional import detector
 from fewshot_reenact.provenance.sign import (
     STATEMENT,
     TOOL,
@@ -32,6 +31,7 @@ from fewshot_reenact.provenance.sign import (
     remote_manifest,
 )
 from fewshot_reenact.provenance.tags import Tags, read_tags
+from fewshot_reenact.provenance.watermark import detect
 from fewshot_reenact.video.kinds import kind_of
 from fewshot_reenact.video.pictures import read_picture
 from fewshot_reenact.video.reader import VideoReader
@@ -218,10 +218,7 @@ def _frames(path: Path, tell: Progress) -> Iterator[Picture]:
 
 def _watermark(pictures: Iterable[Picture]) -> Watermark | None:
     """The first watermark found, looking at some seconds at a time; the pictures are never all in memory."""
-    detect, pictures = detector(), iter(pictures)
-    if detect is None:
-        next(pictures, None)  # whether it can be read at all is told all the same
-        return None
+    pictures = iter(pictures)
     for first in pictures:
         window = _chain(first, islice(pictures, _WINDOW - 1))
         found = detect(window)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fewshot_reenact.provenance.optional import AVAILABLE
 from fewshot_reenact.provenance.sign import TOOL, printable
 from fewshot_reenact.provenance.verify import Finding, Signature, Watermark
 
@@ -28,12 +27,10 @@ def in_words(finding: Finding) -> list[str]:
         tags.append(f"digitalSourceType {finding.tags.source_type.rsplit('/', 1)[-1]}")
     if tags:
         lines.append(f"  tags       {', '.join(tags)} (anybody can write or remove these)")
-    if not AVAILABLE:
-        lines.append("  watermark  not looked for: no watermark detector is in this version")
     missing = [
         name
         for name, there in (("signature", finding.signature), ("watermark", finding.watermark), ("tags", tags))
-        if not there and (AVAILABLE or name != "watermark")
+        if not there
     ]
     if missing and finding.made_by_this_tool:
         lines.append(f"  not found  {', '.join(missing)}")
