@@ -37,6 +37,12 @@ def shared(root: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def signature_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify` without its search for a watermark, which takes a second for a picture that has none."""
+    monkeypatch.setattr("fewshot_reenact.provenance.verify.detect", lambda pictures: list(pictures) and None)
+
+
 @pytest.fixture(scope="session")
 def marked(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     """A video of 12 frames, 640 x 480, as `animate` writes it, marks and all. Not to be changed: copy it."""

@@ -65,6 +65,7 @@ def test_changed_tags_are_told_of(marked: Path, tmp_path: Path) -> None:
     assert found_in(tmp_path / "a.mp4")[0]["signature"]["state"] == "altered"
 
 
+@pytest.mark.usefixtures("signature_only")
 def test_the_manifest_of_another_file_does_not_count(marked: Path, assets: Path, tmp_path: Path) -> None:
     """To make a recording look generated, or to lend a generated one somebody's signature."""
     source, victim = marked.read_bytes(), tmp_path / "a.mp4"
@@ -103,6 +104,7 @@ def test_a_watermark_of_another_output_under_a_signature_is_told_of(tmp_path: Pa
     assert "signature and watermark name different outputs" in words(forged)
 
 
+@pytest.mark.usefixtures("signature_only")
 @pytest.mark.parametrize("name", ["damaged", "deep", "endless"])
 def test_a_hostile_manifest_in_an_input_is_left_out(tmp_path: Path, tiny_model: Path, name: str) -> None:
     jumbf = {"damaged": bytes(5000), "deep": nested_boxes(100_000), "endless": b"\xff\xff\xff\xf0jumb" + bytes(40)}
@@ -125,6 +127,7 @@ def test_a_huge_manifest_in_an_input_is_not_kept(tmp_path: Path, tiny_model: Pat
     assert any("not kept, their hashes are" in line for line in made.warnings)
 
 
+@pytest.mark.usefixtures("signature_only")
 def test_deep_and_odd_text_in_an_inputs_manifest(tmp_path: Path, tiny_model: Path) -> None:
     deep: dict = {}
     for _ in range(60):
@@ -138,6 +141,7 @@ def test_deep_and_odd_text_in_an_inputs_manifest(tmp_path: Path, tiny_model: Pat
     assert "\x1b" not in "".join(made.warnings)
 
 
+@pytest.mark.usefixtures("signature_only")
 def test_an_altered_input_is_kept_as_what_it_is(tmp_path: Path, tiny_model: Path) -> None:
     """Its manifest does not fit it any more; the output's own signature holds all the same."""
     portrait = sign_as(portrait_file(tmp_path / "ann.png"), "Camera")

@@ -69,6 +69,7 @@ def test_on_another_machine(marked: Path, elsewhere: Path, tmp_path: Path) -> No
     assert not elsewhere.exists(), "looking leaves nothing behind"
 
 
+@pytest.mark.usefixtures("signature_only")
 def test_authorities_to_trust(tmp_path: Path, elsewhere: Path) -> None:
     given = keys.make_credentials()
     picture = sign_as(portrait_file(tmp_path / "a.png"), "Camera", by=given)
@@ -97,6 +98,7 @@ def test_a_gif_and_a_series_of_pictures(marked: Path, tmp_path: Path) -> None:
     assert code == 0 and f"series: 3 pictures of 640x480 together: {MADE}" in said
 
 
+@pytest.mark.usefixtures("signature_only")
 def test_tags_alone_prove_nothing_and_that_is_said(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", np.full((64, 64, 3), 90, np.uint8))
     code, said = looked(tmp_path / "a.png")
@@ -111,17 +113,20 @@ def test_no_mark(tmp_path: Path, assets: Path) -> None:
         assert code == 1 and "no mark of fewshot-reenact found. That proves nothing" in said
 
 
+@pytest.mark.usefixtures("signature_only")
 def test_another_tools_signature_is_told_of_and_is_not_ours(tmp_path: Path) -> None:
     code, said = looked(sign_as(portrait_file(tmp_path / "a.png"), "Camera"))
     assert code == 1 and "no mark of fewshot-reenact found" in said and "holds: signed by Camera 1" in said
 
 
+@pytest.mark.usefixtures("signature_only")
 def test_an_output_that_went_into_another_tools_work(marked: Path, tmp_path: Path) -> None:
     code, said = looked(sign_as(portrait_file(tmp_path / "a.png"), "Editor", ingredient=marked))
     assert code == 0 and "a.png: contains material made with fewshot-reenact: AI-generated" in said
     assert "holds: signed by Editor 1" in said
 
 
+@pytest.mark.usefixtures("signature_only")
 def test_a_manifest_on_the_net_is_not_fetched(tmp_path: Path) -> None:
     link = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
         <rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/"
@@ -146,6 +151,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert "Missing argument" in complaint(run("verify"), 2)
 
 
+@pytest.mark.usefixtures("signature_only")
 def test_several_files_and_folders(marked: Path, tmp_path: Path) -> None:
     portrait_file(tmp_path / "a.png")
     shutil.copy(marked, tmp_path / "b.mp4")
