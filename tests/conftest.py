@@ -86,3 +86,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_model(Reenactor(dims), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def vox_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few short videos in VoxCeleb's folders, good and bad ones."""
+    from talking_heads import voxceleb
+
+    return voxceleb(tmp_path_factory.mktemp("vox"))
+
+
+@pytest.fixture(scope="session")
+def vox_shards(vox_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `reenact prepare` makes of them in one process without interruption. Not to be changed."""
+    from fewshot_reenact.training.clipping import ClipOptions
+    from fewshot_reenact.training.prepare import prepare
+
+    out = tmp_path_factory.mktemp("prepared") / "shards"
+    prepare(vox_videos, out, options=ClipOptions(size=96, min_face=30))
+    return out

@@ -20,11 +20,12 @@ from torch.utils.data import DataLoader
 from fewshot_reenact.cli import main
 from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.models.checkpoint import load_model
-from fewshot_reenact.training import meta
+from fewshot_reenact.training import content
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig, load_config
 from fewshot_reenact.training.episodes import Episodes, load_clips
 from fewshot_reenact.training.inputs import make_faces, make_inputs, seen_shift
-from fewshot_reenact.training.meta import Diverged, Preempted, Trainer, learning_rate, train
+from fewshot_reenact.training.meta import Preempted, train
+from fewshot_reenact.training.trainer import Diverged, Trainer, learning_rate
 from painted_clips import face_points, write_clip, write_clips
 
 CPU = torch.device("cpu")
@@ -107,7 +108,6 @@ def write_config(folder: Path, clips: Path, text: str | None = None, **changes: 
         ({"model": {**MODEL, "size": 33}}, "model: size 33 must be divisible by 8"),
         ({"model": {**MODEL, "wings": 1}}, "model: unknown dimensions wings"),
         ({"model": {"size": 32}}, "model: dimensions incomplete"),
-        ({"model": {**MODEL, "kind": "paper"}}, "model: only kind 'textured'"),
         ({5: 1}, "5"),
     ],
 )
@@ -171,7 +171,7 @@ def test_what_an_episode_holds(clips):
         "driver_points": ((83, 2), torch.float32), "driver_frame": ((2, 3), torch.float32),
         "target": ((3, 32, 32), torch.uint8), "sources": ((3, 3, 32, 32), torch.uint8),
         "source_rasters": ((3, 3, 32, 32), torch.uint8), "driver_raster": ((3, 32, 32), torch.uint8),
-        "driver_face_points": ((83, 2), torch.float32),
+        "driver_face_points": ((83, 2), torch.float32), "clip": ((), torch.int64),
     }  # fmt: skip
     frame, face = item["driver_frame"].numpy(), item["driver_face_points"].numpy()
     assert np.allclose(face @ frame[:, :2].T + frame[:, 2], item["driver_points"].numpy(), atol=1e-3)
@@ -316,12 +316,12 @@ def test_divergence_changes_nothing_and_says_what_to_do(clips, tmp_path, monkeyp
     batch = {k: torch.stack([item[k] for item in items]) for k in items[0]}
     trainer.train_step(batch)
     before = {k: v.clone() for k, v in (trainer.model.state_dict() | trainer.averaged.state_dict()).items()}
-    real = meta.textured_loss
+    real = content.textured_loss
     if where == "loss":
-        monkeypatch.setattr(meta, "textured_loss", lambda *a: (real(*a)[0] * float("nan"), real(*a)[1]))
+        monkeypatch.setattr(content, "textured_loss", lambda *a: (real(*a)[0] * float("nan"), real(*a)[1]))
     else:
         trainer.model.generator.out.weight.register_hook(lambda g: g * float("inf"))
-    with pytest.raises(Diverged, match=r"at step 1; the last checkpoint .* lower optimiser.rate and resume"):
+    with pytest.raises(Diverged, match=r"at step 1 \(episodes 2 to 3 of seed 0\); the last checkpoint .* lower"):
         trainer.train_step(batch)
     same(dict(trainer.model.state_dict() | trainer.averaged.state_dict()), before)
     assert trainer.step == 1

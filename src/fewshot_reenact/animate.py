@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.compare import side_by_side
@@ -28,6 +29,7 @@ from fewshot_reenact.landmarks.smoothing import smooth_motion
 from fewshot_reenact.landmarks.tracker import parse_face
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, sha256
 from fewshot_reenact.origin import marks_for
+from fewshot_reenact.person import Person, is_person, load_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits, portrait_files
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.marks import StandardMarks
@@ -113,7 +115,8 @@ def animate(
 ) -> Animation:
     """Animate a portrait with a driver and write the video (a picture, if the driver is a picture).
 
-    portrait: a picture, several of one person, or a folder of them; the first one's picture is the one that moves.
+    portrait: a picture, several of one person, a folder of them, or a file from `reenact finetune`; the first one's
+        picture is the one that moves.
     driver: a video, a picture (a pose), a motion file from `reenact extract`, or "motion:talk", "motion:nod",
         "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose). None: PORTRAIT--DRIVER.mp4 in the current folder.
@@ -129,11 +132,9 @@ def animate(
     landmarks: "builtin", "fan", or a LandmarkBackend. model: a safetensors file; None: the built-in one.
     warp_only: leave the networks out, for comparison. device: "auto", "cpu", "cuda", "cuda:1", "mps".
     label: the visible label "AI-generated". Watermark, signature and tags are always there.
-    consent: how the person shown agreed; kept in the signed manifest. sign_cert, sign_key: PEM files of a certificate
-        chain and its key to sign with, instead of the key made on this machine. embed_thumbnails: small pictures of the
-        portraits go into the manifest, where otherwise only hashes of the inputs are.
-    marks: other marks instead of all of the above. For measuring alone, where the pixels themselves are judged: what
-        is published must be marked.
+    consent: how the person shown agreed, for the signed manifest. sign_cert, sign_key: PEM files to sign with instead of
+        the key made here. embed_thumbnails: small portraits go into the manifest, otherwise only hashes of the inputs.
+    marks: other marks instead of all of these; for measuring alone, where the pixels themselves are judged.
     report: write what was done as JSON there. overwrite: replace files that exist. progress: see Progress.
 
     Returns an Animation. Raises UsageError, InputError, ModelError (see errors); then nothing is written.
@@ -154,10 +155,11 @@ def animate(
         raise UsageError(f"{report}: is the output; write the report to another file")
 
     where, why = choose_device(device)
-    networks = load_model(model, where)
-    model_sha256 = sha256(Path(model) if model else DEFAULT_MODEL)
+    person = _person(files[0], model, where)
+    networks = person.model if person else load_model(model, where)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
-    people, notes = load_portraits(files, backend, face)
+    people, notes = (list(person.portraits), []) if person else load_portraits(files, backend, face)
+    model_sha256 = sha256(files[0] if person else Path(model or DEFAULT_MODEL))
     marks = marks or marks_for(files, driver, settings, model_sha256)
     if frame == "crop":
         people[0] = crop_portrait(people[0], size)
@@ -178,7 +180,7 @@ def animate(
 
     height, width = people[0].picture.shape[:2]
     box = head_box(np.concatenate([people[0].points[None], moves]), (width, height))
-    renderer = Renderer(networks, people, box, device=where, warp_only=warp_only)
+    renderer = Renderer(networks, people, box, device=where, warp_only=warp_only, psi=person.psi if person else None)
     pictures = renderer.render(moves)
     if compare:
         pictures = side_by_side(people[0].picture, driven, pictures, start, end)
@@ -199,7 +201,7 @@ def animate(
         missing_spans=driven.motion.missing_spans(),
         reference=references,
         device=f"{where} ({why})",
-        model=str(model or "built-in"),
+        model=str(files[0] if person else model or "built-in"),
         model_sha256=model_sha256,
         warnings=[*notes, *found["warnings"]],
         seconds={name: round(value, 3) for name, value in clock.items()},
@@ -207,12 +209,20 @@ def animate(
     )
     if isinstance(marks, StandardMarks):
         made.marks = marks.report()
-        unkept = history.record(marks.id, path)
-        made.warnings += [*marks.notes, *([unkept] if unkept else [])]
+        made.warnings += [*marks.notes, *history.record(marks.id, path)]
     if report is not None:
         with partial_file(report, overwrite, [*inputs, path]) as partial:
             partial.write_text(json.dumps(made.report(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return made
+
+
+def _person(portrait: Path, model: str | Path | None, device: torch.device) -> Person | None:
+    """The fine-tuned person that stands for the portrait, if one does."""
+    if not is_person(portrait):
+        return None
+    if model is not None:
+        raise UsageError(f"{portrait}: holds networks of its own; leave out the model")
+    return load_person(portrait, device)
 
 
 def plan_motion(

@@ -7,11 +7,13 @@ from typing import Any
 from fewshot_reenact.drivers import driver_kind
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, sha256
+from fewshot_reenact.person import is_person
 from fewshot_reenact.provenance.consent import check_consent
 from fewshot_reenact.provenance.keys import Credentials, read_credentials
 from fewshot_reenact.provenance.marks import SOURCE_TYPE, StandardMarks, standard_marks
 from fewshot_reenact.provenance.sign import Ingredient, Origin
 
+_DEFAULT = DEFAULT_MODEL.name
 # No file names and nothing about the machine: a manifest is read by whoever sees the video.
 _STATED = ("motion", "frame", "region", "strength", "warp_only", "compare")
 
@@ -34,9 +36,10 @@ def marks_for(
     builtin = driver_kind(driver) == "builtin"
     model = settings["model"]
     ingredients = [
-        *(Ingredient("portrait", _hash(path), path) for path in portraits),
+        # A person's file from `reenact finetune` is portraits and networks in one.
+        *(Ingredient("person" if is_person(path) else "portrait", _hash(path), path) for path in portraits),
         Ingredient("driver", None, name=str(driver)) if builtin else Ingredient("driver", _hash(driver), Path(driver)),
-        Ingredient("model", model_sha256, name=None if model else DEFAULT_MODEL.name),
+        *([] if is_person(portraits[0]) else [Ingredient("model", model_sha256, name=None if model else _DEFAULT)]),
     ]
     origin = Origin(
         source_type=SOURCE_TYPE,

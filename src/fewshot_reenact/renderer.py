@@ -64,7 +64,7 @@ class Renderer:
     """Renders a person from K portraits in any pose. The first portrait's picture is the one that moves.
 
     box: the part of that picture that may move, (x0, y0, x1, y1), see faces.crop.head_box. warp_only: leave the
-    networks out.
+    networks out. psi: a fine-tuned person's AdaIN scales and shifts, (1, style_length), in place of P e.
     """
 
     def __init__(
@@ -75,9 +75,10 @@ class Renderer:
         *,
         device: torch.device | str = "cpu",
         warp_only: bool = False,
+        psi: Tensor | None = None,
     ):
         self.model, self.portraits, self.box = model, portraits, box
-        self.device, self.warp_only = torch.device(device), warp_only
+        self.device, self.warp_only, self.psi = torch.device(device), warp_only, psi
         self.size = model.dims.size
         self.seconds = {"networks": 0.0, "compose": 0.0}
         self.feather = model.feather[0, 0].cpu().numpy()
@@ -176,7 +177,8 @@ class Renderer:
             faces = FaceInputs(
                 warped, self.sources[:1].expand(b, -1, -1, -1), self.rasters[:1].expand(b, -1, -1, -1), drawn
             )
-            made = self.model(faces, self.embedding.expand(b, -1))
+            psi = None if self.psi is None else self.psi.expand(b, -1)
+            made = self.model(faces, self.embedding.expand(b, -1), psi)
             change, shift = made.colour, made.shift
             if shift is not None:
                 first = self._warp(0, flow, matrices, shift)

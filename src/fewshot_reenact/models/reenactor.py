@@ -61,7 +61,7 @@ class Reenactor(nn.Module):
         pictures = torch.cat([faces.warped, faces.source, faces.source_raster, faces.driver_raster], 1)
         if not torch.is_grad_enabled():
             pictures = pictures.contiguous(memory_format=torch.channels_last)
-        made = self.generator(pictures, embedding, psi)
+        made = self.generator(pictures, embedding, psi).float()  # places need float32, whatever the networks ran in
         colour = made[:, :3] * self.feather
         if not self.dims.flow:
             return Correction(colour, None)

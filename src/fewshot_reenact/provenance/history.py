@@ -25,16 +25,16 @@ class Entry:
     file: str
 
 
-def record(watermark: str, file: Path) -> str | None:
-    """Notes an output, unless the ledger is disabled. Returns a line for the user if it could not be written."""
+def record(watermark: str, file: Path) -> list[str]:
+    """Notes an output, unless the ledger is disabled. Returns what the user should know, if it could not be written."""
     if not enabled():
-        return None
+        return []
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     try:
         append_private(_path(), json.dumps(asdict(Entry(watermark, now, str(file))), ensure_ascii=False))
     except OSError as error:
-        return f"{_path()}: the history could not be written ({error.strerror}); the output is not affected"
-    return None
+        return [f"{_path()}: the history could not be written ({error.strerror}); the output is not affected"]
+    return []
 
 
 def entries() -> list[Entry]:

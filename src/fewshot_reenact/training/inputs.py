@@ -18,31 +18,46 @@ class Inputs:
 
     faces: the generator's, of the first portrait. pictures: (B, 3, P, P), the first portraits whole.
     flow: (B, S, S, 2), see rendering.face_flow. portraits, rasters: (B, K, 3, S, S), the embedder's.
-    truth: (B, 3, S, S). points: (B, 83, 2), the driver's, in the face frame.
+    truth: (B, 3, S, S). points: (B, 83, 2), the driver's, in the face frame. clip: (B,), the videos' numbers, or None.
+    The paper's model sees whole crops for face frames; it warps nothing: `warped` is its portrait, pictures and flow
+    are None.
     """
 
     faces: FaceInputs
-    pictures: Tensor
-    flow: Tensor
+    pictures: Tensor | None
+    flow: Tensor | None
     portraits: Tensor
     rasters: Tensor
     truth: Tensor
     points: Tensor
+    clip: Tensor | None
 
 
 def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> Inputs:
     """The networks' inputs from a batch of episodes; the warp is done on the device."""
     on = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    pictures, driver, portrait = to_signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0]
-    flow = face_flow(driver, portrait, on["driver_frame"], picture_box(pictures, len(driver)), size)
     portraits, rasters = to_signed(on["sources"]), to_signed(on["source_rasters"])
-    faces = FaceInputs(sample(pictures, flow), portraits[:, 0], rasters[:, 0], to_signed(on["driver_raster"]))
-    return Inputs(faces, pictures, flow, portraits, rasters, to_signed(on["target"]), on["driver_face_points"])
+    pictures, flow, warped = None, None, portraits[:, 0]
+    if "portraits" in on:
+        pictures, driver, portrait = to_signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0]
+        flow = face_flow(driver, portrait, on["driver_frame"], picture_box(pictures, len(driver)), size)
+        warped = sample(pictures, flow)
+    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], to_signed(on["driver_raster"]))
+    truth, points = to_signed(on["target"]), on["driver_face_points"]
+    return Inputs(faces, pictures, flow, portraits, rasters, truth, points, on.get("clip"))
 
 
-def make_faces(model: Reenactor, x: Inputs) -> tuple[Tensor, Correction]:
-    """The model's pictures of these episodes, (B, 3, S, S), about -1..1, and how it corrected the warp."""
-    correction = model(x.faces, model.embed(x.portraits, x.rasters))
+def make_faces(
+    model: Reenactor, x: Inputs, embedding: Tensor | None = None, psi: Tensor | None = None
+) -> tuple[Tensor, Correction | None]:
+    """The model's pictures of these episodes, (B, 3, S, S), about -1..1, and how it corrected the warp, if there is
+    one. embedding (B, N), psi: see Reenactor.
+    """
+    if embedding is None:
+        embedding = model.embed(x.portraits, x.rasters)
+    if x.pictures is None or x.flow is None:
+        return model.generator(x.faces.driver_raster, embedding, psi).float(), None
+    correction = model(x.faces, embedding, psi)
     return correct(x.pictures, x.flow, x.faces.warped, correction), correction
 
 
