@@ -132,7 +132,7 @@ def animate(
     landmarks: "builtin", "fan", or a LandmarkBackend. model: a safetensors file; None: the built-in one.
     warp_only: leave the networks out, for comparison. device: "auto", "cpu", "cuda", "cuda:1", "mps".
     label: the visible label "AI-generated". Watermark, signature and tags are always there.
-    consent: how the person shown agreed, for the signed manifest. sign_cert, sign_key: PEM files to sign with instead of
+    consent: how the person shown agreed, for the signed manifest. sign_cert, sign_key: PEM files to sign with, not
         the key made here. embed_thumbnails: small portraits go into the manifest, otherwise only hashes of the inputs.
     marks: other marks instead of all of these; for measuring alone, where the pixels themselves are judged.
     report: write what was done as JSON there. overwrite: replace files that exist. progress: see Progress.
