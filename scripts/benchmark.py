@@ -5,6 +5,8 @@
     scripts/benchmark.py animate --portrait P --driver D --repeat 3
     scripts/benchmark.py memory --seconds 10 120     # peak memory for drivers of these lengths
     scripts/benchmark.py landmarks                   # ms a frame of detection, tracking and points
+    scripts/benchmark.py watermark A.mp4 B.mp4       # in how many of these videos the mark survives what
+    scripts/benchmark.py unmarked FOLDER             # false alarms among pictures and videos without a mark
 
 Run it on an idle machine: every figure is wall-clock time.
 """
@@ -20,12 +22,14 @@ from pathlib import Path
 
 import click
 import cv2
+import imageio_ffmpeg
 import numpy as np
 import torch
 
 import fewshot_reenact
 from fewshot_reenact import animate
 from fewshot_reenact.landmarks.base import load_backend
+from fewshot_reenact.provenance.watermark import Watermarker, detect
 from fewshot_reenact.video.pictures import read_picture, write_picture
 from fewshot_reenact.video.reader import VideoReader
 from fewshot_reenact.video.writer import VideoWriter
@@ -133,6 +137,102 @@ def landmarks(driver: Path, as_json: bool) -> None:
         return
     for what, value in figures.items():
         click.echo(f"| {what} | {value:.1f} ms |")
+
+
+def _even(factor: float) -> str:
+    return f"scale=trunc(iw*{factor}/2)*2:trunc(ih*{factor}/2)*2:flags=bicubic"
+
+
+_CROP = "crop=trunc(iw*0.45)*2:trunc(ih*0.45)*2:iw*0.03:ih*0.07"
+# What is done to a marked video: ffmpeg's filter and CRF.
+TREATMENTS = {
+    "nothing": None,
+    "CRF 23": ("null", 23),
+    "CRF 28": ("null", 28),
+    "half size, CRF 23": (_even(0.5), 23),
+    "half size, CRF 28": (_even(0.5), 28),
+    "cropped by 10 %, CRF 28": (_CROP, 28),
+    "mirrored, CRF 28": ("hflip", 28),
+    "brightness 0.9, CRF 28": ("lutyuv=y=16+(val-16)*0.9", 28),
+    "brightness 1.1, CRF 28": ("lutyuv=y=16+(val-16)*1.1", 28),
+    "15 frames a second, CRF 28": ("fps=15", 28),
+    "one second recorded at 0.8 times the size, CRF 28": (f"trim=duration=1,{_even(0.8)}", 28),
+    "one second recorded at 1.37 times the size, CRF 28": (f"trim=duration=1,{_even(1.37)}", 28),
+    "mirrored, cropped, 0.75 times the size, CRF 26": (f"hflip,{_CROP},{_even(0.75)}", 26),
+    "one frame of the CRF 28 copy": ("null", 28),
+}
+
+
+@main.command("watermark")
+@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--frames", default=50, show_default=True, help="Of each video, from the start.")
+def watermark(videos: tuple[Path, ...], frames: int) -> None:
+    """Survival of the watermark, PSNR and time a frame, by size of the videos (side: square root of the area)."""
+    payload, found, wrong = 0x9A3CF1275BE80D46, {}, 0
+    psnr, cost = [], {}
+    with tempfile.TemporaryDirectory() as name:
+        marked, treated = Path(name) / "marked.mp4", Path(name) / "treated.mp4"
+        for video in videos:
+            with VideoReader(video) as reader:
+                pictures = [frame.picture for frame, _ in zip(reader, range(frames), strict=False)]
+            height, width = pictures[0].shape[:2]
+            side = min((256, 512, 1024), key=lambda s: abs(np.log(s * s / (height * width))))
+            stamper = Watermarker(payload)
+            stamper.stamp(pictures[0])
+            with VideoWriter(marked, width, height, Fraction(1, 25), Fraction(25), overwrite=True) as writer:
+                for t, picture in enumerate(pictures):
+                    begin = time.thread_time()
+                    stamped = stamper.stamp(picture)
+                    cost.setdefault(f"{width}x{height}", []).append(1000 * (time.thread_time() - begin))
+                    psnr.append(cv2.PSNR(picture, stamped))
+                    writer.write(stamped, t)
+            for treatment, how in TREATMENTS.items():
+                if how:
+                    _ffmpeg("-i", str(marked), "-vf", how[0], "-crf", str(how[1]), str(treated))
+                with VideoReader(treated if how else marked) as reader:
+                    count = 1 if treatment.startswith("one frame") else frames
+                    mark = detect(frame.picture for frame, _ in zip(reader, range(count), strict=False))
+                wrong += mark is not None and mark.payload != payload
+                found.setdefault(treatment, {}).setdefault(side, []).append(bool(mark and mark.payload == payload))
+            lost = [t for t, sides in found.items() if not sides[side][-1]]
+            click.echo(f"{video.name} {width}x{height}: not found after {', '.join(lost) or 'none of these'}", err=True)
+    sides = sorted(found["nothing"])
+    click.echo("| found, of so many videos | " + " | ".join(f"about {s} px" for s in sides) + " |")
+    click.echo("|---" * (len(sides) + 1) + "|")
+    for treatment, by_side in found.items():
+        click.echo(f"| {treatment} | " + " | ".join(f"{sum(by_side[s])} of {len(by_side[s])}" for s in sides) + " |")
+    click.echo(f"wrong payloads: {wrong}; PSNR {min(psnr):.2f} to {max(psnr):.2f} dB")
+    for size, times in cost.items():
+        click.echo(f"stamping {size}: {np.median(times):.2f} ms a frame (thread time, median)")
+
+
+def _ffmpeg(*arguments: str) -> None:
+    codec = ["-c:v", "libx264", "-preset", "medium", "-pix_fmt", "yuv420p"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *arguments[:-1], *codec, arguments[-1]]
+    subprocess.run(command, check=True)
+
+
+@main.command("unmarked")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--count", default=2000, show_default=True, help="At most so many files, evenly taken from all.")
+@click.option("--minutes", default=60.0, show_default=True, help="Stop after so long.")
+def unmarked(folders: tuple[Path, ...], count: int, minutes: float) -> None:
+    """False alarms among pictures and videos (their first 50 frames) that bear no mark."""
+    files = sorted(f for folder in folders for f in folder.iterdir() if f.suffix in (".jpg", ".png", ".mp4"))
+    files = files[:: max(1, len(files) // count)][:count]
+    begin, alarms, done = time.monotonic(), [], 0
+    for file in files:
+        if time.monotonic() - begin > 60 * minutes:
+            break
+        if file.suffix == ".mp4":
+            with VideoReader(file) as reader:
+                mark = detect(frame.picture for frame, _ in zip(reader, range(50), strict=False))
+        else:
+            mark = detect([read_picture(file)])
+        done += 1
+        if mark is not None:
+            alarms.append(file.name)
+    click.echo(f"{len(alarms)} false alarms in {done} files {' '.join(alarms)}")
 
 
 if __name__ == "__main__":

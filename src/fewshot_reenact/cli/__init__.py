@@ -13,6 +13,8 @@ COMMANDS: dict[str, str] = {
     "train": "fewshot_reenact.cli.train:train",
     "evaluate": "fewshot_reenact.cli.evaluate:evaluate",
     "extract": "fewshot_reenact.cli.extract:extract",
+    "verify": "fewshot_reenact.cli.verify:verify",
+    "history": "fewshot_reenact.cli.history:history",
     "check": "fewshot_reenact.cli.check:check",
     "info": "fewshot_reenact.cli.info:info",
 }

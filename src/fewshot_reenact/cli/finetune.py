@@ -29,10 +29,17 @@ from fewshot_reenact.cli import common
 @common.landmarks_option
 @common.device_option
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Processor threads. [default: torch's]")
+@common.accept_use_option
 @common.overwrite_option
 @common.report_option
 def finetune(
-    frames: tuple[Path, ...], output: Path, threads: int | None, overwrite: bool, report: Path | None, **options: Any
+    frames: tuple[Path, ...],
+    output: Path,
+    threads: int | None,
+    accept_use: bool,
+    overwrite: bool,
+    report: Path | None,
+    **options: Any,
 ) -> None:
     """Fit the networks to the person in FRAMES: pictures, videos or both, all of the same person.
 
@@ -43,6 +50,7 @@ def finetune(
     reenact finetune me1.jpg me2.jpg me.mp4 -o me.safetensors
     reenact animate me.safetensors driver.mp4
     """
+    common.agree_to_rules(accept_use)
     import torch
 
     from fewshot_reenact.finetune import finetune as make
