@@ -16,11 +16,12 @@ CARD = """# textured.safetensors
 The default model (`models/reenactor.py`): embedder and textured generator, {parameters:.2f} M parameters, float16,
 {size:.1f} MB. The dimensions are in the file's metadata.
 
-- **Made with** `reenact train --config configs/meta.yaml`: {steps} steps of {batch} episodes on a two-core CPU
-  ({episodes} episodes), averaged weights, seed {seed}. No discriminator yet.
-- **Data**: {clips} (614 clips of 319 people, 256 x 256, with the points of MediaPipe Face Mesh): research
-  excerpts, not in this repository. People of the validation clips are not among them.
-- **Loss**: L1 weighted about mouth and eyes, and relative L1 of a small distilled VGG-19's features of face and mouth.
+- **Made with** `reenact train`: {steps} steps of {batch} episodes on a two-core CPU ({episodes} episodes), averaged
+  weights, seed {seed}{begun}. The settings of every stage are in docs/training-log.md. No discriminator.
+- **Data**: {data} of research excerpts at 256 x 256, not in this repository; points by the built-in extractor. People
+  of the validation clips are not among them.
+- **Loss**: L1 weighted about mouth and eyes, relative L1 of a small distilled VGG-19's features of face and mouth, and
+  L1 of the correction of the flow to what optical flow sees.
 - **Last training figures** (mean of the last {log} steps): {figures}.
 - **Figures on people it never saw** are in the README, "Measured".
 - **Limits**: trained on adults talking to a camera; large head turns, wide open mouths, moustaches and glasses come out
@@ -32,14 +33,16 @@ SHA-256: `{digest}`
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
-def main(run: Path) -> None:
+@click.option("--data", default="614 clips of 319 people", show_default=True, help="For the card: what it saw.")
+@click.option("--begun", default="", help="For the card: what the run began with, e.g. 'the weights of ...'.")
+def main(run: Path, data: str, begun: str) -> None:
     config = json.loads((run / "config.json").read_text())
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][-10:]
     step = rows[-1]["step"]
     keys = ("l1", "perceptual", "perceptual_mouth", "l1_over_warp")
     figures = ", ".join(f"{key} {sum(row[key] for row in rows) / len(rows):.4f}" for key in keys)
     model = load_model(run / "model.safetensors")
-    save_model(model, DEFAULT_MODEL, note=f"textured, step {step}, {config['data']['clips']}", half=True)
+    save_model(model, DEFAULT_MODEL, note=f"textured, step {step}", half=True)
     text = CARD.format(
         parameters=sum(p.numel() for p in model.parameters()) / 1e6,
         size=DEFAULT_MODEL.stat().st_size / 1e6,
@@ -47,7 +50,8 @@ def main(run: Path) -> None:
         batch=config["batch"],
         episodes=step * config["batch"],
         seed=config["seed"],
-        clips=config["data"]["clips"],
+        data=data,
+        begun=f"; begun with {begun}" if begun else "",
         log=len(rows) * config["log_every"],
         figures=figures,
         digest=sha256(DEFAULT_MODEL),

@@ -1,8 +1,17 @@
 """What every test may ask for."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+
+# Before anything is imported that may ask: no test touches the user's own key and history, and none is asked to agree.
+os.environ["REENACT_CONFIG"] = tempfile.mkdtemp(prefix="reenact-tests-")
+atexit.register(shutil.rmtree, os.environ["REENACT_CONFIG"], ignore_errors=True)
+os.environ["REENACT_ACCEPT_USE"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,6 +35,27 @@ def shared(root: Path) -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("needs ../shared/data, which is not part of the project")
     return folder
+
+
+@pytest.fixture
+def signature_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify` without its search for a watermark, which takes a second for a picture that has none."""
+    monkeypatch.setattr("fewshot_reenact.provenance.verify.detect", lambda pictures: list(pictures) and None)
+
+
+@pytest.fixture(scope="session")
+def marked(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A video of 12 frames, 640 x 480, as `animate` writes it, marks and all. Not to be changed: copy it."""
+    from animate_samples import WALK, film, portrait_file
+    from fake_face import PaintedFaces
+    from fewshot_reenact import animate
+
+    folder = tmp_path_factory.mktemp("marked")
+    portrait, driver = portrait_file(folder / "ann.png", scale=4), film(folder / "walk.mp4", WALK, sound=True)
+    consent = "Ann said yes"
+    return animate(
+        portrait, driver, folder / "out.mp4", model=tiny_model, landmarks=PaintedFaces(), consent=consent
+    ).output
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +86,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_model(Reenactor(dims), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def vox_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few short videos in VoxCeleb's folders, good and bad ones."""
+    from talking_heads import voxceleb
+
+    return voxceleb(tmp_path_factory.mktemp("vox"))
+
+
+@pytest.fixture(scope="session")
+def vox_shards(vox_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `reenact prepare` makes of them in one process without interruption. Not to be changed."""
+    from fewshot_reenact.training.clipping import ClipOptions
+    from fewshot_reenact.training.prepare import prepare
+
+    out = tmp_path_factory.mktemp("prepared") / "shards"
+    prepare(vox_videos, out, options=ClipOptions(size=96, min_face=30))
+    return out

@@ -70,7 +70,8 @@ def test_attention_stands_where_the_paper_has_it():
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"skips": False, "stem": 0}, {"spectral_norm": True}, {"generator_unshuffle": 1}]
+    "change",
+    [{}, {"flow": False}, {"skips": False, "stem": 0}, {"spectral_norm": True}, {"generator_unshuffle": 1}],
 )
 def test_shapes_and_a_start_that_changes_nothing(change):
     torch.manual_seed(0)
@@ -78,7 +79,11 @@ def test_shapes_and_a_start_that_changes_nothing(change):
     e = model.embed(torch.rand(2, 3, 3, 32, 32), torch.rand(2, 3, 3, 32, 32))
     assert e.shape == (2, 8) and (model.embedder(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))).shape == (2, 8)
     out = model(inputs(), e)
-    assert out.shape == (2, 3, 32, 32) and (out == 0).all(), "before training the portrait is only warped"
+    assert out.colour.shape == (2, 3, 32, 32) and (out.colour == 0).all(), "before training the portrait is only warped"
+    if model.dims.flow:
+        assert out.shift is not None and out.shift.shape == (2, 2, 32, 32) and (out.shift == 0).all()
+    else:
+        assert out.shift is None
 
 
 def test_a_small_paper_model_draws_pictures():
@@ -123,6 +128,7 @@ def test_dimensions_survive_json(dims):
         ({"embedder_channels": []}, "embedder_channels must be"),
         ({"down_channels": [8, 0]}, "down_channels must be"),
         ({"stem": 0}, "skips need a stem"),
+        ({"kind": "paper"}, "flow corrects a warp"),
         ({"raster_style": "oil"}, "raster_style must be"),
         ({"wings": 2}, "unknown dimensions wings"),
         ({"size": None, "drop": "size"}, "incomplete.*size"),
@@ -198,7 +204,9 @@ def test_adain_takes_shift_then_scale():
 
 
 def test_the_change_is_zero_at_the_border_and_nowhere_else():
-    change = trained()(inputs(), torch.rand(2, 8))
+    made = trained()(inputs(), torch.rand(2, 8))
+    assert made.shift is not None
+    change = torch.cat([made.colour, made.shift], 1)
     edge = torch.ones(32, 32, dtype=torch.bool)
     edge[1:-1, 1:-1] = False
     assert (change[..., edge] == 0).all()
@@ -211,18 +219,18 @@ def test_the_change_is_zero_at_the_border_and_nowhere_else():
 def test_psi_takes_the_place_of_what_p_makes_of_e():
     model, e = trained(), torch.rand(2, 8)
     psi = model.generator.style(e)
-    want = model(inputs(), e)
+    want = model(inputs(), e).colour
     assert psi.shape == (2, model.generator.style_length)
-    assert torch.equal(model(inputs(), torch.zeros(2, 8), psi), want), "e is not looked at"
-    assert not torch.allclose(model(inputs(), torch.zeros(2, 8)), want, atol=1e-4)
-    assert not torch.allclose(model(inputs(), e, psi + 0.1), want, atol=1e-4)
+    assert torch.equal(model(inputs(), torch.zeros(2, 8), psi).colour, want), "e is not looked at"
+    assert not torch.allclose(model(inputs(), torch.zeros(2, 8)).colour, want, atol=1e-4)
+    assert not torch.allclose(model(inputs(), e, psi + 0.1).colour, want, atol=1e-4)
 
 
 def test_the_picture_reaches_the_embedder_through_p():
     """The only way from the output back to E is e -> P -> psi -> AdaIN; E must learn through it."""
     model, faces = trained(), inputs()
     e = model.embed(faces.source[:, None], faces.source_raster[:, None])
-    model(faces, e).square().mean().backward()
+    model(faces, e).colour.square().mean().backward()
     for name, p in [*model.embedder.named_parameters(), *model.generator.project.named_parameters()]:
         assert p.grad is not None and p.grad.abs().max() > 0, name
 
@@ -232,9 +240,9 @@ def test_the_first_step_already_moves_the_change():
     torch.manual_seed(0)
     model, e = Reenactor(TINY), torch.rand(2, 8)
     optimiser = torch.optim.Adam(model.parameters(), 1e-3)
-    (model(inputs(), e) - 1).square().mean().backward()
+    (model(inputs(), e).colour - 1).square().mean().backward()
     optimiser.step()
-    assert model(inputs(), e).abs().max() > 1e-3
+    assert model(inputs(), e).colour.abs().max() > 1e-3
 
 
 # ---- files ----
@@ -251,7 +259,9 @@ def test_a_model_survives_its_file(tmp_path, half, tolerance):
     for name, value in model.state_dict().items():
         assert torch.allclose(loaded.state_dict()[name], value, rtol=tolerance, atol=tolerance), name
     with torch.no_grad():
-        assert torch.allclose(loaded(inputs(), torch.ones(2, 8)), model(inputs(), torch.ones(2, 8)), atol=0.02)
+        assert torch.allclose(
+            loaded(inputs(), torch.ones(2, 8)).colour, model(inputs(), torch.ones(2, 8)).colour, atol=0.02
+        )
     assert load_file(path)["generator.out.weight"].dtype == (torch.float16 if half else torch.float32)
     assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
     save_model(model, path)  # a newer state takes the place of the old one

@@ -68,6 +68,30 @@ def test_the_portraits_own_points_give_the_portrait():
     assert differ(out, one.picture).max() <= 2
 
 
+def test_what_the_networks_shift_moves_at_full_resolution():
+    """A shift of the whole face by some frame pixels: the picture moves by as many, times the frame's scale."""
+    one, net = portrait(), model()
+    with torch.no_grad():
+        net.generator.out.bias[-2] = 1.0
+    made = renderer(one, net=net)
+    (out,) = made.render(one.points[None])
+    frame = made.frames[0]
+    away = frame[:, :2] @ np.array([np.tanh(1.0) * 32 / 16, 0])
+    want = cv2.warpAffine(
+        one.picture,
+        np.array([[1, 0, away[0]], [0, 1, away[1]]]),
+        (SIZE, SIZE),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+    )
+    x, y = one.points[27:36].mean(0).round().astype(int)
+    near = (slice(y - 8, y + 9), slice(x - 8, x + 9))
+    assert differ(out, want)[near].max() <= 6 < differ(one.picture, want)[near].max()
+    # What the networks pasted under their change is the same view.
+    (face,) = made._infer(one.points[None])
+    seen = cut_face(out, frame, 32).astype(float) / 255
+    assert np.abs(seen - face.warped)[8:-8, 8:-8].mean() < 0.02
+
+
 def test_the_portrait_itself_is_left_alone():
     one = portrait()
     before = one.picture.copy()

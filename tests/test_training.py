@@ -15,14 +15,17 @@ import torch
 import yaml
 from click.testing import CliRunner
 from safetensors import safe_open
+from torch.utils.data import DataLoader
 
 from fewshot_reenact.cli import main
 from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.models.checkpoint import load_model
-from fewshot_reenact.training import meta
+from fewshot_reenact.training import content
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig, load_config
 from fewshot_reenact.training.episodes import Episodes, load_clips
-from fewshot_reenact.training.meta import Diverged, Preempted, Trainer, learning_rate, make_inputs, train
+from fewshot_reenact.training.inputs import make_faces, make_inputs, seen_shift
+from fewshot_reenact.training.meta import Preempted, train
+from fewshot_reenact.training.trainer import Diverged, Trainer, learning_rate
 from painted_clips import face_points, write_clip, write_clips
 
 CPU = torch.device("cpu")
@@ -105,7 +108,6 @@ def write_config(folder: Path, clips: Path, text: str | None = None, **changes: 
         ({"model": {**MODEL, "size": 33}}, "model: size 33 must be divisible by 8"),
         ({"model": {**MODEL, "wings": 1}}, "model: unknown dimensions wings"),
         ({"model": {"size": 32}}, "model: dimensions incomplete"),
-        ({"model": {**MODEL, "kind": "paper"}}, "model: only kind 'textured'"),
         ({5: 1}, "5"),
     ],
 )
@@ -169,7 +171,7 @@ def test_what_an_episode_holds(clips):
         "driver_points": ((83, 2), torch.float32), "driver_frame": ((2, 3), torch.float32),
         "target": ((3, 32, 32), torch.uint8), "sources": ((3, 3, 32, 32), torch.uint8),
         "source_rasters": ((3, 3, 32, 32), torch.uint8), "driver_raster": ((3, 32, 32), torch.uint8),
-        "driver_face_points": ((83, 2), torch.float32),
+        "driver_face_points": ((83, 2), torch.float32), "clip": ((), torch.int64),
     }  # fmt: skip
     frame, face = item["driver_frame"].numpy(), item["driver_face_points"].numpy()
     assert np.allclose(face @ frame[:, :2].T + frame[:, 2], item["driver_points"].numpy(), atol=1e-3)
@@ -314,12 +316,12 @@ def test_divergence_changes_nothing_and_says_what_to_do(clips, tmp_path, monkeyp
     batch = {k: torch.stack([item[k] for item in items]) for k in items[0]}
     trainer.train_step(batch)
     before = {k: v.clone() for k, v in (trainer.model.state_dict() | trainer.averaged.state_dict()).items()}
-    real = meta.textured_loss
+    real = content.textured_loss
     if where == "loss":
-        monkeypatch.setattr(meta, "textured_loss", lambda *a: (real(*a)[0] * float("nan"), real(*a)[1]))
+        monkeypatch.setattr(content, "textured_loss", lambda *a: (real(*a)[0] * float("nan"), real(*a)[1]))
     else:
         trainer.model.generator.out.weight.register_hook(lambda g: g * float("inf"))
-    with pytest.raises(Diverged, match=r"at step 1; the last checkpoint .* lower optimiser.rate and resume"):
+    with pytest.raises(Diverged, match=r"at step 1 \(episodes 2 to 3 of seed 0\); the last checkpoint .* lower"):
         trainer.train_step(batch)
     same(dict(trainer.model.state_dict() | trainer.averaged.state_dict()), before)
     assert trainer.step == 1
@@ -403,3 +405,33 @@ def test_training_can_begin_from_given_weights(clips, tmp_path):
             assert torch.equal(mine, theirs)
     with pytest.raises(ModelError, match="other model dimensions"):
         Trainer(config(clips, model={**MODEL, "stem": 4}), tmp_path / "c", CPU).begin_from(given)
+
+
+def test_a_model_without_flow_can_begin_one_with_it_and_not_the_other_way(clips, tmp_path):
+    before = config(clips, steps=2, model={**MODEL, "flow": False})
+    train(before, tmp_path / "a", device=CPU)
+    given = tmp_path / "a" / "model.safetensors"
+    after = Trainer(config(clips, model={**MODEL, "flow": True}), tmp_path / "b", CPU)
+    after.begin_from(given)
+    batch = next(iter(DataLoader(episodes(clips), 2)))
+    x = make_inputs(batch, 32, CPU)
+    with torch.no_grad():
+        assert torch.allclose(make_faces(after.model, x)[0], make_faces(load_model(given), x)[0], atol=1e-5)
+    after.train_step(batch)
+    assert after.model.generator.out.weight[-2:].abs().sum() > 0, "the shift is trained"
+    after.save()
+    with pytest.raises(ModelError, match="other model dimensions"):
+        Trainer(before, tmp_path / "c", CPU).begin_from(tmp_path / "b" / "model.safetensors")
+
+
+def test_optical_flow_sees_which_way_the_warp_must_be_corrected():
+    """The truth is the warp, looked up two pixels further right and one up: that is the shift that is learnt."""
+    rng = np.random.default_rng(0)
+    noise = cv2.GaussianBlur(rng.uniform(-1, 1, (70, 70, 3)).astype(np.float32), (0, 0), 2.0) * 4
+    warped, truth = (
+        torch.from_numpy(noise[a : a + 64, b : b + 64]).permute(2, 0, 1)[None] for a, b in ((3, 3), (2, 5))
+    )
+    seen = seen_shift(warped, truth)[0, :, 16:-16, 16:-16]
+    assert seen.shape == (2, 32, 32)
+    assert torch.allclose(seen.mean((1, 2)), torch.tensor([2.0, -1.0]), atol=0.2)
+    assert seen_shift(warped, warped).abs().max() < 0.1

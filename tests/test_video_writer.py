@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.provenance.marks import SOURCE_TYPE, source_type, standard_marks
+from fewshot_reenact.provenance.marks import SOURCE_TYPE, standard_marks
+from fewshot_reenact.provenance.tags import source_type
+from fewshot_reenact.video.marking import PlainNote
 from fewshot_reenact.video.reader import VideoReader
 from fewshot_reenact.video.writer import VideoWriter
 from video_samples import (
@@ -316,7 +318,7 @@ def test_nothing_is_left_after_an_exception(tmp_path: Path, kind: type[BaseExcep
 
 
 def test_marks_that_fail_leave_nothing(tmp_path: Path) -> None:
-    class Bad(type(standard_marks())):  # type: ignore[misc]
+    class Bad(PlainNote):
         def finish(self, partial: Path, suffix: str) -> None:
             raise RuntimeError("no signature")
 

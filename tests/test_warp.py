@@ -9,7 +9,8 @@ import torch
 
 from fewshot_reenact.faces.frame import face_frame
 from fewshot_reenact.landmarks.topology import INNER_LIP, LEFT_LIDS, LIP_PAIRS, MOUTH
-from fewshot_reenact.models.rendering import apply_affine, face_flow, to_signed, warp_faces
+from fewshot_reenact.models.reenactor import Correction
+from fewshot_reenact.models.rendering import apply_affine, correct, displace, enlarge_flow, face_flow, to_signed
 from fewshot_reenact.models.warp import fit_warp, grid, sample
 from painted_clips import face_points, paint_face
 
@@ -141,5 +142,26 @@ def test_the_flow_of_the_face_frame_is_the_warp_in_that_frame():
     exact = fit_warp(driver, portrait, BOX)(apply_affine(frame, grid(64, 64)[None])).view(1, 64, 64, 2)
     # Cubic convolution ripples by a twentieth of a cell; lips that part between two cells are known less well.
     assert (flow - exact).norm(dim=-1).mean() < 0.15 and (flow - exact).norm(dim=-1).max() < 1.5
-    picture = torch.from_numpy(paint_face(portrait[0].numpy(), SIZE)).permute(2, 0, 1)[None].float()
-    assert torch.equal(warp_faces(picture, driver, portrait, frame, 64), sample(picture, flow))
+
+
+def test_an_affine_flow_is_enlarged_exactly():
+    frame = torch.tensor([[[1.5, -0.3, 7.0], [0.3, 1.5, -2.0]]])
+    coarse = apply_affine(frame, grid(9, 64)[None]).view(1, 9, 9, 2)
+    assert torch.allclose(
+        enlarge_flow(coarse, frame, 64).view(1, -1, 2), apply_affine(frame, grid(64, 64)[None]), atol=1e-4
+    )
+
+
+def test_a_shift_moves_what_is_seen_and_colour_is_added():
+    """What belongs at a place stands `shift` from it in the uncorrected warp; the picture is sampled once."""
+    picture = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    frame = torch.tensor([[[1.5, 0.0, 10.25], [0.0, 1.5, 12.25]]])
+    flow = apply_affine(frame, grid(64, 64)[None]).view(1, 64, 64, 2)
+    warped, shift = sample(picture, flow), torch.zeros(1, 2, 64, 64)
+    shift[:, 0], shift[:, 1] = 2.5, -1.0
+    out = correct(picture, flow, warped, Correction(torch.full((1, 3, 64, 64), 0.25), shift))
+    want = sample(picture, flow + torch.tensor([1.5 * 2.5, 1.5 * -1.0])) + 0.25
+    inner = (..., slice(4, -4), slice(4, -4))
+    assert torch.allclose(out[inner], want[inner], atol=1e-4)
+    assert not torch.allclose(displace(warped, shift)[inner] + 0.25, want[inner], atol=0.02), "twice sampled is blurred"
+    assert torch.equal(correct(picture, flow, warped, Correction(torch.zeros_like(warped), None)), warped)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.compare import side_by_side
@@ -27,9 +28,13 @@ from fewshot_reenact.landmarks.retarget import Retargeting, find_reference, reta
 from fewshot_reenact.landmarks.smoothing import smooth_motion
 from fewshot_reenact.landmarks.tracker import parse_face
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, sha256
+from fewshot_reenact.origin import marks_for
+from fewshot_reenact.person import Person, is_person, load_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits, portrait_files
-from fewshot_reenact.provenance.marks import standard_marks
+from fewshot_reenact.provenance import history
+from fewshot_reenact.provenance.marks import StandardMarks
 from fewshot_reenact.renderer import Portrait, Renderer
+from fewshot_reenact.video.marking import Marks
 from fewshot_reenact.video.output import check_output, partial_file
 from fewshot_reenact.video.pictures import PICTURE_OUTPUTS, write_picture
 from fewshot_reenact.video.writer import VIDEO_OUTPUTS, VideoWriter
@@ -47,7 +52,8 @@ class Animation:
 
     output: the file. frames, fps, width, height: of the output. found: driver frames with a face. missing_spans: where
     there was none, (from, to) in seconds. reference: the driver's frame taken as the portrait's own state, for each
-    shot. warnings: lines that the user should see. seconds: by stage. settings: every option as it was used.
+    shot. warnings: lines that the user should see. seconds: by stage. settings: every option as it was used. marks: how
+    the output is marked, and the id in its watermark.
     """
 
     output: Path
@@ -64,6 +70,7 @@ class Animation:
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, Any] = field(default_factory=dict)
 
     def report(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -97,13 +104,19 @@ def animate(
     warp_only: bool = False,
     device: str = "auto",
     label: bool = True,
+    consent: str | None = None,
+    sign_cert: str | Path | None = None,
+    sign_key: str | Path | None = None,
+    embed_thumbnails: bool = False,
+    marks: Marks | None = None,
     report: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Animation:
     """Animate a portrait with a driver and write the video (a picture, if the driver is a picture).
 
-    portrait: a picture, several of one person, or a folder of them; the first one's picture is the one that moves.
+    portrait: a picture, several of one person, a folder of them, or a file from `reenact finetune`; the first one's
+        picture is the one that moves.
     driver: a video, a picture (a pose), a motion file from `reenact extract`, or "motion:talk", "motion:nod",
         "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose). None: PORTRAIT--DRIVER.mp4 in the current folder.
@@ -118,29 +131,36 @@ def animate(
     compare: portrait, driver and output side by side. audio: "driver" or "none".
     landmarks: "builtin", "fan", or a LandmarkBackend. model: a safetensors file; None: the built-in one.
     warp_only: leave the networks out, for comparison. device: "auto", "cpu", "cuda", "cuda:1", "mps".
-    label: the visible label; what is written in the file is not affected. (No label is drawn yet.)
+    label: the visible label "AI-generated". Watermark, signature and tags are always there.
+    consent: how the person shown agreed, for the signed manifest. sign_cert, sign_key: PEM files to sign with, not
+        the key made here. embed_thumbnails: small portraits go into the manifest, otherwise only hashes of the inputs.
+    marks: other marks instead of all of these; for measuring alone, where the pixels themselves are judged.
     report: write what was done as JSON there. overwrite: replace files that exist. progress: see Progress.
 
     Returns an Animation. Raises UsageError, InputError, ModelError (see errors); then nothing is written.
     Memory does not grow with the driver's length; the output has as many frames as the driver, at the same timestamps.
     """
     began = time.perf_counter()
-    settings = {k: _plain(v) for k, v in locals().items() if k not in ("progress", "began")}
+    settings = {k: _plain(v) for k, v in locals().items() if k not in ("progress", "began", "marks")}
     how = Retargeting(motion, region, strength)
     _check(frame, size, smooth, audio)
     parse_face(face), parse_face(driver_face)
     files = portrait_files(portrait)
     check_driver(driver)
     inputs = [*files, *([] if driver_kind(driver) == "builtin" else [Path(driver)])]
+    inputs += [Path(path) for path in (sign_cert, sign_key) if path is not None]
     still = driver_kind(driver) == "picture"
     path = _output_path(output, files[0], driver, still, overwrite, inputs)
     if report is not None and check_output(report, overwrite, inputs).resolve() == path.resolve():
         raise UsageError(f"{report}: is the output; write the report to another file")
 
     where, why = choose_device(device)
-    networks = load_model(model, where)
+    person = _person(files[0], model, where)
+    networks = person.model if person else load_model(model, where)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
-    people, notes = load_portraits(files, backend, face)
+    people, notes = (list(person.portraits), []) if person else load_portraits(files, backend, face)
+    model_sha256 = sha256(files[0] if person else Path(model or DEFAULT_MODEL))
+    marks = marks or marks_for(files, driver, settings, model_sha256)
     if frame == "crop":
         people[0] = crop_portrait(people[0], size)
     clock = {"setup": time.perf_counter() - began}
@@ -160,12 +180,12 @@ def animate(
 
     height, width = people[0].picture.shape[:2]
     box = head_box(np.concatenate([people[0].points[None], moves]), (width, height))
-    renderer = Renderer(networks, people, box, device=where, warp_only=warp_only)
+    renderer = Renderer(networks, people, box, device=where, warp_only=warp_only, psi=person.psi if person else None)
     pictures = renderer.render(moves)
     if compare:
         pictures = side_by_side(people[0].picture, driven, pictures, start, end)
     step = time.perf_counter()
-    shape = _write(path, pictures, driven, still, audio, overwrite, inputs, label, tell)
+    shape = _write(path, pictures, driven, still, audio, overwrite, inputs, marks, tell)
     clock["render"] = time.perf_counter() - step
     clock.update({f"render: {name}": value for name, value in renderer.seconds.items()})
     clock["all"] = time.perf_counter() - began
@@ -181,16 +201,28 @@ def animate(
         missing_spans=driven.motion.missing_spans(),
         reference=references,
         device=f"{where} ({why})",
-        model=str(model or "built-in"),
-        model_sha256=sha256(Path(model) if model else DEFAULT_MODEL),
+        model=str(files[0] if person else model or "built-in"),
+        model_sha256=model_sha256,
         warnings=[*notes, *found["warnings"]],
         seconds={name: round(value, 3) for name, value in clock.items()},
         settings=settings,
     )
+    if isinstance(marks, StandardMarks):
+        made.marks = marks.report()
+        made.warnings += [*marks.notes, *history.record(marks.id, path)]
     if report is not None:
         with partial_file(report, overwrite, [*inputs, path]) as partial:
             partial.write_text(json.dumps(made.report(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return made
+
+
+def _person(portrait: Path, model: str | Path | None, device: torch.device) -> Person | None:
+    """The fine-tuned person that stands for the portrait, if one does."""
+    if not is_person(portrait):
+        return None
+    if model is not None:
+        raise UsageError(f"{portrait}: holds networks of its own; leave out the model")
+    return load_person(portrait, device)
 
 
 def plan_motion(
@@ -229,11 +261,10 @@ def _write(
     audio: str,
     overwrite: bool,
     inputs: Sequence[Path],
-    label: bool,
+    marks: Marks,
     tell: Progress,
 ) -> tuple[int, int]:
     """Write the frames at the driver's timestamps, or the one picture. Returns (height, width) of what is written."""
-    marks = standard_marks()
     first = next(pictures)
     height, width = first.shape[:2]
     if still:

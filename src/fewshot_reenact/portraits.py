@@ -12,12 +12,14 @@ from fewshot_reenact.faces.frame import transform
 from fewshot_reenact.landmarks.base import LandmarkBackend
 from fewshot_reenact.landmarks.builtin_motions import is_builtin_motion
 from fewshot_reenact.landmarks.tracker import choose_face, find_face, parse_face
+from fewshot_reenact.person import is_person
 from fewshot_reenact.renderer import Portrait
 from fewshot_reenact.video.pictures import PICTURE_SUFFIXES, is_picture, is_video, read_picture
 
 
 def portrait_files(portraits: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The pictures meant: a file, a folder's pictures in the order of their names, or several of either.
+    """The pictures meant: a file, a folder's pictures in the order of their names, or several of either. A fine-tuned
+    person's file stands alone.
 
     Raises InputError for a folder without pictures, a video or a file of another kind.
     """
@@ -40,8 +42,10 @@ def portrait_files(portraits: str | Path | Sequence[str | Path]) -> list[Path]:
         else:
             files.append(path)
     for path in files:
-        if path.suffix.lower() == ".safetensors":
-            raise InputError(f"{path}: people fine-tuned to a file are not supported yet; give a picture")
+        if is_person(path):
+            if len(files) > 1:
+                raise InputError(f"{path}: a fine-tuned person has pictures of their own; give the file alone")
+            continue
         if path.is_file() and not is_picture(path):
             swapped = "; PORTRAIT comes first, then DRIVER" if is_video(path) else ""
             raise InputError(

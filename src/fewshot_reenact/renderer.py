@@ -16,15 +16,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_reenact.faces.frame import face_frame, invert, transform
-from fewshot_reenact.faces.paste import frame_bounds, onto_picture, paste_change, sample_picture
+from fewshot_reenact.faces.head_flow import BOX_GRID, HeadFlow
+from fewshot_reenact.faces.paste import paste_change, sample_picture
 from fewshot_reenact.landmarks.raster import raster
-from fewshot_reenact.landmarks.shape import openness, take_out, turn_of
+from fewshot_reenact.landmarks.shape import take_out
+from fewshot_reenact.models.mixing import match_colour, mood, stretch
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
-from fewshot_reenact.models.rendering import FLOW_SIZE, apply_affine, to_signed
+from fewshot_reenact.models.rendering import (
+    FLOW_SIZE,
+    apply_affine,
+    displace,
+    displace_flow,
+    enlarge_flow,
+    to_signed,
+)
 from fewshot_reenact.models.warp import Spline, fit_warp, grid, sample
 
-_BOX_GRID = 48  # points a side at which the flow of the whole box is computed
-_FADE = 0.06  # the flow fades to none over this share of the box at sides that lie inside the picture
 BATCH = 4  # frames through the networks at once: faster than one by one, and little memory
 
 
@@ -41,12 +48,14 @@ class _Face:
     """One pose, inferred.
 
     frame: (2, 3), face frame -> picture. face_flow: (g, g, 2) over the frame and box_flow: (G, G, 2) over the box, both
-    portrait pixels. warped, change: (S, S, 3) float32 on the 0..1 scale.
+    portrait pixels. shift: (S, S, 2) frame pixels, how the networks correct the flow. warped, change: (S, S, 3) float32
+    on the 0..1 scale; warped is the portrait seen through the corrected flow.
     """
 
     frame: np.ndarray
     face_flow: np.ndarray
     box_flow: np.ndarray
+    shift: np.ndarray | None
     warped: np.ndarray
     change: np.ndarray
 
@@ -55,7 +64,7 @@ class Renderer:
     """Renders a person from K portraits in any pose. The first portrait's picture is the one that moves.
 
     box: the part of that picture that may move, (x0, y0, x1, y1), see faces.crop.head_box. warp_only: leave the
-    networks out.
+    networks out. psi: a fine-tuned person's AdaIN scales and shifts, (1, style_length), in place of P e.
     """
 
     def __init__(
@@ -66,18 +75,18 @@ class Renderer:
         *,
         device: torch.device | str = "cpu",
         warp_only: bool = False,
+        psi: Tensor | None = None,
     ):
         self.model, self.portraits, self.box = model, portraits, box
-        self.device, self.warp_only = torch.device(device), warp_only
+        self.device, self.warp_only, self.psi = torch.device(device), warp_only, psi
         self.size = model.dims.size
         self.seconds = {"networks": 0.0, "compose": 0.0}
         self.feather = model.feather[0, 0].cpu().numpy()
         self.frames = [face_frame(p.points, self.size) for p in portraits]
-        self.fade = _fade_window(box, (portraits[0].picture.shape[1], portraits[0].picture.shape[0]))
+        self.flow = HeadFlow(box, (portraits[0].picture.shape[1], portraits[0].picture.shape[0]), self.feather)
         self.face_grid = grid(FLOW_SIZE, self.size)[None]
-        self.box_grid = _box_grid(box)
         shapes = [take_out(p.points[None]).shape for p in portraits]
-        self.moods = np.concatenate([_mood(s) for s in shapes])
+        self.moods = np.concatenate([mood(s) for s in shapes])
         self._prepare()
 
     @torch.inference_mode()
@@ -130,11 +139,18 @@ class Renderer:
         matrices = torch.from_numpy(np.stack(frames)).float()
         spline = self._spline(driver, 0, torch.tensor(self.box))
         face_flow = spline(apply_affine(matrices, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
-        box_flow = spline(self.box_grid).view(-1, _BOX_GRID, _BOX_GRID, 2)
-        warped, change = self._faces(motion, frames, face_flow)
+        box_flow = spline(torch.from_numpy(self.flow.grid).view(1, -1, 2)).view(-1, BOX_GRID, BOX_GRID, 2)
+        warped, change, shift = self._faces(motion, frames, matrices, face_flow)
         self.seconds["networks"] += time.perf_counter() - began
         return [
-            _Face(frames[i], face_flow[i].numpy(), box_flow[i].numpy(), warped[i], change[i])
+            _Face(
+                frames[i],
+                face_flow[i].numpy(),
+                box_flow[i].numpy(),
+                None if shift is None else shift[i],
+                warped[i],
+                change[i],
+            )
             for i in range(len(motion))
         ]
 
@@ -146,10 +162,13 @@ class Renderer:
 
     # ---- the networks' part, in the face's frame -------------------------------------------------------------------
 
-    def _faces(self, motion: np.ndarray, frames: list[np.ndarray], flow: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """What the networks see and add. Returns warped and change, each (B, S, S, 3) float32 on the 0..1 scale."""
-        first = self._warp(0, flow)
+    def _faces(
+        self, motion: np.ndarray, frames: list[np.ndarray], matrices: Tensor, flow: Tensor
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """What the networks see and make. Returns `warped`, `change` and `shift` of _Face for a batch."""
+        first = self._warp(0, flow, matrices)
         warped = first if len(self.portraits) == 1 else self._combine(motion, frames, flow, first)
+        shift = None
         if self.warp_only:
             change = warped - first
         else:
@@ -158,23 +177,32 @@ class Renderer:
             faces = FaceInputs(
                 warped, self.sources[:1].expand(b, -1, -1, -1), self.rasters[:1].expand(b, -1, -1, -1), drawn
             )
-            change = self.model(faces, self.embedding.expand(b, -1))
+            psi = None if self.psi is None else self.psi.expand(b, -1)
+            made = self.model(faces, self.embedding.expand(b, -1), psi)
+            change, shift = made.colour, made.shift
+            if shift is not None:
+                first = self._warp(0, flow, matrices, shift)
+                warped = first if len(self.portraits) == 1 else displace(warped, shift)
             # The picture under it is the first portrait's: what the others add is change too.
             change = change + (warped - first) * self.model.feather
-        return _pictures(first) / 2 + 0.5, _pictures(change) / 2
+        return _pictures(first) / 2 + 0.5, _pictures(change) / 2, None if shift is None else _pictures(shift)
 
-    def _warp(self, k: int, flow: Tensor) -> Tensor:
-        """Portrait k seen through a coarse flow (B, g, g, 2) in its pixels -> (B, 3, S, S) in -1..1."""
+    def _warp(self, k: int, flow: Tensor, matrices: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Portrait k seen through a coarse flow (B, g, g, 2) in its pixels -> (B, 3, S, S) in -1..1.
+
+        matrices: (B, 2, 3), face frame -> its pixels. shift: the networks' correction of the flow.
+        """
         picture, scale = self.pictures[k]
-        fine = F.interpolate(flow.permute(0, 3, 1, 2), size=(self.size,) * 2, mode="bicubic", align_corners=True)
-        where = (fine.permute(0, 2, 3, 1) + 0.5) * scale - 0.5
-        return sample(picture.expand(len(flow), -1, -1, -1), where.to(self.device))
+        fine = enlarge_flow(flow, matrices, self.size).to(self.device)
+        if shift is not None:
+            fine = displace_flow(fine, shift)
+        return sample(picture.expand(len(flow), -1, -1, -1), (fine + 0.5) * scale.to(self.device) - 0.5)
 
     def _combine(self, motion: np.ndarray, frames: list[np.ndarray], flow: Tensor, first: Tensor) -> Tensor:
         """Mix the K warped portraits: nearer in pose counts more, and where a warp stretches one, the others show."""
-        pose = torch.from_numpy(-np.abs(_mood(take_out(motion).shape)[:, None] - self.moods[None]).sum(2)).float()
+        pose = torch.from_numpy(-np.abs(mood(take_out(motion).shape)[:, None] - self.moods[None]).sum(2)).float()
         cells = ((self.size - 1) / (FLOW_SIZE - 1)) ** 2  # frame pixels in a cell of the flow's grid
-        warps, scores = [first], [pose[:, 0, None, None] - _stretch(flow, self.frames[0], cells)]
+        warps, scores = [first], [pose[:, 0, None, None] - stretch(flow, self.frames[0], cells)]
         for k in range(1, len(self.portraits)):
             # Poses as portrait k's picture would have them: the same place in its own face frame.
             onto = _chain(self.frames[k], invert(self.frames[0]))
@@ -183,11 +211,11 @@ class Renderer:
             h, w = self.portraits[k].picture.shape[:2]
             spline = self._spline(theirs, k, torch.tensor([0, 0, w, h]))
             there = spline(apply_affine(matrix, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
-            warps.append(self._warp(k, there))
-            scores.append(pose[:, k, None, None] - _stretch(there, self.frames[k], cells))
+            warps.append(self._warp(k, there, matrix))
+            scores.append(pose[:, k, None, None] - stretch(there, self.frames[k], cells))
         score = F.interpolate(torch.stack(scores, 1), size=(self.size,) * 2, mode="bilinear", align_corners=True)
         weight = score.softmax(1).to(self.device)
-        matched = [first, *(_match_colour(w, first) for w in warps[1:])]
+        matched = [first, *(match_colour(w, first) for w in warps[1:])]
         return sum((w * weight[:, k : k + 1] for k, w in enumerate(matched)), torch.zeros_like(first))
 
     # ---- the picture's part, at full resolution -------------------------------------------------------------------
@@ -196,7 +224,7 @@ class Renderer:
         began = time.perf_counter()
         picture = self.portraits[0].picture.copy()
         x0, y0, x1, y1 = self.box
-        flow = self._full_flow(face.frame, face.face_flow, face.box_flow)
+        flow = self.flow.full(face.frame, face.face_flow, face.box_flow, face.shift)
         picture[y0:y1, x0:x1] = sample_picture(self.portraits[0].picture, flow)
         magnified = float(np.sqrt(np.linalg.det(self.frames[0][:, :2])))
         # In the box alone, whatever the pose: the picture around it is promised to stay.
@@ -204,31 +232,6 @@ class Renderer:
         paste_change(picture[y0:y1, x0:x1], face.change, face.warped, self.feather, inside, magnified)
         self.seconds["compose"] += time.perf_counter() - began
         return picture
-
-    def _full_flow(self, frame: np.ndarray, face_flow: np.ndarray, box_flow: np.ndarray) -> np.ndarray:
-        """The flow for every pixel of the box, (h, w, 2): coarse about the head, fine in the face, none at the box's
-        edge.
-        """
-        x0, y0, x1, y1 = self.box
-        size = (x1 - x0, y1 - y0)
-        here = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), -1).astype(np.float32)
-        coarse = self.box_grid.view(_BOX_GRID, _BOX_GRID, 2).numpy()
-        shift = _enlarge(box_flow - coarse, size) * self.fade
-        bounds = frame_bounds(
-            frame, self.size, (self.portraits[0].picture.shape[1], self.portraits[0].picture.shape[0])
-        )
-        a, b = max(bounds[0], x0), max(bounds[1], y0)
-        c, d = min(bounds[2], x1), min(bounds[3], y1)
-        if c > a and d > b:
-            inside = (a, b, c, d)
-            part = (slice(b - y0, d - y0), slice(a - x0, c - x0))
-            # Face flow lives on a coarse grid of the frame; as an offset it is smooth and can be resampled.
-            steps = grid(FLOW_SIZE, self.size).numpy()
-            offset = (face_flow.reshape(-1, 2) - transform(frame, steps)).reshape(FLOW_SIZE, FLOW_SIZE, 2)
-            fine = onto_picture(_enlarge(offset.astype(np.float32), (self.size,) * 2), frame, inside)
-            mask = onto_picture(self.feather, frame, inside)[..., None]
-            shift[part] += mask * (fine - shift[part])
-        return here + shift
 
 
 def cut_face(picture: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
@@ -248,11 +251,6 @@ def cut_face(picture: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
     return cv2.warpAffine(picture, frame, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _mood(shape: np.ndarray) -> np.ndarray:
-    """What makes one portrait nearer to a pose than another, in units of a clear difference. (T, 83, 2) -> (T, 5)."""
-    return np.concatenate([turn_of(shape) / 0.06, openness(shape) / 0.12], 1)
-
-
 def _pictures(x: Tensor) -> np.ndarray:
     """(B, 3, S, S) -> contiguous (B, S, S, 3) numpy."""
     return np.ascontiguousarray(x.permute(0, 2, 3, 1).float().cpu().numpy())
@@ -261,56 +259,3 @@ def _pictures(x: Tensor) -> np.ndarray:
 def _chain(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     """The (2, 3) affine matrix that does `first`, then `second`."""
     return np.concatenate([second[:, :2] @ first[:, :2], (second[:, :2] @ first[:, 2] + second[:, 2])[:, None]], 1)
-
-
-def _stretch(flow: Tensor, frame: np.ndarray, cells: float) -> Tensor:
-    """How much a warp enlarges each place beyond the whole face's change of size, in octaves, 0 where it does not.
-
-    flow: (B, g, g, 2) portrait pixels. frame: (2, 3), the portrait's face frame. cells: frame pixels in a cell of the
-    flow's grid. Returns (B, g, g).
-    """
-    step = flow.diff(dim=2)[:, :-1], flow.diff(dim=1)[:, :, :-1]
-    area = (step[0][..., 0] * step[1][..., 1] - step[0][..., 1] * step[1][..., 0]).abs().clamp(min=1e-6)
-    own = float(np.linalg.det(frame[:, :2])) * cells
-    octaves = 0.5 * torch.log2(own / area).clamp(min=0)
-    return F.pad(octaves[:, None], (0, 1, 0, 1), mode="replicate")[:, 0]
-
-
-def _match_colour(warped: Tensor, like: Tensor) -> Tensor:
-    """Give one warped portrait the other's mean and spread of each colour: light differs from picture to picture."""
-    mean, std = warped.mean((2, 3), keepdim=True), warped.std((2, 3), keepdim=True).clamp(min=1e-3)
-    return (warped - mean) / std * like.std((2, 3), keepdim=True) + like.mean((2, 3), keepdim=True)
-
-
-def _box_grid(box: tuple[int, int, int, int]) -> Tensor:
-    x0, y0, x1, y1 = box
-    xs, ys = torch.linspace(x0, x1 - 1, _BOX_GRID), torch.linspace(y0, y1 - 1, _BOX_GRID)
-    y, x = torch.meshgrid(ys, xs, indexing="ij")
-    return torch.stack([x, y], -1).reshape(1, -1, 2)
-
-
-def _enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resample (g, g, 2), whose outer samples stand on the outer pixels, to (height, width, 2)."""
-    g = values.shape[0]
-    sx, sy = (g - 1) / max(size[0] - 1, 1), (g - 1) / max(size[1] - 1, 1)
-    matrix = np.array([[sx, 0, 0], [0, sy, 0]])
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(
-        np.ascontiguousarray(values, np.float32), matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
-    )
-
-
-def _fade_window(box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """(h, w, 1) float32: 1 inside, falling to 0 at those sides of the box that lie inside the picture."""
-    sides = []
-    for low, high, limit in ((box[0], box[2], size[0]), (box[1], box[3], size[1])):
-        n = high - low
-        reach = max(1.0, _FADE * n)
-        at = np.arange(n, dtype=np.float32)
-        ramp = np.ones(n, np.float32)
-        if low > 0:
-            ramp = np.minimum(ramp, at / reach)
-        if high < limit:
-            ramp = np.minimum(ramp, (n - 1 - at) / reach)
-        sides.append(ramp * ramp * (3 - 2 * ramp))
-    return (sides[1][:, None] * sides[0][None, :])[..., None]

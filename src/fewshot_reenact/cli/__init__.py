@@ -8,8 +8,14 @@ from fewshot_reenact.cli.common import Commands
 # In the order of --help. A new command is a module beside this one and a line here.
 COMMANDS: dict[str, str] = {
     "animate": "fewshot_reenact.cli.animate:animate",
+    "finetune": "fewshot_reenact.cli.finetune:finetune",
+    "prepare": "fewshot_reenact.cli.prepare:prepare",
     "train": "fewshot_reenact.cli.train:train",
+    "evaluate": "fewshot_reenact.cli.evaluate:evaluate",
     "extract": "fewshot_reenact.cli.extract:extract",
+    "verify": "fewshot_reenact.cli.verify:verify",
+    "history": "fewshot_reenact.cli.history:history",
+    "check": "fewshot_reenact.cli.check:check",
     "info": "fewshot_reenact.cli.info:info",
 }
 

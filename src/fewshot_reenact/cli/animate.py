@@ -8,6 +8,9 @@ import click
 
 from fewshot_reenact.cli.common import (
     FILE,
+    accept_use_option,
+    agree_to_rules,
+    consent_option,
     device_option,
     end_option,
     face_option,
@@ -95,14 +98,30 @@ _SHARE = click.FloatRange(0, 2)
 @click.option("--warp-only", is_flag=True, help="Leave the networks out: the plain warp, for comparison.")
 @device_option
 @click.option(
-    "--no-label", is_flag=True, help="No visible label. (None is drawn yet; what the file itself says stays.)"
+    "--no-label", is_flag=True, help='No visible "AI-generated". Watermark, signature and tags are always there.'
+)
+@consent_option
+@accept_use_option
+@click.option(
+    "--sign-cert", type=FILE, metavar="PEM", help="Sign with this certificate chain. [default: a key made here]"
+)
+@click.option("--sign-key", type=FILE, metavar="PEM", help="The private key of --sign-cert.")
+@click.option(
+    "--embed-thumbnails",
+    is_flag=True,
+    help="Put small pictures of the portraits into the manifest. Otherwise only hashes of the inputs are in it.",
 )
 @overwrite_option
 @click.option(
     "--json", "report", type=FILE, metavar="REPORT", help="Write what was done as JSON; - for standard output."
 )
 def animate(
-    inputs: tuple[str, ...], portraits: tuple[Path, ...], no_label: bool, report: Path | None, **options: Any
+    inputs: tuple[str, ...],
+    portraits: tuple[Path, ...],
+    no_label: bool,
+    accept_use: bool,
+    report: Path | None,
+    **options: Any,
 ) -> None:
     """Make the person in PORTRAIT move like the one in DRIVER.
 
@@ -115,9 +134,10 @@ def animate(
     reenact animate -p front.jpg -p side.jpg driver.mp4 --compare
     reenact animate group.jpg driver.mp4 --face 2 --region lips --start 3 --end 8.5
     """
+    given, driver = _split(inputs, portraits)
+    agree_to_rules(accept_use)
     from fewshot_reenact.animate import animate as make
 
-    given, driver = _split(inputs, portraits)
     shown = str(report) == "-"
     bars = _Bars()
     try:

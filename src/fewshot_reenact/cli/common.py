@@ -184,6 +184,41 @@ def smooth_option(default: float) -> Decorator:
     )
 
 
+consent_option: Decorator = click.option(
+    "--consent",
+    metavar="TEXT",
+    help="How the person shown agreed; kept in the signed manifest, for everyone to read.",
+)
+accept_use_option: Decorator = click.option(
+    "--accept-use",
+    is_flag=True,
+    help="Accept RESPONSIBLE_USE.md without being asked; so does REENACT_ACCEPT_USE=1.",
+)
+
+
+def agree_to_rules(accept: bool) -> None:
+    """Asks once, on a terminal, to accept the rules of use; without one it shows them once and goes on.
+
+    UsageError if they are declined.
+    """
+    from fewshot_reenact.provenance import consent
+
+    before = consent.state()
+    if before == "accepted":
+        return
+    asks = sys.stdin.isatty() and sys.stderr.isatty()
+    if not accept and not asks and before == "shown":
+        return
+    if not accept:
+        click.echo(consent.RULES, err=True)
+        if asks and not click.confirm("Do you accept this?", err=True):
+            raise UsageError("the rules of use were not accepted, so nothing is made")
+    try:
+        consent.keep("accepted" if accept or asks else "shown")
+    except OSError as error:
+        warn([f"it could not be kept that this was {'accepted' if accept or asks else 'said'} ({error.strerror})"])
+
+
 @contextlib.contextmanager
 def progress_bar(label: str, unit: str = "frames") -> Iterator[Callable[[int, int | None], None]]:
     """A bar on stderr, only if that is a terminal; yields a function of (done, total)."""

@@ -40,6 +40,12 @@ def sample_picture(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     return cv2.remap(picture, flow, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
 
 
+def sample_flow(flow: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """A flow looked up at other places: (H, W, 2) float32 at (h, w, 2) pixels -> (h, w, 2)."""
+    at = where.astype(np.float32)
+    return cv2.remap(flow, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
+
+
 def hiding_gate(change: np.ndarray) -> np.ndarray:
     """Where the change is so large that the picture's own fine detail no longer belongs: an opened mouth, a closed lid.
 

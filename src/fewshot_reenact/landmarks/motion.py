@@ -33,6 +33,7 @@ class Motion:
     fps: the nominal frame rate. size: (width, height) of the picture in pixels.
     cuts: first frames of new shots, ascending, in 1..T-1. source: the name of the file it came from, without folders.
     notes: what the user should be told about how it was measured; not kept in files.
+    most_faces: how many faces were seen at once, 0 where nobody counted; not kept in files.
     """
 
     points: np.ndarray
@@ -45,6 +46,7 @@ class Motion:
     cuts: list[int] = field(default_factory=list)
     source: str = ""
     notes: list[str] = field(default_factory=list)
+    most_faces: int = 0
 
     def __post_init__(self) -> None:
         self.points = np.asarray(self.points, np.float32)

@@ -295,6 +295,7 @@ def track_video(
         (info.width, info.height),
         cuts,
         name,
+        most_faces=tracker.most_faces,
     )
     if tracker.most_faces > 1:
         which = "the largest" if tracker.face == LARGEST else f"number {tracker.face} from the left"

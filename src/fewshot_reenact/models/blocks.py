@@ -119,3 +119,21 @@ class SelfAttention(nn.Module):
         q, k, v = (f(x).flatten(2).transpose(1, 2) for f in (self.query, self.key, self.value))
         mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0)
         return x + self.gate * mixed.transpose(1, 2).reshape(b, c, h, w)
+
+
+ENCODER_ATTENTION = 32  # side at which E and D attend
+
+
+def encoder_blocks(
+    channels: int, size: int, wide: tuple[int, ...], *, attention: bool, spectral: bool
+) -> list[nn.Module]:
+    """The way down that E and D share: a block that halves the size for each of `wide`, without norms, and
+    self-attention where 32x32 is reached. channels, size: of what comes in.
+    """
+    blocks: list[nn.Module] = []
+    for i, out in enumerate(wide):
+        blocks.append(ResidualBlock(channels, out, norm="none", resample="down", spectral=spectral, first=i == 0))
+        channels, size = out, size // 2
+        if attention and size == ENCODER_ATTENTION:
+            blocks.append(SelfAttention(channels, spectral=spectral))
+    return blocks

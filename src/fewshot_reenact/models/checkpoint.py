@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import ModelError
@@ -36,7 +36,7 @@ def save_model(model: Reenactor, path: Path, note: str = "", half: bool = False)
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     meta = {"format": _FORMAT, "dimensions": model.dims.to_json(), "version": __version__, "note": note}
     with partial_file(path, overwrite=True) as partial:
-        save_file(tensors, str(partial), metadata=meta)
+        partial.write_bytes(save(tensors, metadata=meta))  # save_file would leave a file that only its owner may read
 
 
 def load_model(path: Path | str | None = None, device: torch.device | str = "cpu") -> Reenactor:

@@ -42,6 +42,8 @@ class ModelDimensions:
     """Self-attention at 32x32 (E and G's way down) and 64x64 (G's way up), as in the paper."""
     raster_style: str = "filled"
     """How landmarks are drawn, see landmarks.raster."""
+    flow: bool = False
+    """Textured: whether G also corrects the warp, by a shift of each place, besides the change of colour."""
 
     def __post_init__(self) -> None:
         self._check_values()
@@ -71,6 +73,8 @@ class ModelDimensions:
             value = getattr(self, name)
             if not isinstance(value, tuple) or not value or not all(_whole(v, 1) for v in value):
                 raise ValueError(f"{name} must be a list of whole numbers from 1, not {value!r}")
+        if self.flow and self.kind != "textured":
+            raise ValueError("flow corrects a warp: only kind 'textured' has one")
         if self.raster_style not in STYLES:
             raise ValueError(f"raster_style must be one of {', '.join(STYLES)}, not {self.raster_style!r}")
 
@@ -105,6 +109,7 @@ class ModelDimensions:
             skips=True,
             spectral_norm=False,
             attention=False,
+            flow=True,
         )
 
     @classmethod

@@ -4,10 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_reenact.models.blocks import ResidualBlock, SelfAttention
+from fewshot_reenact.models.blocks import encoder_blocks
 from fewshot_reenact.models.dimensions import ModelDimensions
-
-_ATTENTION_SIZE = 32
 
 
 class Embedder(nn.Module):
@@ -18,16 +16,16 @@ class Embedder(nn.Module):
     def __init__(self, dims: ModelDimensions):
         super().__init__()
         self.unshuffle = dims.embedder_unshuffle
-        blocks: list[nn.Module] = []
-        channels, size = 6 * self.unshuffle**2, dims.size // self.unshuffle
-        for i, wide in enumerate(dims.embedder_channels):
-            blocks.append(
-                ResidualBlock(channels, wide, norm="none", resample="down", spectral=dims.spectral_norm, first=i == 0)
+        self.blocks = nn.Sequential(
+            *encoder_blocks(
+                6 * self.unshuffle**2,
+                dims.size // self.unshuffle,
+                dims.embedder_channels,
+                attention=dims.attention,
+                spectral=dims.spectral_norm,
             )
-            channels, size = wide, size // 2
-            if dims.attention and size == _ATTENTION_SIZE:
-                blocks.append(SelfAttention(channels, spectral=dims.spectral_norm))
-        self.blocks = nn.Sequential(*blocks)
+        )
+        channels = dims.embedder_channels[-1]
         self.out = nn.Identity() if channels == dims.embedding else nn.Linear(channels, dims.embedding)
 
     def forward(self, portrait: Tensor, landmarks: Tensor) -> Tensor:

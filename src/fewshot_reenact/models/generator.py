@@ -27,7 +27,8 @@ class Generator(nn.Module):
 
     paper: n = 1, the driver's landmark picture; the result is the picture, -1..1.
     textured: n = 4, [warped portrait, portrait, its landmark picture, the driver's]; the result is the change to add to
-    the warped portrait, in units of the -1..1 scale; it is zero before training.
+    the warped portrait, in units of the -1..1 scale; it is zero before training. With `dims.flow` two more channels
+    follow, (B, 5, S, S): the shift that corrects the warp, x and y, zero before training, any scale.
     """
 
     def __init__(self, dims: ModelDimensions):
@@ -63,7 +64,8 @@ class Generator(nn.Module):
         seen = channels + skips.pop() if dims.skips else channels
         self.last = ResidualBlock(seen, channels, norm="adain", spectral=sn) if dims.skips else nn.Identity()
         self.out_norm = make_norm("adain", channels)
-        out = nn.Conv2d(channels, 3 * shuffle**2, 3, padding=1)
+        # The shift is smooth: it needs no unfolding to single pixels.
+        out = nn.Conv2d(channels, 3 * shuffle**2 + (2 if dims.flow else 0), 3, padding=1)
         if dims.kind == "textured":
             nn.init.zeros_(out.weight)
             nn.init.zeros_(out.bias)  # type: ignore[arg-type]
@@ -103,6 +105,11 @@ class Generator(nn.Module):
             x = block(torch.cat([x, skips.pop()], 1) if self.dims.skips else x)
         x = self.last(torch.cat([x, skips.pop()], 1) if self.dims.skips else x)
         x = self.out(F.relu(self.out_norm(x)))
+        colour, shift = x[:, : 3 * shuffle**2], x[:, 3 * shuffle**2 :]
         if shuffle > 1:
-            x = F.pixel_shuffle(x, shuffle)
-        return x if self.dims.kind == "textured" else torch.tanh(x)
+            colour = F.pixel_shuffle(colour, shuffle)
+        if self.dims.kind == "paper":
+            return torch.tanh(colour)
+        if not self.dims.flow:
+            return colour
+        return torch.cat([colour, F.interpolate(shift, colour.shape[-2:], mode="bilinear", align_corners=False)], 1)

@@ -1,19 +1,21 @@
-"""Losses of the textured model (DESIGN 4): L1 weighted about mouth and eyes, and perceptual distance of face and
-mouth.
+"""Losses: the textured model's (DESIGN 4) and the paper's (Zakharov et al. 2019, section 3.3).
+
+Textured: L1 weighted about mouth and eyes, and perceptual distance of face and mouth. Paper: L1 between features of
+VGG19 and VGGFace, a hinge game with the discriminator, feature matching and the match loss of embeddings and rows of W.
 """
 
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewshot_reenact.landmarks.topology import LEFT_EYE, MOUTH, RIGHT_EYE
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 
 # The mouth's part of the face frame, as shares of the side: x0, y0, x1, y1. It stands still there (see faces.frame).
-_MOUTH_BOX = (0.1875, 0.375, 0.8125, 1.0)
-_MOUTH_ZOOM = 1.4
+_MOUTH_BOX = (0.25, 0.4375, 0.75, 0.9375)
+_MOUTH_ZOOM = 1.5
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,23 @@ class LossWeights:
     eyes: float = 3.0  # and about each eye
     perceptual: float = 0.25
     perceptual_mouth: float = 0.25
+    vgg19: float = 0.0  # content, on features at Caffe's scale (models.backbones)
+    vggface: float = 0.0
+    adversarial: float = 0.05
+    feature_matching: float = 0.5
+    match: float = 0.0
+
+
+def _paper(vgg19: float, vggface: float, match: float) -> LossWeights:
+    return LossWeights(0, 0, 0, 0, 0, vgg19, vggface, adversarial=1, feature_matching=10, match=match)
+
+
+# The paper's two versions on arXiv differ (May and September 2019); see ANCHORS 1.3 for where the figures are from.
+PRESETS = {
+    "textured": LossWeights(),
+    "paper-v1": _paper(1e-2, 2e-3, 80),
+    "paper-v2": _paper(1.5e-1, 2.5e-2, 10),
+}
 
 
 def attention_map(points: Tensor, size: int, mouth: float, eyes: float) -> Tensor:
@@ -62,7 +81,50 @@ def textured_loss(
     return total, {name: value.detach() for name, value in parts.items()}
 
 
+def shift_loss(shift: Tensor, seen: Tensor, points: Tensor, weights: LossWeights) -> Tensor:
+    """L1 between the shifts predicted and seen, frame pixels, weighted as the colours are. Both (B, 2, S, S)."""
+    return ((shift - seen).abs() * attention_map(points, shift.shape[-1], weights.mouth, weights.eyes)).mean()
+
+
 def _mouth(face: Tensor) -> Tensor:
     size = face.shape[-1]
     x0, y0, x1, y1 = (round(v * size) for v in _MOUTH_BOX)
     return F.interpolate(face[..., y0:y1, x0:x1], scale_factor=_MOUTH_ZOOM, mode="bilinear", align_corners=False)
+
+
+def content_l1(net: nn.Module, output: Tensor, truth: Tensor) -> Tensor:
+    """Sum over the taps of the mean absolute difference of features. output, truth: (B, 3, H, W) RGB in 0..1."""
+    with torch.no_grad():
+        wanted = net(truth)
+    return torch.stack([(a - b).abs().mean() for a, b in zip(net(output), wanted, strict=True)]).sum()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """What D minimises: scores of real pictures above 1, of made ones below -1. Scores of any shape."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def hinge_generator(fake: Tensor) -> Tensor:
+    return -fake.mean()
+
+
+def feature_matching(fake: list[Tensor], real: list[Tensor]) -> Tensor:
+    """Mean over D's blocks of the L1 between their features of made and real pictures; those of the real are fixed."""
+    return torch.stack([(a - b.detach()).abs().mean() for a, b in zip(fake, real, strict=True)]).mean()
+
+
+def match_loss(embeddings: Tensor, rows: Tensor) -> Tensor:
+    """|e - W_i|, mean over numbers: embeddings (B, N) follow the rows (B, N) that D has learnt, not the reverse."""
+    return (embeddings - rows.detach()).abs().mean()
+
+
+def laplacian_l1(output: Tensor, truth: Tensor, levels: int = 3) -> Tensor:
+    """L1 between Laplacian pyramids (Burt and Adelson 1983), mean over the levels: errors of edges and texture, which a
+    plain L1 would rather blur. output, truth: (B, 3, S, S).
+    """
+    left, terms = output - truth, []  # the pyramid is linear: that of the difference is the difference
+    for _ in range(levels):
+        small = F.avg_pool2d(left, 2)
+        terms.append((left - F.interpolate(small, size=left.shape[-2:], mode="bilinear")).abs().mean())
+        left = small
+    return torch.stack(terms).mean()

@@ -1,8 +1,8 @@
 """Frozen networks whose features serve as losses, read from safetensors that describe themselves.
 
-The file's metadata holds `ops`, a JSON list of operations in order, and `mean`/`std` of the input normalisation; its
-tensors hold the weights. Operations: conv, head (a convolution whose result is tapped but not passed on), pool, tap,
-push, add and flatten_normalise.
+The file's metadata holds `ops`, a JSON list of operations in order, `mean`/`std` of the input normalisation and, where
+the network sees only some of the picture's columns, `columns` [from, to); its tensors hold the weights. Operations:
+conv, head (a convolution whose result is tapped but not passed on), pool, tap, push, add and flatten_normalise.
 """
 
 import json
@@ -39,6 +39,7 @@ class FeatureNet(nn.Module):
             with safe_open(str(path), "pt") as file:
                 meta = file.metadata() or {}
                 self.ops: list[dict[str, Any]] = json.loads(meta["ops"])
+                self.columns: list[int] | None = json.loads(meta.get("columns", "null"))
                 for name in ("mean", "std"):
                     self.register_buffer(name, torch.tensor(json.loads(meta[name])).view(1, 3, 1, 1).float())
                 for key in file.keys():  # noqa: SIM118 (safe_open is no dict)
@@ -50,6 +51,8 @@ class FeatureNet(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        if self.columns is not None:
+            x = x[..., self.columns[0] : self.columns[1]]
         x = (x - self.mean) / self.std
         taps: list[Tensor] = []
         held: list[Tensor] = []

@@ -10,6 +10,7 @@ from fewshot_reenact.models.embedder import Embedder
 from fewshot_reenact.models.generator import Generator
 
 _FEATHER = 0.10  # the change fades out over this share of the side, so that pasting it leaves no edge
+REACH = 1 / 16  # the farthest that a place of the warp can be corrected, as a share of the side
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,18 @@ class FaceInputs:
     source: Tensor
     source_raster: Tensor
     driver_raster: Tensor
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What the networks do to the warped portrait, zero at the frame's edge.
+
+    colour: (B, 3, S, S), the change to add, on the -1..1 scale. shift: (B, 2, S, S), x and y in frame pixels: what
+    belongs at a place stands this far from it in the uncorrected warp; None for a model that corrects colours alone.
+    """
+
+    colour: Tensor
+    shift: Tensor | None
 
 
 class Reenactor(nn.Module):
@@ -43,12 +56,16 @@ class Reenactor(nn.Module):
         b, k = portraits.shape[:2]
         return self.embedder(portraits.flatten(0, 1), rasters.flatten(0, 1)).view(b, k, -1).mean(1)
 
-    def forward(self, faces: FaceInputs, embedding: Tensor, psi: Tensor | None = None) -> Tensor:
-        """The change to add to `faces.warped`, (B, 3, S, S) on the -1..1 scale, zero at the frame's edge."""
+    def forward(self, faces: FaceInputs, embedding: Tensor, psi: Tensor | None = None) -> Correction:
+        """How `faces.warped` is to be corrected, see rendering.correct. embedding: (B, N); psi replaces P e."""
         pictures = torch.cat([faces.warped, faces.source, faces.source_raster, faces.driver_raster], 1)
         if not torch.is_grad_enabled():
             pictures = pictures.contiguous(memory_format=torch.channels_last)
-        return self.generator(pictures, embedding, psi) * self.feather
+        made = self.generator(pictures, embedding, psi).float()  # places need float32, whatever the networks ran in
+        colour = made[:, :3] * self.feather
+        if not self.dims.flow:
+            return Correction(colour, None)
+        return Correction(colour, torch.tanh(made[:, 3:]) * (REACH * self.dims.size) * self.feather)
 
 
 def feather_mask(size: int, share: float = _FEATHER) -> Tensor:

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewshot_reenact.models.reenactor import Correction
 from fewshot_reenact.models.warp import fit_warp, grid, sample
 
 FLOW_SIZE = 32  # the flow is smooth: it is computed on a coarse grid of the frame and interpolated
@@ -22,8 +23,46 @@ def face_flow(driver: Tensor, portrait: Tensor, driver_frame: Tensor, box: Tenso
     spline = fit_warp(driver, portrait, box)
     coarse = grid(FLOW_SIZE, size, driver.device).to(driver.dtype)[None]
     flow = spline(apply_affine(driver_frame, coarse)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
-    fine = F.interpolate(flow.permute(0, 3, 1, 2), size=(size, size), mode="bicubic", align_corners=True)
-    return fine.permute(0, 2, 3, 1)
+    return enlarge_flow(flow, driver_frame, size)
+
+
+def enlarge_flow(flow: Tensor, frame: Tensor, size: int) -> Tensor:
+    """A coarse flow over a face frame -> one for each of its pixels.
+
+    flow: (B, g, g, 2), whose outer samples stand on the outer pixels. frame: (B, 2, 3), frame pixels -> the flow's
+    pixels: what the flow differs from it by is smooth, and is what is interpolated. Returns (B, size, size, 2).
+    """
+    g = flow.shape[1]
+    own = apply_affine(frame, grid(g, size, flow.device).to(flow.dtype)[None]).view(-1, g, g, 2)
+    offset = (flow - own).permute(0, 3, 1, 2)
+    fine = F.interpolate(offset, size=(size, size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    every = apply_affine(frame, grid(size, size, flow.device).to(flow.dtype)[None])
+    return fine + every.view(-1, size, size, 2)
+
+
+def displace(values: Tensor, shift: Tensor) -> Tensor:
+    """Values (B, C, S, S) over a face frame, looked up where `shift` (B, 2, S, S) frame pixels points from each
+    place.
+    """
+    size = values.shape[-1]
+    here = grid(size, size, values.device).to(values.dtype).view(1, size, size, 2)
+    return sample(values, here + shift.permute(0, 2, 3, 1))
+
+
+def displace_flow(flow: Tensor, shift: Tensor) -> Tensor:
+    """The same for a flow, (B, S, S, 2)."""
+    return displace(flow.permute(0, 3, 1, 2), shift).permute(0, 2, 3, 1)
+
+
+def correct(pictures: Tensor, flow: Tensor, warped: Tensor, correction: Correction) -> Tensor:
+    """The finished faces: portraits seen through the corrected flow, plus the change of colour.
+
+    pictures: (B, 3, H, W) portraits in -1..1. flow: (B, S, S, 2) portrait pixels. warped: (B, 3, S, S), the pictures
+    seen through it, used when nothing shifts. Returns (B, 3, S, S), about -1..1.
+    """
+    if correction.shift is not None:
+        warped = sample(pictures, displace_flow(flow, correction.shift))
+    return warped + correction.colour
 
 
 def to_signed(pictures: Tensor) -> Tensor:
@@ -31,11 +70,7 @@ def to_signed(pictures: Tensor) -> Tensor:
     return pictures.float() / 127.5 - 1
 
 
-def warp_faces(pictures: Tensor, driver: Tensor, portrait: Tensor, driver_frame: Tensor, size: int) -> Tensor:
-    """Portraits warped to the drivers' poses, cut out in the drivers' face frames.
-
-    pictures: (B, 3, H, W) float. driver, portrait: (B, 83, 2). driver_frame: (B, 2, 3). Returns (B, 3, size, size).
-    """
+def picture_box(pictures: Tensor, count: int) -> Tensor:
+    """The whole of pictures (B, C, H, W) as boxes for fit_warp, (count, 4)."""
     h, w = pictures.shape[-2:]
-    box = driver.new_tensor([0, 0, w - 1, h - 1]).expand(len(driver), 4)
-    return sample(pictures, face_flow(driver, portrait, driver_frame, box, size))
+    return pictures.new_tensor([0, 0, w - 1, h - 1]).expand(count, 4)

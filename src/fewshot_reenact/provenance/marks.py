@@ -1,15 +1,20 @@
-"""The marks that every output of this tool carries by default. Signature, watermark and visible label come here too."""
+"""The marks that every output of this tool carries: visible label, invisible watermark, plain tags, signature."""
 
 from __future__ import annotations
 
-import re
+import secrets
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.provenance import xmp
+from fewshot_reenact.provenance.keys import Credentials, user_credentials
+from fewshot_reenact.provenance.label import Label
+from fewshot_reenact.provenance.sign import Origin, check_credentials, sign
+from fewshot_reenact.provenance.watermark import Watermarker
 from fewshot_reenact.video.marking import NOTE, PlainNote
 
 # https://cv.iptc.org/newscodes/digitalsourcetype: a real picture and motion, put together by a trained network.
@@ -21,28 +26,61 @@ DESCRIPTION = (
 
 
 class StandardMarks(PlainNote):
-    """Plain metadata for people (comment, description) and IPTC's digitalSourceType in XMP for machines."""
+    """One output's marks, in the order of a writer's calls; see `Marks`.
+
+    Every frame: the label (unless `visible` is False) and the watermark with this output's random id. The finished
+    file: IPTC's digitalSourceType in XMP, and last of all the C2PA manifest, which covers everything before it.
+    notes: what the user should know, complete after `finish`.
+    """
+
+    def __init__(self, origin: Origin, credentials: Credentials, visible: bool, thumbnails: bool) -> None:
+        self.origin, self.visible = origin, visible
+        self.notes = list(credentials.notes)
+        self._credentials, self._thumbnails = credentials, thumbnails
+        payload = secrets.randbits(64)  # random: it says nothing of user, machine or time
+        self.id = f"{payload:016x}"
+        self._watermarker = Watermarker(payload)
+        self._label: tuple[tuple[int, int], Label] | None = None
 
     def metadata(self) -> dict[str, str]:
         """Tags of the container: comment, description."""
         return {"comment": NOTE, "description": DESCRIPTION}
 
     def label(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The frame (H, W, 3) uint8 RGB as it will be seen; no visible label yet."""
-        return picture
+        """The frame (H, W, 3) uint8 RGB as it goes into the file: labelled, watermarked."""
+        if self.visible:
+            size = (picture.shape[0], picture.shape[1])
+            if self._label is None or self._label[0] != size:
+                self._label = (size, Label(*size))
+            picture = self._label[1].draw(picture)
+        return self._watermarker.stamp(picture)
 
     def finish(self, partial: Path, suffix: str) -> None:
-        """Adds the XMP packet to the finished file. Raises OSError if the disk is full."""
-        xmp.embed(partial, suffix, xmp.packet(SOURCE_TYPE, f"fewshot-reenact {__version__}", DESCRIPTION))
+        """Tags and signs the finished file. Raises UsageError if it cannot be signed, OSError if the disk is full."""
+        xmp.embed(partial, suffix, xmp.packet(self.origin.source_type, f"fewshot-reenact {__version__}", DESCRIPTION))
+        self.notes += sign(partial, suffix, self.origin, self._credentials, self.id, self._thumbnails)
+
+    def report(self) -> dict[str, Any]:
+        """What was marked how, as plain data."""
+        return {
+            "signature": "own key" if self._credentials.own else "given certificate",
+            "watermark": self.id,
+            "label": self.visible,
+            "tag": self.origin.source_type,
+        }
 
 
-def standard_marks() -> StandardMarks:
-    """What `animate` hands to its writer."""
-    return StandardMarks()
+def standard_marks(
+    origin: Origin | None = None,
+    *,
+    credentials: Credentials | None = None,
+    visible: bool = True,
+    thumbnails: bool = False,
+) -> StandardMarks:
+    """What `animate` hands to its writer. credentials: None for the user's own, which are made on first use.
 
-
-def source_type(path: str | Path) -> str | None:
-    """The digitalSourceType that a file states about itself in XMP, a URL; None if it states none. Raises OSError."""
-    packet = xmp.extract(Path(path))
-    found = re.search(rb"DigitalSourceType(?:>|=\")\s*([^<\"]+?)\s*[<\"]", packet or b"")
-    return found.group(1).decode(errors="replace") if found else None
+    Raises InputError for credentials that C2PA refuses.
+    """
+    credentials = credentials or user_credentials()
+    check_credentials(credentials)
+    return StandardMarks(origin or Origin(SOURCE_TYPE), credentials, visible, thumbnails)

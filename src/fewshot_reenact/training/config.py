@@ -1,14 +1,17 @@
 """The training configuration: one YAML file, checked; its fields are documented here and nowhere else."""
 
+import dataclasses
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.models.dimensions import ModelDimensions
+from fewshot_reenact.models.discriminator import DiscriminatorDimensions
+from fewshot_reenact.models.losses import PRESETS, LossWeights
 
 
 class _Strict(BaseModel):
@@ -16,7 +19,11 @@ class _Strict(BaseModel):
 
 
 class DataConfig(_Strict):
-    clips: Path = Field(description="folder of NAME.mp4 with NAME.npz (points, identity): see training.episodes")
+    clips: str | Path = Field(
+        description="what `reenact prepare` made (a folder or an address such as s3://bucket/shards), or a folder of "
+        "NAME.mp4 with NAME.npz (points, identity): see training.episodes"
+    )
+    stream: bool = Field(False, description="shards only: read as needed, not into memory; for data of any size")
     frame_step: int = Field(2, ge=1, description="every frame_step-th frame of a clip is used: neighbours are alike")
     portraits: int = Field(1, ge=1, description="K, portraits an episode")
     candidates: int = Field(4, ge=1, description="drawn for the target frame; the one that differs most is likeliest")
@@ -27,13 +34,44 @@ class DataConfig(_Strict):
 
 
 class LossConfig(_Strict):
-    l1: float = 4.0
-    mouth: float = Field(4.0, description="extra weight of L1 about the mouth")
-    eyes: float = Field(3.0, description="extra weight of L1 about each eye")
-    perceptual: float = 0.25
-    perceptual_mouth: float = 0.25
+    """Weights left out are the preset's (models.losses.PRESETS)."""
+
+    preset: Literal["textured", "paper-v1", "paper-v2"] = "textured"
+    l1: float | None = None
+    mouth: float | None = Field(None, description="extra weight of L1 about the mouth")
+    eyes: float | None = Field(None, description="extra weight of L1 about each eye")
+    perceptual: float | None = None
+    perceptual_mouth: float | None = None
+    shift: float = Field(
+        0.05, ge=0, description="L1 of the correction of the flow, per pixel, to what optical flow sees"
+    )
     network: Path | None = Field(None, description="safetensors feature network (models.perceptual); null: L1 alone")
     skip_heads: int = Field(1, ge=0, description="taps left out at the shallow end: dear, and L1 sees the same")
+    vgg19: float | None = Field(None, description="weight of the paper's content term on VGG19")
+    vgg19_network: str | None = Field("torchvision", description="see models.backbones.load_backbone")
+    vgg19_inputs: Literal["caffe", "caffe-rgb", "imagenet"] = "caffe"
+    vggface: float | None = Field(None, description="the same on VGGFace")
+    vggface_network: str | None = None
+    vggface_inputs: Literal["caffe", "caffe-rgb", "imagenet"] = "caffe"
+
+
+class AdversarialConfig(_Strict):
+    """The discriminator. Weights left out are the loss preset's."""
+
+    dims: Literal["light", "paper"] | dict[str, Any] = Field("light", description="DiscriminatorDimensions by name")
+    weight: float | None = None
+    feature_matching: float | None = None
+    match: float | None = Field(None, description="weight of |e - W_i|; needs rows")
+    rows: bool = Field(False, description="W: a row for each training video; for fine-tuning with w0 + e")
+    start: int = Field(0, ge=0, description="the step from which D learns and counts")
+    updates: int = Field(1, ge=1, description="of D for each one of G; the paper: 2")
+    rate: float = Field(2e-4, gt=0)
+    betas: tuple[float, float] = (0.0, 0.999)
+
+    def dimensions(self) -> DiscriminatorDimensions:
+        if isinstance(self.dims, dict):
+            return DiscriminatorDimensions.from_dict(self.dims)
+        return DiscriminatorDimensions.paper() if self.dims == "paper" else DiscriminatorDimensions.light()
 
 
 class OptimiserConfig(_Strict):
@@ -41,29 +79,47 @@ class OptimiserConfig(_Strict):
     betas: tuple[float, float] = (0.5, 0.99)
     warmup: int = Field(100, ge=0, description="steps of linear rise")
     final: float = Field(0.02, ge=0, le=1, description="share of the rate left at the last step; falls linearly")
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    eps: float = Field(1e-8, gt=0)
+    clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: any")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights that are shipped")
 
 
 class TrainConfig(_Strict):
-    model: Literal["textured"] | dict[str, Any] = Field("textured", description="a preset, or ModelDimensions by name")
+    model: Literal["textured", "paper"] | dict[str, Any] = Field(
+        "textured", description="a preset, or ModelDimensions by name"
+    )
     data: DataConfig
     loss: LossConfig = LossConfig()  # type: ignore[call-arg]
+    adversarial: AdversarialConfig | None = Field(None, description="null: no discriminator")
     optimiser: OptimiserConfig = OptimiserConfig()  # type: ignore[call-arg]
     init: Path | None = Field(None, description="weights to begin with (safetensors), of the same dimensions")
     seed: int = 0
-    batch: int = Field(8, ge=1)
+    batch: int = Field(8, ge=1, description="episodes a step, of all processes together")
     steps: int = Field(ge=1)
     workers: int = Field(0, ge=0, description="processes that make episodes; 0: the training process itself")
     save_every: int = Field(200, ge=1)
     log_every: int = Field(20, ge=1)
     picture_every: int = Field(500, ge=1)
     keep: int = Field(3, ge=1, description="checkpoints kept")
+    tensorboard: bool = Field(False, description="also write TensorBoard events; needs the extra 'train'")
+    amp: bool = Field(False, description="networks and losses in bfloat16")
+    channels_last: bool = Field(True, description="memory order of pictures; faster almost everywhere")
+    compile: bool = Field(False, description="torch.compile the networks; needs a C++ compiler")
 
     def dimensions(self) -> ModelDimensions:
         if isinstance(self.model, str):
-            return ModelDimensions.textured()
+            return ModelDimensions.paper() if self.model == "paper" else ModelDimensions.textured()
         return ModelDimensions.from_dict(self.model)
+
+    def weights(self) -> LossWeights:
+        """The preset with what the config says otherwise."""
+        names = [field.name for field in dataclasses.fields(LossWeights)]
+        said = {name: getattr(self.loss, name) for name in names if hasattr(self.loss, name)}
+        if self.adversarial is not None:
+            said["adversarial"] = self.adversarial.weight
+            said |= {name: getattr(self.adversarial, name) for name in ("feature_matching", "match")}
+        given = {name: value for name, value in said.items() if value is not None}
+        return dataclasses.replace(PRESETS[self.loss.preset], **given)
 
 
 def load_config(path: Path, **overrides: Any) -> TrainConfig:
@@ -79,13 +135,42 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     raw.update({k: v for k, v in overrides.items() if v is not None})
     try:
         config = TrainConfig.model_validate(raw)
-        if config.dimensions().kind != "textured":
-            raise ValueError("only kind 'textured' can be trained so far")
+        _check_together(config)
     except ValidationError as error:
         raise UsageError(f"{path}: {_explain(error)}") from error
     except ValueError as error:
-        raise UsageError(f"{path}: model: {error}") from error
+        raise UsageError(f"{path}: {error}") from error
     return config
+
+
+def _check_together(config: TrainConfig) -> None:
+    """What no field can know by itself. Raises ValueError naming the key."""
+    try:
+        dims = config.dimensions()
+    except ValueError as error:
+        raise ValueError(f"model: {error}") from error
+    weights, game = config.weights(), config.adversarial
+    if weights.vggface and config.loss.vggface_network is None:
+        raise ValueError(
+            f"loss.vggface_network: {config.loss.preset} weighs VGGFace: give its file (a state dict, or a "
+            "self-describing safetensors), or say loss.vggface: 0"
+        )
+    if game is None:
+        if config.loss.preset != "textured":
+            raise ValueError(
+                f"adversarial: {config.loss.preset} needs a discriminator; say adversarial: {{dims: paper}}"
+            )
+        return
+    try:
+        theirs = game.dimensions()
+    except ValueError as error:
+        raise ValueError(f"adversarial.dims: {error}") from error
+    if theirs.size != dims.size:
+        raise ValueError(f"adversarial.dims: size {theirs.size} must be the model's, {dims.size}")
+    if game.rows and theirs.embedding != dims.embedding:
+        raise ValueError(f"adversarial.dims: embedding {theirs.embedding} must be the model's, {dims.embedding}")
+    if weights.match and not game.rows:
+        raise ValueError("adversarial.match: compares embeddings with rows; say adversarial.rows: true, or match: 0")
 
 
 def _explain(error: ValidationError) -> str:
@@ -96,6 +181,7 @@ def _explain(error: ValidationError) -> str:
         return f"{where}: {first['msg']}"
     owner: Any = TrainConfig
     for part in first["loc"][:-1]:
-        owner = owner.model_fields[str(part)].annotation
+        kinds = owner.model_fields[str(part)].annotation
+        owner = next((kind for kind in get_args(kinds) if hasattr(kind, "model_fields")), kinds)
     near = difflib.get_close_matches(str(first["loc"][-1]), owner.model_fields, n=1, cutoff=0.3)
     return f"unknown key {where}" + (f": did you mean {near[0]}?" if near else "")

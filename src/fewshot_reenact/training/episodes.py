@@ -4,12 +4,14 @@ An episode is a function of (seed, index) alone: any process can make any of the
 on exactly where it stopped.
 
 Input folder: NAME.mp4, a square clip about one head, with NAME.npz: `points` (frames, 83, 2) in pixels, `identity`.
+Shards made by `reenact prepare` are read by training.dataset.
 """
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -29,18 +31,36 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Clip:
-    """One video of one person. frames: encoded pictures. points: (frames, 83, 2) float32 pixels. shape: (frames, d),
-    numbers that describe each pose.
+    """One video of one person. frames: pictures, encoded or (H, W, 3) uint8 RGB. points: (frames, 83, 2) float32
+    pixels.
     """
 
     name: str
     person: str
-    frames: list[np.ndarray]
+    frames: Sequence[np.ndarray]
     points: np.ndarray
-    shape: np.ndarray
 
 
-def load_clips(folder: Path, step: int) -> list[Clip]:
+class Clips(Protocol):
+    """Clips by number. people: who is in each. frames: how many there are in all."""
+
+    people: list[str]
+    frames: int
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Clip: ...
+
+
+class LoadedClips(list[Clip]):
+    """Clips in memory."""
+
+    def __init__(self, clips: list[Clip]) -> None:
+        super().__init__(clips)
+        self.people = [clip.person for clip in clips]
+        self.frames = sum(len(clip.frames) for clip in clips)
+
+
+def load_clips(folder: Path, step: int) -> LoadedClips:
     """Every clip of a folder, every step-th frame. Raises InputError when there are none or one has no points."""
     clips = []
     for path in sorted(folder.glob("*.mp4")):
@@ -50,15 +70,19 @@ def load_clips(folder: Path, step: int) -> list[Clip]:
             for frame in reader:
                 if frame.index % step or frame.index >= len(points):
                     continue
-                bgr = np.ascontiguousarray(frame.picture[..., ::-1])
-                frames.append(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1])
+                frames.append(encode(frame.picture))
                 kept.append(frame.index)
         if len(frames) >= 2:
-            kept_points = points[kept]
-            clips.append(Clip(path.stem, person, frames, kept_points, _describe(kept_points)))
+            clips.append(Clip(path.stem, person, frames, points[kept]))
     if not clips:
         raise InputError(f"{folder}: no clips (NAME.mp4 with NAME.npz) of two frames or more")
-    return clips
+    return LoadedClips(clips)
+
+
+def encode(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB -> JPEG, to wait in memory."""
+    bgr = np.ascontiguousarray(picture[..., ::-1])
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
 
 
 def _read_labels(clip: Path) -> tuple[np.ndarray, str]:
@@ -90,11 +114,13 @@ def _describe(points: np.ndarray) -> np.ndarray:
 class Episodes(Dataset):
     """Item `index` -> dict of arrays; see __getitem__."""
 
-    def __init__(self, clips: list[Clip], config: DataConfig, size: int, raster_style: str, seed: int, length: int):
+    def __init__(self, clips: Clips, config: DataConfig, size: int, raster_style: str, seed: int, length: int):
         self.clips, self.config, self.size, self.style = clips, config, size, raster_style
         self.seed, self.length = seed, length
-        people = sorted({clip.person for clip in clips})
-        self.by_person = [[clip for clip in clips if clip.person == person] for person in people]
+        by_person: dict[str, list[int]] = {}
+        for number, person in enumerate(clips.people):
+            by_person.setdefault(person, []).append(number)
+        self.by_person = [np.array(by_person[person]) for person in sorted(by_person)]
 
     def __len__(self) -> int:
         return self.length
@@ -104,23 +130,9 @@ class Episodes(Dataset):
 
         portraits (K, 3, P, P) uint8 and portrait_points (K, 83, 2); driver_points (83, 2); driver_frame (2, 3), the
         target's face frame; sources and source_rasters (K, 3, S, S), driver_raster and target (3, S, S), all uint8;
-        driver_face_points (83, 2) in the face frame.
+        driver_face_points (83, 2) in the face frame; clip (), the clip's number.
         """
-        rng = np.random.default_rng([self.seed, index])
-        people = self.by_person
-        clip = _pick(rng, _pick(rng, people))
-        target, portraits = self._choose(rng, clip)
-        flip, tint = rng.random() < 0.5, self._tint(rng)
-        pictures, points = [], []
-        for at in [target, *portraits]:
-            picture = _decode(clip.frames[at])
-            p = clip.points[at]
-            if flip:
-                picture, p = picture[:, ::-1], mirror(p, picture.shape[1])
-            pictures.append(np.ascontiguousarray(tint[np.arange(3), picture]))
-            points.append(p)
-        # Whatever extracts the points when the model is used errs a little: so do the points told here.
-        told = [self._jitter(rng, p) for p in points]
+        number, pictures, told = self._draw_frames(index)
         frame = face_frame(told[0], self.size)
         frames = [face_frame(p, self.size) for p in told[1:]]
         return {
@@ -133,7 +145,27 @@ class Episodes(Dataset):
             "source_rasters": _stack([self._draw(p, f) for p, f in zip(told[1:], frames, strict=True)]),
             "driver_raster": _stack([self._draw(told[0], frame)])[0],
             "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
+            "clip": torch.tensor(number),
         }
+
+    def _draw_frames(self, index: int) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
+        """The clip's number, and 1 + K pictures with the points told of them; the target comes first."""
+        rng = np.random.default_rng([self.seed, index])
+        numbers = _pick(rng, self.by_person)
+        number = int(numbers[rng.integers(len(numbers))])
+        clip = self.clips[number]
+        target, portraits = self._choose(rng, clip)
+        flip, tint = rng.random() < 0.5, self._tint(rng)
+        pictures, points = [], []
+        for at in [target, *portraits]:
+            picture = _decode(clip.frames[at])
+            p = clip.points[at]
+            if flip:
+                picture, p = picture[:, ::-1], mirror(p, picture.shape[1])
+            pictures.append(np.ascontiguousarray(tint[np.arange(3), picture]))
+            points.append(p)
+        # Whatever extracts the points when the model is used errs a little: so do the points told here.
+        return number, pictures, [self._jitter(rng, p) for p in points]
 
     def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
         """A target and K portraits of the clip; pairs that hardly differ teach little, so differing ones are
@@ -142,7 +174,8 @@ class Episodes(Dataset):
         count = len(clip.frames)
         portraits = [int(rng.integers(count)) for _ in range(self.config.portraits)]
         drawn = rng.integers(count, size=self.config.candidates)
-        differ = np.abs(clip.shape[drawn] - clip.shape[portraits[0]]).mean(1) + 1e-4
+        shape = _describe(clip.points[[*drawn, portraits[0]]])
+        differ = np.abs(shape[:-1] - shape[-1]).mean(1) + 1e-4
         return int(rng.choice(drawn, p=differ / differ.sum())), portraits
 
     def _tint(self, rng: np.random.Generator) -> np.ndarray:
@@ -176,13 +209,45 @@ class Episodes(Dataset):
         return raster(transform(invert(frame), points), self.size, self.style)
 
 
+class HeadEpisodes(Episodes):
+    """For the paper's model: the clip's whole square, S x S, instead of the face's frame, and no warp.
+
+    Items hold sources and source_rasters (K, 3, S, S), driver_raster and target (3, S, S), all uint8;
+    driver_face_points (83, 2) in pixels of the target; clip ().
+    """
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        number, pictures, told = self._draw_frames(index)
+        side = len(pictures[0])
+        frame = whole_frame(side, self.size)
+        how = cv2.INTER_AREA if self.size < side else cv2.INTER_LINEAR
+        small = [cv2.resize(picture, (self.size, self.size), interpolation=how) for picture in pictures]
+        rasters = [self._draw(p, frame) for p in told]
+        return {
+            "sources": _stack(small[1:]),
+            "source_rasters": _stack(rasters[1:]),
+            "driver_raster": _stack(rasters[:1])[0],
+            "target": _stack(small[:1])[0],
+            "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
+            "clip": torch.tensor(number),
+        }
+
+
+def whole_frame(side: int, size: int) -> np.ndarray:
+    """The (2, 3) matrix from pixels of a square resized to size x size to pixels of the square itself."""
+    scale = side / size
+    return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
+
+
 def _pick(rng: np.random.Generator, things: list[T]) -> T:
     return things[int(rng.integers(len(things)))]
 
 
-def _decode(jpeg: np.ndarray) -> np.ndarray:
-    """An encoded picture -> (H, W, 3) uint8 RGB."""
-    bgr = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+def _decode(picture: np.ndarray) -> np.ndarray:
+    """A clip's frame -> (H, W, 3) uint8 RGB."""
+    if picture.ndim == 3:
+        return picture
+    bgr = cv2.imdecode(picture, cv2.IMREAD_COLOR)
     assert bgr is not None  # it was encoded here
     return bgr[..., ::-1]
 

@@ -1,41 +1,30 @@
-"""Meta-learning: the loop behind `reenact train`.
+"""Meta-learning: what is behind `reenact train`.
 
-Reads as edm's training loop: set up, resume, then step after step until the steps, the minutes or the patience (a
-signal) run out. Everything that a step needs is in the checkpoint or a function of (seed, step), so a run that was
-killed and resumed equals one that was not.
+    torchrun --nproc-per-node 8 --no-python reenact train --config configs/paper.yaml    # eight GPUs of one machine
+
+Reads as edm's training loop: set up, resume, then step after step (training.trainer) until the steps, the minutes or
+the patience (a signal) run out. Everything that a step needs is in the checkpoint or a function of (seed, step), so a
+run that was killed and resumed equals one that was not.
 """
 
-import json
-import pickle
 import signal
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from fewshot_reenact.errors import ModelError, ReenactError, UsageError
-from fewshot_reenact.models.checkpoint import load_model, save_model
-from fewshot_reenact.models.losses import LossWeights, textured_loss
-from fewshot_reenact.models.perceptual import FeatureNet
-from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
-from fewshot_reenact.models.rendering import to_signed, warp_faces
-from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
-from fewshot_reenact.training.episodes import Episodes, load_clips
-from fewshot_reenact.video.output import partial_file
+from fewshot_reenact.errors import ReenactError
+from fewshot_reenact.training.config import TrainConfig
+from fewshot_reenact.training.dataset import open_clips
+from fewshot_reenact.training.distributed import World, join
+from fewshot_reenact.training.episodes import Clips, Episodes, HeadEpisodes
+from fewshot_reenact.training.state import remember_code, remember_config
+from fewshot_reenact.training.trainer import Trainer
 
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL: a scheduler should queue the job again
-
-
-class Diverged(ReenactError):
-    """The loss is no longer a number."""
 
 
 class Preempted(ReenactError):
@@ -44,233 +33,40 @@ class Preempted(ReenactError):
     exit_code = EXIT_PREEMPTED
 
 
-def learning_rate(step: int, total: int, config: OptimiserConfig) -> float:
-    """Linear rise over `warmup` steps, then linear fall to `final` of the rate at the last step."""
-    rise = min(1.0, (step + 1) / max(config.warmup, 1))
-    left = max(0.0, 1 - step / total)
-    return config.rate * rise * (config.final + (1 - config.final) * left)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What one step needs of B episodes with K portraits, pictures in -1..1 and in face frames of side S.
-
-    faces: the generator's, of the first portrait. portraits, rasters: (B, K, 3, S, S), the embedder's. truth: (B, 3, S,
-    S). points: (B, 83, 2), the driver's, in the face frame.
-    """
-
-    faces: FaceInputs
-    portraits: Tensor
-    rasters: Tensor
-    truth: Tensor
-    points: Tensor
-
-
-def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> Inputs:
-    """The networks' inputs from a batch of episodes; the warp is done on the device."""
-    on = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    warped = warp_faces(
-        to_signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0], on["driver_frame"], size
-    )
-    portraits, rasters = to_signed(on["sources"]), to_signed(on["source_rasters"])
-    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], to_signed(on["driver_raster"]))
-    return Inputs(faces, portraits, rasters, to_signed(on["target"]), on["driver_face_points"])
-
-
-class Trainer:
-    """State of one run: networks, averaged networks, optimiser, step. `run` trains; `save` and `resume` do what they
-    say.
-    """
-
-    def __init__(self, config: TrainConfig, folder: Path, device: torch.device):
-        self.config, self.folder, self.device = config, folder, device
-        torch.manual_seed(config.seed)
-        self.model = Reenactor(config.dimensions()).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = Reenactor(config.dimensions()).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged.load_state_dict(self.model.state_dict())
-        self.averaged.requires_grad_(False).eval()
-        self.optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=config.optimiser.rate, betas=config.optimiser.betas
-        )
-        loss = config.loss
-        self.net = FeatureNet(loss.network, loss.skip_heads).to(device) if loss.network else None
-        self.weights = LossWeights(loss.l1, loss.mouth, loss.eyes, loss.perceptual, loss.perceptual_mouth)
-        self.step = 0
-        self.sums: dict[str, list[float]] = {}  # the log's numbers since its last line
-
-    # ---- state ----------------------------------------------------------------------------------------------------
-
-    def save(self) -> Path:
-        """Write checkpoint and averaged weights atomically, drop checkpoints beyond the last `keep`."""
-        path = self.folder / "checkpoints" / f"step_{self.step:07d}.pt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state = {
-            "step": self.step,
-            "dimensions": self.model.dims.to_json(),
-            "model": self.model.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "sums": self.sums,
-        }
-        with partial_file(path, overwrite=True) as partial:
-            torch.save(state, partial)
-        save_model(self.averaged, self.folder / "model.safetensors", note=f"step {self.step}")
-        for old in sorted(path.parent.glob("step_*.pt"))[: -self.config.keep]:
-            old.unlink()
-        return path
-
-    def begin_from(self, path: Path) -> None:
-        """Begin with a model's weights instead of random ones. Raises ModelError: missing, other dimensions."""
-        given = load_model(path)
-        if given.dims != self.model.dims:
-            raise ModelError(f"{path}: has other model dimensions than the config's; take them over or leave out init")
-        for model in (self.model, self.averaged):
-            model.load_state_dict(given.state_dict())
-
-    def resume(self) -> bool:
-        """Go on from the newest checkpoint that can be read. False when there is none at all.
-
-        Raises ModelError when none can be read, or when it is of another architecture.
-        """
-        paths = sorted((self.folder / "checkpoints").glob("step_*.pt"), reverse=True)
-        for path in paths:
-            try:
-                state = torch.load(path, map_location=self.device, weights_only=True)
-            except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
-                tqdm.write(f"{path}: cannot be read, trying the one before")
-                continue
-            if state["dimensions"] != self.model.dims.to_json():
-                raise ModelError(
-                    f"{path}: made with other model dimensions than the config's; use another --run folder"
-                )
-            self.model.load_state_dict(state["model"])
-            self.averaged.load_state_dict(state["averaged"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step = int(state["step"])
-            self.sums = dict(state.get("sums", {}))
-            self._trim_log()
-            return True
-        if paths:
-            raise ModelError(f"{paths[0].parent}: no checkpoint can be read; use another --run folder to start over")
-        return False
-
-    def _trim_log(self) -> None:
-        """Drop the lines of steps that a killed run had logged but not saved: they will be done again."""
-        path = self.folder / "metrics.jsonl"
-        if not path.is_file():
-            return
-        lines = path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= self.step]
-        if len(kept) < len(lines):
-            with partial_file(path, overwrite=True) as partial:
-                partial.write_text("".join(kept))
-
-    # ---- one step -------------------------------------------------------------------------------------------------
-
-    def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """One update. Returns the numbers for the log. Raises Diverged, with nothing changed, when the loss or its
-        gradient is not finite.
-        """
-        config = self.config.optimiser
-        x = make_inputs(batch, self.model.dims.size, self.device)
-        face = x.faces.warped + self.model(x.faces, self.model.embed(x.portraits, x.rasters))
-        loss, parts = textured_loss(face, x.truth, x.points, self.net, self.weights)
-        self._check_finite("loss", loss)
-        with torch.no_grad():  # the floor: what the warp alone would get on this very batch
-            floor, _ = textured_loss(x.faces.warped, x.truth, x.points, None, self.weights)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        self._check_finite("norm of the gradient", norm)
-        rate = learning_rate(self.step, self.config.steps, config)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
-        self.step += 1
-        self._average(min(config.ema, self.step / (self.step + 10)))
-        numbers = {"loss": loss, **parts, "l1_over_warp": parts["l1"] * self.weights.l1 / floor, "gradient": norm}
-        return {name: float(value.detach()) for name, value in numbers.items()} | {"rate": rate}
-
-    def _check_finite(self, what: str, value: Tensor) -> None:
-        if not torch.isfinite(value):
-            raise Diverged(
-                f"{what} is {value.item()} at step {self.step}; the last checkpoint in "
-                f"{self.folder / 'checkpoints'} is good: lower optimiser.rate and resume"
-            )
-
-    @torch.no_grad()
-    def _average(self, decay: float) -> None:
-        mine, theirs = list(self.averaged.parameters()), list(self.model.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
-
-    # ---- the loop -------------------------------------------------------------------------------------------------
-
-    def run(self, batches: Iterator[dict[str, Tensor]], stop: Callable[[], bool]) -> None:
-        """Train until the config's steps are done or `stop` says so, logging and saving on the way."""
-        log = (self.folder / "metrics.jsonl").open("a")
-        bar = tqdm(total=self.config.steps, initial=self.step, unit="step", dynamic_ncols=True, mininterval=5)
-        with log, bar:
-            while self.step < self.config.steps and not stop():
-                batch = next(batches)
-                numbers = self.train_step(batch)
-                for name, value in numbers.items():
-                    self.sums.setdefault(name, []).append(value)
-                bar.update()
-                if self.step % self.config.log_every == 0:
-                    means = {name: round(float(np.mean(values)), 6) for name, values in self.sums.items()}
-                    self.sums.clear()
-                    log.write(json.dumps({"step": self.step, "time": round(time.time(), 1), **means}) + "\n")
-                    log.flush()
-                    bar.set_postfix(loss=means["loss"], over_warp=means["l1_over_warp"])
-                if self.step % self.config.picture_every == 0:
-                    self.write_pictures(batch)
-                if self.step % self.config.save_every == 0:
-                    self.save()
-        self.save()
-
-    @torch.no_grad()
-    def write_pictures(self, batch: dict[str, Tensor]) -> None:
-        """A grid in pictures/: a row an episode, columns portrait, driver's landmarks, warp, output, truth."""
-        x = make_inputs(batch, self.model.dims.size, self.device)
-        face = x.faces.warped + self.averaged(x.faces, self.averaged.embed(x.portraits, x.rasters))
-        rows = torch.cat([x.faces.source, x.faces.driver_raster, x.faces.warped, face, x.truth], 3)
-        sheet = ((rows.clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).flatten(0, 1).cpu().numpy()
-        path = self.folder / "pictures" / f"step_{self.step:07d}.png"
-        path.parent.mkdir(exist_ok=True)
-        cv2.imwrite(str(path), np.ascontiguousarray(sheet[..., ::-1]))
-
-
 def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minutes: float | None = None) -> int:
-    """Train, or go on training, in `folder`. Returns the step reached.
+    """Train, or go on training, in `folder`; under torchrun as one of many processes. Returns the step reached.
 
     max_minutes: stop cleanly, saved, inside a time slice. Raises Preempted after SIGTERM (saved too), UsageError when
     the folder belongs to another config, Diverged when the loss is no number.
     """
+    with join(device) as (world, where):
+        return _train(config, folder, where, world, max_minutes)
+
+
+def _train(config: TrainConfig, folder: Path, device: torch.device, world: World, max_minutes: float | None) -> int:
     deadline = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
-    folder.mkdir(parents=True, exist_ok=True)
-    _remember(config, folder)
-    trainer = Trainer(config, folder, device)
+    share = world.share(config.batch)
+    tell = tqdm.write if world.leads else lambda _line: None
+    if world.leads:
+        folder.mkdir(parents=True, exist_ok=True)
+        remember_config(config, folder)
+        remember_code(folder)
+    world.wait()
+    clips = open_clips(config.data)
+    trainer = Trainer(config, folder, device, len(clips), world)
     if trainer.resume():
-        tqdm.write(f"resumed at step {trainer.step}")
+        tell(f"resumed at step {trainer.step}")
     elif config.init is not None:
         trainer.begin_from(config.init)
-        tqdm.write(f"begun with the weights of {config.init}")
-    dims = trainer.model.dims
-    clips = load_clips(config.data.clips, config.data.frame_step)
-    people = len({clip.person for clip in clips})
-    tqdm.write(
-        f"{len(clips)} clips of {people} people, {sum(len(c.frames) for c in clips)} frames; "
-        f"embedder {_millions(trainer.model.embedder)}, "
-        f"generator {_millions(trainer.model.generator)}; run folder {folder}"
-    )
-    episodes = Episodes(clips, config.data, dims.size, dims.raster_style, config.seed, config.steps * config.batch)
-    first = trainer.step * config.batch
+        tell(f"begun with the weights of {config.init}")
+    tell(_summary(trainer, clips))
     loader = DataLoader(
-        episodes,
-        config.batch,
-        sampler=range(first, len(episodes)),
+        make_episodes(config, clips),
+        share,
+        sampler=world.indices(trainer.step, config.steps, config.batch),
         num_workers=config.workers,
         drop_last=True,
+        generator=torch.Generator(),  # of its own: it draws a seed for its workers each time a run is begun or resumed
         worker_init_fn=_leave_signals_to_parent,
         # Forked, a worker waits for ever for threads of torch's and OpenCV's that stay behind in this process.
         multiprocessing_context="spawn" if config.workers else None,
@@ -281,9 +77,16 @@ def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minute
         trainer.run(iter(loader), lambda: bool(asked) or time.monotonic() > deadline)
     finally:
         signal.signal(signal.SIGTERM, before)
-    if asked:
+    if world.any(bool(asked), device):
         raise Preempted(f"stopped by SIGTERM at step {trainer.step}; saved: run the same command to go on")
     return trainer.step
+
+
+def make_episodes(config: TrainConfig, clips: Clips) -> Episodes:
+    """The episodes of a whole run, as the model sees them."""
+    dims = config.dimensions()
+    kind = HeadEpisodes if dims.kind == "paper" else Episodes
+    return kind(clips, config.data, dims.size, dims.raster_style, config.seed, config.steps * config.batch)
 
 
 def _leave_signals_to_parent(_worker: int) -> None:
@@ -298,20 +101,11 @@ def _millions(module: torch.nn.Module) -> str:
     return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M"
 
 
-def _remember(config: TrainConfig, folder: Path) -> None:
-    """Keep the config in the run folder; refuse to go on there with another model or other data."""
-    path = folder / "config.json"
-    now: dict[str, Any] = json.loads(config.model_dump_json())
-    if path.is_file():
-        try:
-            then: dict[str, Any] = json.loads(path.read_text())
-        except ValueError as error:
-            raise UsageError(f"{path}: damaged, so what this run trained is not known; use another --run") from error
-        for key in ("model", "data", "seed", "batch"):
-            if then.get(key) != now.get(key):
-                raise UsageError(f"{path}: this run was started with another '{key}'; use another --run folder")
-    with partial_file(path, overwrite=True) as partial:
-        partial.write_text(json.dumps(now, indent=2) + "\n")
-
-
-__all__ = ["EXIT_PREEMPTED", "Diverged", "Preempted", "Trainer", "learning_rate", "make_inputs", "train"]
+def _summary(trainer: Trainer, clips: Clips) -> str:
+    networks: dict[str, Any] = {"embedder": trainer.model.embedder, "generator": trainer.model.generator}
+    if trainer.adversary is not None:
+        networks["discriminator"] = trainer.adversary.network
+        networks["rows"] = trainer.adversary.rows
+    sizes = ", ".join(f"{name} {_millions(network)}" for name, network in networks.items() if network is not None)
+    people = len(set(clips.people))
+    return f"{len(clips)} clips of {people} people, {clips.frames} frames; {sizes}; run folder {trainer.folder}"

@@ -103,8 +103,8 @@ def write_picture(
     tags = marks.metadata()
     suffix = Path(path).suffix.lower()
     file = PartialFile(path, overwrite, inputs, PICTURE_OUTPUTS)
-    image = Image.fromarray(np.ascontiguousarray(marks.label(picture)))
     try:
+        image = Image.fromarray(np.ascontiguousarray(marks.label(picture)))
         if suffix == ".png":
             info = PngImagePlugin.PngInfo()
             for key, value in tags.items():

@@ -1,0 +1,58 @@
+"""`reenact check`: options only; the work is in `fewshot_reenact.check`."""
+
+from pathlib import Path
+
+import click
+
+from fewshot_reenact.cli import common
+from fewshot_reenact.errors import InputError
+
+
+@click.command(short_help="Say whether pictures and videos are good enough, and why not.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=common.FILE)
+@click.option(
+    "--picture", type=common.FILE, metavar="OUT", help="Also write an annotated picture (.png, .jpg); for one FILE."
+)
+@common.face_option
+@common.landmarks_option
+@common.device_option
+@common.overwrite_option
+@common.report_option
+def check(
+    files: tuple[Path, ...],
+    picture: Path | None,
+    face: str,
+    landmarks: str,
+    device: str,
+    overwrite: bool,
+    report: Path | None,
+) -> int:
+    """Say of each FILE whether it is good enough and what to do if not: a picture as a PORTRAIT, a video (or a motion
+    file) as a DRIVER.
+
+    \b
+    reenact check portrait.jpg driver.mp4
+    reenact check portrait.jpg --picture portrait-check.png
+    reenact check *.jpg --json -
+
+    The verdicts are good, usable, poor and unusable; a FILE has that of its worst finding. Exit code 3 when a FILE is
+    unusable.
+    """
+    from fewshot_reenact.check.files import as_data, check_files
+    from fewshot_reenact.check.report import UNUSABLE
+
+    common.check_report(report, overwrite, files)
+    with common.progress_bar("measuring") as progress:
+        reports = check_files(
+            files,
+            picture=picture,
+            face=face,
+            landmarks=landmarks,
+            device=device,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for one in reports:
+        click.echo(one.in_words(), err=str(report) == "-")
+    common.write_report(as_data(reports), report, overwrite)
+    return InputError.exit_code if any(one.verdict == UNUSABLE for one in reports) else 0

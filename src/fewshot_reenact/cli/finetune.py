@@ -1,0 +1,74 @@
+"""`reenact finetune`: options only; the work is in `fewshot_reenact.finetune`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fewshot_reenact.cli import common
+
+
+@click.command(short_help="Fit the networks to one person, from a few pictures or a video.")
+@click.argument("frames", nargs=-1, required=True, metavar="FRAMES...", type=common.FILE)
+@click.option("-o", "--output", required=True, type=common.FILE, help="The file of the person: .safetensors.")
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Updates. [default: by the number of frames]")
+@click.option(
+    "--take", type=click.IntRange(1, 256), default=8, show_default=True, metavar="N", help="Frames taken of each video."
+)
+@click.option("--model", type=common.FILE, metavar="FILE", help="Other weights to start from. [default: built-in]")
+@click.option(
+    "--discriminator",
+    type=common.FILE,
+    metavar="FILE",
+    help="The model's discriminator. [default: discriminator.safetensors beside --model, if there is one]",
+)
+@click.option(
+    "--perceptual", type=common.FILE, metavar="FILE", help="A feature network (safetensors) for a perceptual loss."
+)
+@common.face_option
+@common.landmarks_option
+@common.device_option
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="Processor threads. [default: torch's]")
+@common.accept_use_option
+@common.overwrite_option
+@common.report_option
+def finetune(
+    frames: tuple[Path, ...],
+    output: Path,
+    threads: int | None,
+    accept_use: bool,
+    overwrite: bool,
+    report: Path | None,
+    **options: Any,
+) -> None:
+    """Fit the networks to the person in FRAMES: pictures, videos or both, all of the same person.
+
+    The result takes the place of PORTRAIT in `reenact animate`. The first picture is the one that moves; the file holds
+    it and up to seven others: treat it like the pictures. Use only pictures of people who agreed to it.
+
+    \b
+    reenact finetune me1.jpg me2.jpg me.mp4 -o me.safetensors
+    reenact animate me.safetensors driver.mp4
+    """
+    common.agree_to_rules(accept_use)
+    import torch
+
+    from fewshot_reenact.finetune import finetune as make
+
+    common.check_report(report, overwrite, frames)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with common.progress_bar("fine-tuning", "steps") as bar:
+        made = make(
+            frames,
+            output,
+            overwrite=overwrite,
+            progress=lambda stage, done, total: bar(done, total) if stage == "steps" else None,
+            **options,
+        )
+    common.warn(made.warnings)
+    at = f"step {made.kept_step} of {made.steps}"
+    if made.held_out:
+        at += f", held-out loss {made.held_out[0]:.4f} -> {min(made.held_out.values()):.4f}"
+    click.echo(f"{output}: {made.frames} frames, {at} ({made.seconds:.0f} s, on {made.device})", err=str(report) == "-")
+    common.write_report(made.report(), report, overwrite)

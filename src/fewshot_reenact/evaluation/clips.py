@@ -1,0 +1,55 @@
+"""A folder of talking-head videos: its clips, who is in them, and frames of one."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from fewshot_reenact.errors import InputError
+from fewshot_reenact.video.kinds import VIDEO_SUFFIXES
+from fewshot_reenact.video.reader import VideoReader
+
+
+def person_of(clip: Path) -> str:
+    """Who is in a clip: what NAME.npz beside it says (`identity`), else the file's own name."""
+    beside = clip.with_suffix(".npz")
+    if beside.is_file():
+        try:
+            with np.load(beside, allow_pickle=False) as data:
+                if "identity" in data:
+                    return str(data["identity"])
+        except (OSError, ValueError, EOFError, zlib.error):  # somebody else's npz is no business of ours
+            pass
+    return clip.stem
+
+
+def clip_files(clips: Path, limit: int | None) -> list[Path]:
+    """The videos of a folder, by name; with a limit, one of each person before the second of any."""
+    if clips.is_file():
+        return [clips]
+    if not clips.is_dir():
+        raise InputError(f"{clips}: no such folder of clips; check the name")
+    files = sorted(f for f in clips.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES and not f.name.startswith("."))
+    if not files:
+        raise InputError(f"{clips}: there is no video in this folder")
+    if limit is None or limit >= len(files):
+        return files
+    count: dict[str, int] = {}
+    ranked = []
+    for file in files:
+        person = person_of(file)
+        ranked.append((count.setdefault(person, 0), file))
+        count[person] += 1
+    return sorted(file for _, file in sorted(ranked)[:limit])
+
+
+def read_frames(file: Path, wanted: set[int]) -> dict[int, np.ndarray]:
+    """The frames with these numbers."""
+    out: dict[int, np.ndarray] = {}
+    with VideoReader(file) as reader:
+        for frame in reader:
+            if frame.index in wanted:
+                out[frame.index] = frame.picture
+            if len(out) == len(wanted):
+                break
+    return out

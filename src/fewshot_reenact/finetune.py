@@ -1,0 +1,171 @@
+"""Pictures and videos of one person -> a file of that person (few-shot learning; training.finetune learns)."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fewshot_reenact._version import __version__
+from fewshot_reenact.device import choose_device
+from fewshot_reenact.errors import InputError
+from fewshot_reenact.faces.frame import face_frame, invert, transform
+from fewshot_reenact.landmarks.base import LandmarkBackend, load_backend
+from fewshot_reenact.landmarks.tracker import choose_face, parse_face
+from fewshot_reenact.models.checkpoint import load_model
+from fewshot_reenact.models.discriminator import load_discriminator
+from fewshot_reenact.models.perceptual import FeatureNet
+from fewshot_reenact.person import SUFFIX, Person, save_person
+from fewshot_reenact.portraits import crop_portrait, load_portraits
+from fewshot_reenact.renderer import Portrait
+from fewshot_reenact.training.finetune import Settings, Tuner, default_steps, tune
+from fewshot_reenact.video.output import check_output
+from fewshot_reenact.video.pictures import is_picture, is_video
+from fewshot_reenact.video.reader import VideoReader
+
+_CROP = 256  # side of the crops that are learnt from, pixels: what the clips of meta-training have
+_KEPT = 8  # portraits kept in the file: each lends to every frame that is rendered, and costs a warp
+_CANDIDATES = 4  # frames of a video measured for each one taken
+Progress = Callable[[str, int, int], None]
+"""Called with the stage ("frames" or "steps"), how much is done and how much there is."""
+
+
+@dataclass
+class FineTuning:
+    """What was made, and how. held_out: the held-out frame's loss by step; at "0" the untuned model's."""
+
+    output: Path
+    frames: int
+    steps: int
+    kept_step: int
+    held_out: dict[int, float]
+    discriminator: bool
+    perceptual: bool
+    device: str
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    def report(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "schema": "fewshot-reenact/finetune/1",
+            "version": __version__,
+            **asdict(self),
+            "output": str(self.output),
+        }
+
+
+def finetune(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    *,
+    model: str | Path | None = None,
+    discriminator: str | Path | None = None,
+    perceptual: str | Path | None = None,
+    steps: int | None = None,
+    take: int = 8,
+    face: str | int = "largest",
+    landmarks: str | LandmarkBackend = "builtin",
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> FineTuning:
+    """Fit the networks to one person and write a file that `animate` takes for PORTRAIT.
+
+    inputs: pictures and videos; the first picture (or frame) is the one that will move. take: frames of each video, as
+    different from each other as can be. steps: updates; None: by the number of frames. model, discriminator: weights;
+    a discriminator.safetensors beside the model is used by itself. perceptual: a self-describing feature network.
+
+    Raises UsageError, InputError, ModelError (see errors); then nothing is written.
+    """
+    began = time.perf_counter()
+    path = check_output(output, overwrite, inputs, (SUFFIX,))
+    parse_face(face)
+    where, why = choose_device(device)
+    networks = load_model(model, where)
+    beside = Path(model).with_name("discriminator.safetensors") if model is not None else None
+    chosen = Path(discriminator) if discriminator is not None else beside if beside and beside.is_file() else None
+    opponent = load_discriminator(chosen).to(where) if chosen is not None else None
+    net = FeatureNet(perceptual).to(where) if perceptual is not None else None
+    backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
+    tell = progress or (lambda stage, done, total: None)
+
+    frames, notes = _gather([Path(one) for one in inputs], backend, face, take, tell)
+    if opponent is None:
+        notes.append("the model comes without a discriminator: fine-tuned with the content losses alone")
+    crops = [crop_portrait(frame, _CROP) for frame in frames]
+    settings = Settings(steps if steps is not None else default_steps(len(frames)))
+    torch.manual_seed(settings.seed)
+    tuner = Tuner(
+        networks,
+        [c.picture for c in crops],
+        [c.points for c in crops],
+        settings,
+        discriminator=opponent,
+        perceptual=net,
+    )
+    tuned = tune(tuner, lambda done, total: tell("steps", done, total))
+    # The further portraits are only seen through the networks: a crop of them is enough.
+    kept = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
+    person = Person(tuned.model, tuned.psi[None], kept, tuned.row)
+    save_person(person, path, note=f"{len(frames)} frames, step {tuned.kept}", overwrite=overwrite)
+    return FineTuning(
+        output=path,
+        frames=len(frames),
+        steps=settings.steps,
+        kept_step=tuned.kept,
+        held_out={step: round(loss, 5) for step, loss in tuned.held_out.items()},
+        discriminator=opponent is not None,
+        perceptual=net is not None,
+        device=f"{where} ({why})",
+        seconds=round(time.perf_counter() - began, 1),
+        warnings=notes,
+    )
+
+
+def _gather(
+    inputs: Sequence[Path], backend: LandmarkBackend, face: str | int, take: int, tell: Progress
+) -> tuple[list[Portrait], list[str]]:
+    """All the frames to learn from, in the order given, and what the user should know."""
+    frames: list[Portrait] = []
+    notes: list[str] = []
+    for number, path in enumerate(inputs):
+        tell("frames", number, len(inputs))
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; check the name")
+        if is_picture(path):
+            found, said = load_portraits([path], backend, face)
+            frames, notes = frames + found, notes + said
+        elif is_video(path):
+            frames += _frames_of(path, backend, face, take)
+        else:
+            raise InputError(f"{path}: is neither a picture nor a video")
+    tell("frames", len(inputs), len(inputs))
+    return frames, notes
+
+
+def _frames_of(path: Path, backend: LandmarkBackend, face: str | int, take: int) -> list[Portrait]:
+    """Frames of a video that differ from each other: of evenly spaced ones, each time the one farthest from all taken
+    so far.
+    """
+    found: list[Portrait] = []
+    with VideoReader(path) as reader:
+        every = max(1, (reader.info.frames or 0) // (_CANDIDATES * take))
+        for frame in reader:
+            if frame.index % every or len(found) >= 2 * _CANDIDATES * take:
+                continue
+            one = choose_face(backend.detect(frame.picture), parse_face(face))
+            if one is not None:
+                one = backend.refine(frame.picture, one.points) or one
+                found.append(Portrait(frame.picture, np.asarray(one.points, np.float32)))
+    if not found:
+        raise InputError(f"{path}: no face was found in it")
+    poses = np.stack([transform(invert(face_frame(p.points, 1)), p.points).ravel() for p in found])
+    taken = [int(np.linalg.norm(poses - poses.mean(0), axis=1).argmin())]  # the one nearest to rest comes first
+    while len(taken) < min(take, len(found)):
+        nearest = np.linalg.norm(poses[:, None] - poses[None, taken], axis=2).min(1)
+        taken.append(int(nearest.argmax()))
+    return [found[i] for i in taken]

@@ -1,0 +1,161 @@
+"""D: how real is a picture of this person in this pose (Zakharov et al. 2019, section 3.2; projection as in Miyato and
+Koyama 2018).
+
+    score = v . (W_i + w0) + b        v = V(picture, landmark picture), W_i the row of training video i
+
+W has a row of N numbers for each training video, 145,569 for VoxCeleb2: more than all the networks. A batch touches a
+few of them, so gradient and optimiser state are sparse (`Rows`). The authors' code divides W by its spectral norm too;
+that takes a product with the whole of W at each step and is left out here: rows start small and are held by the match
+loss. All else has spectral norm.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from fewshot_reenact.errors import ModelError
+from fewshot_reenact.models.blocks import ResidualBlock, encoder_blocks, maybe_spectral
+from fewshot_reenact.video.output import partial_file
+
+_FORMAT = "fewshot-reenact/discriminator/1"
+_ROW_START = 0.1  # rows start uniformly in -0.1..0.1, as in the authors' code
+
+
+@dataclass(frozen=True)
+class DiscriminatorDimensions:
+    """One discriminator. `paper()` is that of Zakharov et al. 2019 to the parameter, `light()` the default model's."""
+
+    size: int
+    """Side of the pictures it sees, pixels."""
+    embedding: int
+    """N, numbers in v and in each row of W: the embedder's, so that the match loss can compare them."""
+    channels: tuple[int, ...]
+    """Channels of the downsampling blocks."""
+    residual_blocks: int = 1
+    """Blocks at the smallest size."""
+    unshuffle: int = 1
+    """Space folded into channels before the first block (1: none)."""
+    spectral_norm: bool = True
+    attention: bool = True
+    """Self-attention at 32x32."""
+    patches: bool = False
+    """Judge each place by itself, without summing v over the picture: for texture."""
+
+    def __post_init__(self) -> None:
+        step = self.unshuffle * 2 ** len(self.channels)
+        if not self.channels or self.size % step:
+            raise ValueError(f"size {self.size} must be divisible by {step} (unshuffle times two for each block)")
+
+    @classmethod
+    def paper(cls) -> "DiscriminatorDimensions":
+        """19.63 M parameters with w0 and b, without W (ANCHORS 1.2)."""
+        return cls(size=256, embedding=512, channels=(64, 128, 256, 512, 512, 512))
+
+    @classmethod
+    def light(cls) -> "DiscriminatorDimensions":
+        """For the textured model's 128 x 128 face frame: judges patches, cheap enough for a CPU."""
+        return cls(
+            size=128, embedding=256, channels=(32, 64, 128), residual_blocks=0, unshuffle=4, attention=False,
+            patches=True,
+        )  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> "DiscriminatorDimensions":
+        """From plain data, lists for tuples. Raises ValueError for unknown or missing names and bad values."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        if unknown := [str(name) for name in raw if name not in known]:
+            raise ValueError(f"unknown dimensions {', '.join(unknown)}; known are {', '.join(known)}")
+        if missing := [name for name in known[:3] if name not in raw]:
+            raise ValueError(f"dimensions incomplete: {', '.join(missing)} missing")
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}
+        return cls(**values)
+
+
+class Discriminator(nn.Module):
+    """V, w0 and b. The rows of W are given to `forward`: see Rows."""
+
+    def __init__(self, dims: DiscriminatorDimensions):
+        super().__init__()
+        self.dims = dims
+        sn = dims.spectral_norm
+        blocks = encoder_blocks(
+            6 * dims.unshuffle**2,
+            dims.size // dims.unshuffle,
+            dims.channels,
+            attention=dims.attention,
+            spectral=sn,
+        )
+        wide = dims.channels[-1]
+        blocks += [ResidualBlock(wide, wide, norm="none", spectral=sn) for _ in range(dims.residual_blocks)]
+        self.blocks = nn.ModuleList(blocks)
+        self.out = nn.Identity() if wide == dims.embedding else maybe_spectral(nn.Conv2d(wide, dims.embedding, 1), sn)
+        self.score = maybe_spectral(nn.Linear(dims.embedding, 1), sn)  # w0 and b
+
+    def forward(self, pictures: Tensor, landmarks: Tensor, rows: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Scores (B, 1), or (B, places) for `patches`, larger for real; and the feature maps after each block.
+
+        pictures, landmarks: (B, 3, S, S) in -1..1. rows: W_i of each picture, (B, N); None: w0 alone.
+        """
+        x = torch.cat([pictures, landmarks], 1)
+        if self.dims.unshuffle > 1:
+            x = F.pixel_unshuffle(x, self.dims.unshuffle)
+        features = []
+        for block in self.blocks:
+            x = block(x)
+            if isinstance(block, ResidualBlock):
+                features.append(x)
+        v = F.relu(self.out(x)).flatten(2).transpose(1, 2)  # (B, places, N)
+        if not self.dims.patches:
+            v = v.sum(1, keepdim=True)
+        scores = self.score(v)[..., 0]
+        if rows is not None:
+            scores = scores + (v * rows[:, None]).sum(2)
+        return scores, features
+
+    def own_row(self) -> Tensor:
+        """w0, (N,), as it counts (after spectral norm)."""
+        return self.score.weight[0]  # type: ignore[index, return-value]
+
+
+class Rows(nn.Embedding):
+    """W: a row of N numbers for each training video. forward: (B,) video numbers -> (B, N); sparse gradients.
+
+    To be trained with SparseAdam, whose moments move for the rows of a batch only: with a dense Adam every step
+    would push the rows of all videos along by their old momentum, and cost as much as the rest of the networks.
+    """
+
+    def __init__(self, videos: int, embedding: int):
+        super().__init__(videos, embedding, sparse=True)
+        nn.init.uniform_(self.weight, -_ROW_START, _ROW_START)
+
+
+def save_discriminator(network: Discriminator, path: Path) -> None:
+    """Write V, w0 and b atomically, with their dimensions. W is not needed for new people, and large."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    meta = {"format": _FORMAT, "dimensions": json.dumps(dataclasses.asdict(network.dims))}
+    with partial_file(path, overwrite=True) as partial:
+        partial.write_bytes(save(tensors, metadata=meta))
+
+
+def load_discriminator(path: Path) -> Discriminator:
+    """Build the network that the file describes. Raises ModelError: missing, damaged, not a discriminator."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such discriminator; training leaves it beside model.safetensors")
+    try:
+        with safe_open(str(path), "pt") as file:
+            meta = file.metadata() or {}
+            if meta.get("format") != _FORMAT:
+                raise ModelError(f"{path}: is not a discriminator ({_FORMAT})")
+            network = Discriminator(DiscriminatorDimensions.from_dict(json.loads(meta["dimensions"])))
+            network.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path}: damaged ({' '.join(str(error).split())[:300]})") from error
+    return network

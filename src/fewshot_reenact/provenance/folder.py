@@ -1,0 +1,54 @@
+"""The folder where this tool keeps what belongs to a user: signing key, history, acceptance of the rules of use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+from pathlib import Path
+
+VARIABLE = "REENACT_CONFIG"
+
+
+def config_folder() -> Path:
+    """Where it is; it need not exist. $REENACT_CONFIG, else the system's place for such files."""
+    if chosen := os.environ.get(VARIABLE):
+        return Path(chosen).absolute()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        # The XDG specification: a relative path is to be ignored.
+        given = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+        base = given if given.is_absolute() else Path.home() / ".config"
+    return base / "fewshot-reenact"
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Writes a file that only its owner may read (0600), whole or not at all; makes its folder (0700). OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def append_private(path: Path, line: str) -> None:
+    """Adds a line to a file that only its owner may read; makes it, and its folder. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # One write to a file opened for appending: two runs at a time do not tear each other's lines.
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab") as file:
+        file.write(line.encode() + b"\n")
+
+
+def open_to_others(path: Path) -> bool:
+    """Whether other users of this machine may read a file. Windows keeps that elsewhere and is not asked."""
+    return os.name == "posix" and bool(path.stat().st_mode & 0o077)

@@ -1,0 +1,296 @@
+"""The signed C2PA manifest of an output: what made it, from which inputs, and that nothing was changed since.
+
+Everything happens on this machine: no time-stamp server, no remote manifests, no revocation service.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import c2pa
+from PIL import Image
+
+from fewshot_reenact._version import __version__
+from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.provenance.keys import Credentials
+from fewshot_reenact.video.pictures import read_picture
+
+TOOL = "fewshot-reenact"
+STATEMENT = "org.fewshot-reenact.animation"
+_TYPES = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/x-m4v",
+    ".mov": "video/quicktime",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+}
+_STARTS = {
+    b"\x89PNG": "image/png",
+    b"\xff\xd8": "image/jpeg",
+    b"GIF8": "image/gif",
+    b"II*\0": "image/tiff",
+    b"MM\0*": "image/tiff",
+}
+_BRANDS = {
+    b"qt  ": "video/quicktime",
+    b"avif": "image/avif",
+    b"avis": "image/avif",
+    b"heic": "image/heic",
+    b"heix": "image/heic",
+    b"mif1": "image/heif",
+}
+# Marks of inputs beyond this are left out, or a hostile input could blow up every output made from it.
+LARGEST_KEPT = 8 << 20
+_THUMBNAIL = 256  # pixels, the longer side
+_OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+# Actions are written out in full below; the library shall add none of its own.
+_NO_ACTIONS = {f"auto_{name}_action": {"enabled": False} for name in ("created", "opened", "placed")}
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """An input of an output: "portrait", "driver" or "model", and the SHA-256 of its file in hexadecimal.
+
+    path: None if it is no file (a built-in motion, then `name` says which). Names of files stay out of the manifest:
+    they are often names of people.
+    """
+
+    role: str
+    sha256: str | None
+    path: Path | None = None
+    name: str | None = None
+
+
+@dataclass
+class Origin:
+    """What an output's manifest says of how it came about.
+
+    source_type: IPTC's digitalSourceType. edited: whether the output is the portrait's picture with parts of it
+    replaced (C2PA: opened and edited), rather than a new one. consent: what the user said on the agreement of the
+    person shown. settings: further facts, plain data.
+    """
+
+    source_type: str
+    ingredients: Sequence[Ingredient] = ()
+    edited: bool = False
+    consent: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def context(anchors: str | None = None) -> c2pa.Context:
+    """Settings of the library: offline, and with certificates to be trusted beside its own (PEM)."""
+    return c2pa.Context.from_dict(
+        {
+            "verify": _OFFLINE,
+            "trust": {"user_anchors": anchors} if anchors else {},
+            "builder": {"thumbnail": {"enabled": False}, "actions": _NO_ACTIONS},
+        }
+    )
+
+
+def check_credentials(credentials: Credentials) -> None:
+    """Signs a small picture, so that credentials that C2PA refuses are told of before the work. InputError."""
+    picture = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(picture, "PNG")
+    try:
+        with _signer(credentials) as signer:
+            builder = c2pa.Builder(_manifest(Origin(""), None, (), {}), context=context())
+            builder.sign(signer, "image/png", picture, io.BytesIO())
+    except c2pa.C2paError as error:
+        raise InputError(f"the certificate cannot be used for C2PA ({reason(error)}); give another") from error
+
+
+def sign(
+    partial: Path,
+    suffix: str,
+    origin: Origin,
+    credentials: Credentials,
+    watermark: str | None = None,
+    thumbnails: bool = False,
+) -> list[str]:
+    """Signs a finished file in place; `suffix` is the one that it will have. Returns what the user should know.
+
+    watermark: the id in the invisible watermark. thumbnails: small pictures of the portraits go into the manifest.
+    Raises UsageError if it cannot be signed, OSError for a full disk; the caller removes the file then.
+    """
+    notes: list[str] = []
+    size = partial.stat().st_size
+    target = partial.with_suffix(".signed.partial")
+    marked = [n for n, one in enumerate(origin.ingredients) if one.path and _has_marks(one, notes)]
+    pictures = _thumbnails(origin) if thumbnails else {}
+    try:
+        # Second, should an input's marks turn out to be unusable or huge: its hash alone, as of inputs without marks.
+        for whole in (marked, []):
+            try:
+                _write_signed(partial, target, suffix, origin, credentials, watermark, whole, pictures)
+            except c2pa.C2paError as error:
+                if not whole:
+                    raise
+                notes.append(f"marks of the inputs are not kept, their hashes are ({reason(error)})")
+                continue
+            if not whole or target.stat().st_size - size <= LARGEST_KEPT:
+                break
+            notes.append(f"marks of the inputs are over {LARGEST_KEPT >> 20} MiB and not kept, their hashes are")
+        target.replace(partial)
+    except c2pa.C2paError as error:
+        # The library wraps what the system says about a full disk.
+        if shutil.disk_usage(partial.parent).free < size + LARGEST_KEPT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(partial)) from error
+        raise UsageError(f"the output could not be signed ({reason(error)}), so it is not written") from error
+    finally:
+        target.unlink(missing_ok=True)
+    return notes
+
+
+def reason(error: Exception) -> str:
+    """What the library says, as part of a line; it quotes files, so nothing of it may reach a terminal unseen."""
+    return printable(str(error).removeprefix("Other: "), 160)
+
+
+def damaged_manifest(error: Exception) -> bool:
+    """Whether the library found a manifest in a file and could not read it."""
+    # What it says of other kinds of files, of damaged ones, of those without a manifest, or with one on the net.
+    kinds = c2pa.C2paError
+    harmless = (OSError, kinds.ManifestNotFound, kinds.NotSupported, kinds.Io, kinds.Other)
+    return not isinstance(error, harmless) and not remote_manifest(error)
+
+
+def remote_manifest(error: Exception) -> bool:
+    """Whether a file has its manifest on the net, which is never fetched."""
+    return isinstance(error, c2pa.C2paError.RemoteManifest) or str(error).startswith("Remote: must fetch")
+
+
+def printable(text: object, longest: int = 200) -> str:
+    """Text from a file as it may be shown on a terminal: one line, no control characters, not too long."""
+    shown = "".join(c if c.isprintable() else " " for c in str(text)[: 4 * longest])
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def _write_signed(
+    source: Path,
+    target: Path,
+    suffix: str,
+    origin: Origin,
+    credentials: Credentials,
+    watermark: str | None,
+    whole: Sequence[int],
+    pictures: Mapping[int, bytes],
+) -> None:
+    """The signed copy. whole: which ingredients the library reads, for their marks. pictures: their thumbnails."""
+    builder = c2pa.Builder(_manifest(origin, watermark, whole, pictures), context=context())
+    for number, picture in pictures.items():
+        builder.add_resource(f"thumbnail-{number}", io.BytesIO(picture))
+    for number in whole:
+        path = origin.ingredients[number].path
+        assert path is not None
+        with path.open("rb") as file:
+            builder.add_ingredient_from_stream(json.dumps(_stated(origin, number, pictures)), _type_of(path), file)
+    with _signer(credentials) as signer, source.open("rb") as before, target.open("w+b") as after:
+        builder.sign(signer, _TYPES[suffix], before, after)
+
+
+def _manifest(
+    origin: Origin, watermark: str | None, whole: Sequence[int], pictures: Mapping[int, bytes]
+) -> dict[str, Any]:
+    """The definition that the library makes a manifest of, with the ingredients that are stated by hash alone."""
+    tool = {"name": TOOL, "version": __version__}
+    labels = [_label(origin, number) for number in range(len(origin.ingredients))]
+    made: dict[str, Any] = {"digitalSourceType": origin.source_type, "softwareAgent": tool}
+    if origin.edited:
+        rest = {"parameters": {"ingredientIds": labels[1:]}} if labels[1:] else {}
+        actions = [
+            {"action": "c2pa.opened", "parameters": {"ingredientIds": labels[:1]}},
+            {"action": "c2pa.edited", **made, **rest},
+        ]
+    else:
+        parameters = {"parameters": {"ingredientIds": labels}} if labels else {}
+        actions = [{"action": "c2pa.created", **made, **parameters}]
+    said = {
+        **origin.settings,
+        "inputs": [
+            {"role": one.role, "sha256": one.sha256, **({"name": one.name} if one.name else {})}
+            for one in origin.ingredients
+        ],
+        "watermark": watermark,
+        "consent": origin.consent,
+    }
+    alone = [_stated(origin, number, pictures) for number in range(len(labels)) if number not in whole]
+    return {
+        "claim_generator_info": [tool],
+        "ingredients": [{**one, "format": "application/octet-stream"} for one in alone],
+        "assertions": [
+            {"label": "c2pa.actions.v2", "data": {"actions": actions, "allActionsIncluded": True}},
+            {"label": STATEMENT, "kind": "Json", "data": {k: v for k, v in said.items() if v is not None}},
+        ],
+    }
+
+
+def _stated(origin: Origin, number: int, pictures: Mapping[int, bytes]) -> dict[str, Any]:
+    """An ingredient as the library wants it described."""
+    one = origin.ingredients[number]
+    what = f"SHA-256 {one.sha256}" if one.sha256 else f"part of {TOOL} {__version__}"
+    return {
+        "title": f"{one.role}: {one.name}" if one.name else one.role,
+        "label": _label(origin, number),
+        "relationship": "parentOf" if origin.edited and number == 0 else "inputTo",
+        "instance_id": f"urn:sha256:{one.sha256}" if one.sha256 else f"urn:{TOOL}:{one.name}",
+        "description": what,
+        **({"thumbnail": {"format": "image/jpeg", "identifier": f"thumbnail-{number}"}} if number in pictures else {}),
+    }
+
+
+def _thumbnails(origin: Origin) -> dict[int, bytes]:
+    """Small JPEGs of the portraits, by the number of the ingredient."""
+    made = {}
+    for number, one in enumerate(origin.ingredients):
+        if one.role == "portrait" and one.path is not None:
+            image = Image.fromarray(read_picture(one.path))
+            image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+            data = io.BytesIO()
+            image.save(data, "JPEG", quality=85)
+            made[number] = data.getvalue()
+    return made
+
+
+def _label(origin: Origin, number: int) -> str:
+    return f"{origin.ingredients[number].role}-{number + 1}"
+
+
+def _has_marks(one: Ingredient, notes: list[str]) -> bool:
+    """Whether an input carries a C2PA manifest of its own, which then goes into the output's."""
+    assert one.path is not None
+    try:
+        with one.path.open("rb") as file, c2pa.Reader("", file, context=context()):
+            return True
+    except c2pa.C2paError.ManifestNotFound:
+        return False
+    except (c2pa.C2paError, OSError) as error:
+        if damaged_manifest(error):
+            notes.append(f"{one.path.name}: has marks that cannot be read and are not kept ({reason(error)})")
+        return False  # else a kind of file that cannot carry marks
+
+
+def _type_of(path: Path) -> str:
+    """The MIME type by a file's first bytes; for a wrong one, or none, the library leaves the marks out silently."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    if start[4:8] == b"ftyp":
+        return _BRANDS.get(start[8:12], "video/mp4")
+    if start[:4] == b"RIFF":
+        return {b"WEBP": "image/webp", b"AVI ": "video/avi"}.get(start[8:12], "")
+    return next((kind for first, kind in _STARTS.items() if start.startswith(first)), "")
+
+
+def _signer(credentials: Credentials) -> c2pa.Signer:
+    # None: no time-stamp server, since nothing here uses the network.
+    return c2pa.Signer.from_info(c2pa.C2paSignerInfo(credentials.algorithm, credentials.chain, credentials.key, None))

@@ -1,0 +1,63 @@
+"""What a file says of itself without proof: its comment, and digitalSourceType in XMP. Anybody can write them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+from PIL import Image
+
+from fewshot_reenact.provenance import xmp
+from fewshot_reenact.provenance.sign import TOOL, printable
+from fewshot_reenact.video.kinds import is_picture
+
+
+@dataclass(frozen=True)
+class Tags:
+    """comment: the file's comment. source_type: IPTC's digitalSourceType, a URL. None: there is none."""
+
+    comment: str | None
+    source_type: str | None
+
+    @property
+    def by_this_tool(self) -> bool:
+        """Whether the comment names this tool; a source type alone may be any tool's."""
+        return self.comment is not None and TOOL in self.comment
+
+    @property
+    def generated(self) -> bool:
+        """Whether the file calls itself AI-generated, whoever made it."""
+        return self.by_this_tool or "AlgorithmicMedia" in (self.source_type or "")
+
+
+def read_tags(path: Path) -> Tags:
+    """The tags of a picture or a video; none of a file that cannot be read. Text is made fit for a terminal."""
+    comment, stated = None, None
+    with contextlib.suppress(OSError, ValueError, SyntaxError, FFmpegError, Image.DecompressionBombError):
+        comment = _of_picture(path) if is_picture(path) else _of_video(path)
+    with contextlib.suppress(OSError):
+        stated = source_type(path)
+    return Tags(comment and printable(comment), stated and printable(stated))
+
+
+def source_type(path: str | Path) -> str | None:
+    """The digitalSourceType that a file states about itself in XMP, a URL; None if it states none. Raises OSError."""
+    packet = xmp.extract(Path(path))
+    found = re.search(rb"DigitalSourceType(?:>|=\")\s*([^<\"]+?)\s*[<\"]", packet or b"")
+    return found.group(1).decode(errors="replace") if found else None
+
+
+def _of_picture(path: Path) -> str | None:
+    with Image.open(path) as image:
+        found = image.info.get("Comment") or image.info.get("comment")
+    return found.decode(errors="replace") if isinstance(found, bytes) else found
+
+
+def _of_video(path: Path) -> str | None:
+    with contextlib.closing(av.open(str(path), metadata_errors="replace")) as container:
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+    return tags.get("comment")

@@ -1,0 +1,87 @@
+"""What `reenact verify` found, in plain words. "No mark found" is never worded as "real"."""
+
+from __future__ import annotations
+
+from fewshot_reenact.provenance.sign import TOOL, printable
+from fewshot_reenact.provenance.verify import Finding, Signature, Watermark
+
+NOTHING = (
+    f"no mark of {TOOL} found. That proves nothing: marks can be removed, and what other tools make has other marks "
+    "or none"
+)
+
+
+def in_words(finding: Finding) -> list[str]:
+    """Lines for one file, the verdict first."""
+    if finding.unreadable:
+        return [f"{finding.name}: could not be read: {finding.unreadable}"]
+    lines = [f"{finding.name}: {_verdict(finding)}"]
+    if finding.signature:
+        lines.append(f"  signature  {_signature(finding.signature)}")
+    if finding.watermark:
+        lines.append(f"  watermark  {_watermark(finding.watermark)}")
+    if finding.foreign_manifest:
+        lines.append("  beware     signature and watermark name different outputs: one comes from another file")
+    tags = [f'"{finding.tags.comment}"'] if finding.tags.comment else []
+    if finding.tags.source_type:
+        tags.append(f"digitalSourceType {finding.tags.source_type.rsplit('/', 1)[-1]}")
+    if tags:
+        lines.append(f"  tags       {', '.join(tags)} (anybody can write or remove these)")
+    missing = [
+        name
+        for name, there in (("signature", finding.signature), ("watermark", finding.watermark), ("tags", tags))
+        if not there
+    ]
+    if missing and finding.made_by_this_tool:
+        lines.append(f"  not found  {', '.join(missing)}")
+    consent = finding.signature.statement.get("consent") if finding.signature else None
+    if consent:
+        lines.append(f'  consent    "{printable(consent, 1000)}" (said by who made it; not checked)')
+    return lines
+
+
+def _verdict(finding: Finding) -> str:
+    altered = "ALTERED. " if finding.signature and finding.signature.state == "altered" else ""
+    signed = finding.signature is not None and finding.signature.holds and finding.signature.by_this_tool
+    if finding.signature and signed and finding.signature.as_ingredient and not finding.watermark:
+        return f"contains material made with {TOOL}: AI-generated"
+    if signed or finding.watermark:
+        return f"{altered}Made with {TOOL}: AI-generated" if altered else f"made with {TOOL}: AI-generated"
+    if finding.tags.by_this_tool:
+        says = "it says of itself that it was" if altered else "says of itself that it was"
+        return f"{altered}{says[0].upper() + says[1:] if altered else says} made with {TOOL}: AI-generated"
+    if altered:
+        return f"{altered}No other mark of {TOOL} found"
+    if finding.tags.generated:
+        return f"says of itself that it is AI-generated; {NOTHING}"
+    return NOTHING
+
+
+def _signature(one: Signature) -> str:
+    by = f"by {one.tool}" if one.tool else "by nobody named"
+    problems = f" ({', '.join(one.problems[:4])})" if one.problems else ""
+    if one.state == "trusted":
+        return f"holds: signed {by}, nothing was changed since; the certificate is trusted here ({one.signer})"
+    if one.state == "valid":
+        return (
+            f"holds: signed {by}, nothing was changed since; "
+            f"the certificate is not known here, so who signed is not proven ({one.signer})"
+        )
+    if one.state == "altered":
+        return (
+            f"does not fit: signed {by}, then the file was changed, or the signature comes from another file{problems}"
+        )
+    if one.state == "remote":
+        return "is kept on the net, says the file, and was not fetched: nothing here uses the network"
+    return f"is there and cannot be relied on{problems}"
+
+
+def _watermark(one: Watermark) -> str:
+    frames = f"{one.frames} frame{'s' if one.frames != 1 else ''}"
+    known = (
+        f"made on this machine, {one.known.time}, as {printable(one.known.file)}"
+        if one.known
+        else "not in this machine's history"
+    )
+    confidence = min(one.confidence, 0.999999)  # not rounded up to certainty
+    return f"id {one.id}, confidence {confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"

@@ -1,0 +1,68 @@
+"""The numbers and pictures of a run: metrics.jsonl, pictures/ and, if asked for, TensorBoard."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from fewshot_reenact.errors import UsageError
+from fewshot_reenact.video.output import partial_file
+
+
+class Log:
+    """Means of the numbers since the last line, a line every so many steps. `sums` belongs into the checkpoint."""
+
+    def __init__(self, folder: Path, tensorboard: bool):
+        self.folder, self.sums = folder, dict[str, list[float]]()
+        self.events: Any = _events(folder) if tensorboard else None
+
+    def add(self, numbers: dict[str, float]) -> None:
+        for name, value in numbers.items():
+            self.sums.setdefault(name, []).append(value)
+
+    def write(self, step: int) -> dict[str, float]:
+        means = {name: round(float(np.mean(values)), 6) for name, values in self.sums.items()}
+        self.sums.clear()
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, "time": round(time.time(), 1), **means}) + "\n")
+        if self.events is not None:
+            for name, value in means.items():
+                self.events.add_scalar(name, value, step)
+        return means
+
+    def picture(self, step: int, columns: list[Tensor]) -> None:
+        """A grid: a row an episode, a column for each of `columns`, (B, 3, S, S) in -1..1."""
+        sheet = [((c.float().clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).cpu().numpy() for c in columns]
+        grid = np.ascontiguousarray(np.concatenate(sheet, 2).reshape(-1, sum(c.shape[2] for c in sheet), 3))
+        path = self.folder / "pictures" / f"step_{step:07d}.png"
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), grid[..., ::-1])
+        if self.events is not None:
+            self.events.add_image("faces", grid, step, dataformats="HWC")
+
+    def trim(self, step: int) -> None:
+        """Drop the lines of steps that a killed run had logged but not saved: they will be done again."""
+        path = self.folder / "metrics.jsonl"
+        if not path.is_file():
+            return
+        lines = path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        if len(kept) < len(lines):
+            with partial_file(path, overwrite=True) as partial:
+                partial.write_text("".join(kept))
+
+    def close(self) -> None:
+        if self.events is not None:
+            self.events.close()
+
+
+def _events(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UsageError("tensorboard: is not installed; pip install 'fewshot-reenact[train]', or say false") from error
+    return SummaryWriter(str(folder / "tensorboard"))

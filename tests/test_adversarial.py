@@ -1,0 +1,318 @@
+"""Training against a discriminator: both kinds of model, W's rows, resuming, two processes as one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from fewshot_reenact.cli import main
+from fewshot_reenact.errors import UsageError
+from fewshot_reenact.models.checkpoint import load_model
+from fewshot_reenact.models.discriminator import load_discriminator
+from fewshot_reenact.training.adversary import Adversary
+from fewshot_reenact.training.config import TrainConfig, load_config
+from fewshot_reenact.training.distributed import World
+from fewshot_reenact.training.episodes import load_clips
+from fewshot_reenact.training.meta import make_episodes, train
+from fewshot_reenact.training.trainer import Diverged, Trainer
+from painted_clips import write_clips
+
+CPU = torch.device("cpu")
+TEXTURED = {
+    "kind": "textured", "size": 32, "embedding": 8, "embedder_channels": [8, 8], "down_channels": [8, 8],
+    "up_channels": [8, 8], "residual_blocks": 1, "embedder_unshuffle": 2, "generator_unshuffle": 2, "stem": 8,
+    "skips": True, "spectral_norm": False, "attention": False,
+}  # fmt: skip
+PAPER = {
+    "kind": "paper", "size": 32, "embedding": 8, "embedder_channels": [8, 8], "down_channels": [8, 8],
+    "up_channels": [8, 8], "residual_blocks": 1, "attention": False, "raster_style": "strokes",
+}  # fmt: skip
+D = {"size": 32, "embedding": 8, "channels": [8, 8], "unshuffle": 2, "attention": False}
+GAME = {"dims": D, "rows": True, "match": 1.0, "updates": 2, "rate": 1e-3}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> Path:
+    return write_clips(tmp_path_factory.mktemp("data") / "clips", people=3, frames=8)
+
+
+def config(clips: Path, model: dict = PAPER, **changes: object) -> TrainConfig:
+    raw = {"model": model, "data": {"clips": clips, "frame_step": 1, "portraits": 2}, "adversarial": GAME}
+    raw |= {"batch": 2, "steps": 6, "save_every": 2, "log_every": 2, "keep": 9}
+    if model["kind"] == "paper":
+        raw["loss"] = {"preset": "paper-v2", "vgg19": 0, "vggface": 0, "l1": 4}  # no VGG in tests
+    return TrainConfig.model_validate({**raw, **changes})
+
+
+def batches(settings: TrainConfig, count: int) -> list[dict[str, torch.Tensor]]:
+    made = make_episodes(settings, load_clips(settings.data.clips, 1))
+    rows = [[made[i] for i in range(at * settings.batch, (at + 1) * settings.batch)] for at in range(count)]
+    return [{k: torch.stack([item[k] for item in row]) for k in row[0]} for row in rows]
+
+
+def same(a: object, b: object, where: str = "") -> None:
+    """Equal to the last bit, all the way down."""
+    if isinstance(a, dict | list | tuple):
+        assert isinstance(b, type(a)) and len(a) == len(b), where
+        for key in a if isinstance(a, dict) else range(len(a)):
+            same(a[key], b[key], f"{where}.{key}")  # type: ignore[index, call-overload]
+    else:
+        assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b, where  # type: ignore[arg-type]
+
+
+def state(folder: Path) -> dict:
+    return torch.load(sorted((folder / "checkpoints").glob("step_*.pt"))[-1], weights_only=True)
+
+
+# ---- what it learns from ----
+
+
+def test_episodes_of_the_papers_model_show_the_whole_square(clips):
+    settings = config(clips)
+    made, known = make_episodes(settings, load_clips(clips, 1)), load_clips(clips, 1)
+    numbers = set()
+    for i in range(8):
+        item = made[i]
+        assert item["sources"].shape == (2, 3, 32, 32) and item["target"].shape == (3, 32, 32)
+        assert "portraits" not in item and item["driver_face_points"].shape == (83, 2)
+        assert (item["driver_face_points"][30] - 16).abs().max() < 6, "the nose is about the middle"
+        numbers.add(int(item["clip"]))
+    assert numbers <= set(range(len(known))) and len(numbers) > 1
+
+
+def test_numbers_say_whose_episode_it_is(clips):
+    """The ground behind each painted person is of its own colour; jitter of colour and mirroring are off."""
+    for model in (PAPER, TEXTURED):
+        settings = config(clips, model, data={"clips": clips, "frame_step": 1, "colour": 0.0})
+        made = make_episodes(settings, load_clips(clips, 1))
+        means: dict[int, list[float]] = {}
+        for i in range(24):
+            item = made[i]
+            means.setdefault(int(item["clip"]), []).append(float(item["sources"].float().mean()))
+        assert len(means) == 3 and all(np.ptp(values) < 8 for values in means.values())
+
+
+@pytest.mark.parametrize("model", [PAPER, TEXTURED], ids=["paper", "textured"])
+def test_both_sides_learn(clips, tmp_path, model):
+    settings = config(clips, model, optimiser={"rate": 1e-3, "warmup": 1, "final": 1.0, "clip": None})
+    trainer, (batch,) = Trainer(settings, tmp_path, CPU, 3), batches(settings, 1)
+    rows = [trainer.train_step(batch) for _ in range(40)]
+    assert set(rows[0]) >= {"l1", "adversarial", "feature_matching", "match", "discriminator", "gradient", "rate"}
+    assert rows[-1]["l1"] < 0.85 * rows[0]["l1"]
+    assert rows[-1]["discriminator"] < rows[0]["discriminator"] and rows[-1]["match"] < rows[0]["match"]
+    trainer.write_pictures(batch)
+    assert (tmp_path / "pictures" / "step_0000040.png").stat().st_size > 1000
+
+
+def test_the_averaged_weights_draw_what_the_trained_do(clips, tmp_path):
+    """Spectral norm's vectors travel with the average, or its weights would be scaled by those of the beginning."""
+    settings = config(clips, optimiser={"rate": 2e-3, "warmup": 1, "final": 1.0, "ema": 0.0})
+    trainer, (batch,) = Trainer(settings, tmp_path, CPU, 3), batches(settings, 1)
+    for _ in range(12):
+        trainer.train_step(batch)
+    psi, pictures = torch.rand(2, 8), torch.rand(2, 3, 32, 32)
+    trainer.model.eval()
+    with torch.no_grad():
+        assert torch.equal(trainer.averaged.generator(pictures, psi), trainer.model.generator(pictures, psi))
+
+
+def test_d_waits_for_its_start(clips, tmp_path):
+    settings = config(clips, TEXTURED, adversarial={**GAME, "start": 2})
+    trainer = Trainer(settings, tmp_path, CPU, 3)
+    before = [p.detach().clone() for p in trainer.adversary.parameters()]
+    rows = []
+    for batch in batches(settings, 3):
+        rows.append(trainer.train_step(batch))
+        moved = any(not torch.equal(a, b) for a, b in zip(before, trainer.adversary.parameters(), strict=True))
+        assert moved == (len(rows) == 3) == ("discriminator" in rows[-1])
+
+
+def test_without_a_game_nothing_is_different(clips, tmp_path):
+    """The first steps are those of a run without a discriminator, to the last bit."""
+    waiting = Trainer(config(clips, TEXTURED, adversarial={**GAME, "start": 99}), tmp_path, CPU, 3)
+    alone = Trainer(config(clips, TEXTURED, adversarial=None), tmp_path, CPU)
+    for batch in batches(config(clips, TEXTURED), 2):
+        waiting.train_step(batch), alone.train_step(batch)
+    same(dict(waiting.model.state_dict()), dict(alone.model.state_dict()))
+
+
+def test_the_generators_turn_leaves_d_alone_and_the_reverse(clips, tmp_path, monkeypatch):
+    settings = config(clips)
+    trainer, (batch,) = Trainer(settings, tmp_path, CPU, 3), batches(settings, 1)
+    monkeypatch.setattr(Adversary, "move", lambda self, share: None)
+    names = {name for name, _ in trainer.adversary.named_parameters()}
+    before = {name: p.detach().clone() for name, p in trainer.adversary.named_parameters()}
+    e_before = trainer.model.embedder.blocks[0].conv1.parametrizations.weight.original.detach().clone()
+    trainer.train_step(batch)
+    assert (
+        all(torch.equal(p, before[name]) for name, p in trainer.adversary.named_parameters()) and "rows.weight" in names
+    )
+    assert all(p.requires_grad for p in trainer.adversary.parameters())
+    assert not torch.equal(trainer.model.embedder.blocks[0].conv1.parametrizations.weight.original, e_before)
+
+
+def test_a_discriminator_that_diverges_changes_nothing(clips, tmp_path):
+    settings = config(clips)
+    trainer, (batch,) = Trainer(settings, tmp_path, CPU, 3), batches(settings, 1)
+    trainer.train_step(batch)
+    before = [p.detach().clone() for p in [*trainer.model.parameters(), *trainer.adversary.parameters()]]
+    trainer.adversary.network.score.bias.register_hook(lambda g: g * float("nan"))
+    with pytest.raises(Diverged, match=r"norm of the discriminator's gradient is nan at step 1 \(episodes 2 to 3"):
+        trainer.train_step(batch)
+    same(before, [p.detach() for p in [*trainer.model.parameters(), *trainer.adversary.parameters()]])
+
+
+# ---- what survives ----
+
+
+@pytest.mark.parametrize("model", [PAPER, TEXTURED], ids=["paper", "textured"])
+def test_a_resumed_game_equals_one_that_was_not(clips, tmp_path, monkeypatch, model):
+    """D, W, the moments of W's rows and the random states too, bit for bit."""
+    settings = config(clips, model, steps=5)
+    train(settings, tmp_path / "whole", device=CPU)
+
+    class Killed(BaseException):
+        pass
+
+    step = Trainer.train_step
+
+    def dies(self, batch):
+        if self.step == 3:
+            raise Killed
+        return step(self, batch)
+
+    with monkeypatch.context() as m:
+        m.setattr(Trainer, "train_step", dies)
+        with pytest.raises(Killed):
+            train(settings, tmp_path / "parts", device=CPU)
+    assert train(settings, tmp_path / "parts", device=CPU) == 5
+    whole = state(tmp_path / "whole")
+    same(state(tmp_path / "parts"), whole)
+    assert whole["adversary"]["row_optimiser"]["state"] and whole["adversary"]["networks"]["rows.weight"].shape == (
+        3,
+        8,
+    )
+    kept, saved = load_discriminator(tmp_path / "whole" / "discriminator.safetensors"), whole["adversary"]["networks"]
+    assert all(torch.equal(v, saved[f"network.{k}"]) for k, v in kept.state_dict().items())
+    assert load_model(tmp_path / "whole" / "model.safetensors").dims.kind == model["kind"]
+    line = json.loads((tmp_path / "parts" / "code.jsonl").read_text().splitlines()[-1])
+    assert line["torch"] == torch.__version__
+    with pytest.raises(UsageError, match="started with another 'adversarial'"):
+        train(config(clips, model, adversarial=None), tmp_path / "whole", device=CPU)
+
+
+# ---- two processes ----
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
+def test_two_processes_are_one(clips, tmp_path):
+    """The same loss curve, weights and rows of W as one process with the same batch, but for rounding."""
+    settings = config(clips, batch=4, steps=4, log_every=1, optimiser={"rate": 1e-3, "warmup": 1})
+    train(settings, tmp_path / "one", device=CPU)
+    path = tmp_path / "c.yaml"
+    path.write_text(settings.model_dump_json())
+    code = "from fewshot_reenact.cli import main; main()"
+    command = [sys.executable, "-c", code, "train", "--config", path, "--run", tmp_path / "two", "--device", "cpu"]
+    env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": "2"}
+    both = [
+        subprocess.Popen(
+            [*command, "--threads", "1"], env={**env, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    one, two = (
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    assert len(one) == len(two) == 4
+    for a, b in zip(one, two, strict=True):
+        for name in a.keys() - {"time"}:
+            assert b[name] == pytest.approx(a[name], rel=2e-3, abs=2e-4), (a["step"], name)
+    a, b = state(tmp_path / "one"), state(tmp_path / "two")
+    for name, value in a["adversary"]["networks"].items():
+        assert torch.allclose(value, b["adversary"]["networks"][name], atol=2e-3), name
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused():
+    assert World(1, 2).share(4) == 2 and list(World(1, 2).indices(3, 5, 4)) == [14, 15, 18, 19]
+    with pytest.raises(UsageError, match="batch: 3 episodes cannot be shared out evenly to 2 processes"):
+        World(0, 2).share(3)
+
+
+# ---- config ----
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("loss: {preset: paper-v1}\n", "loss.vggface_network: paper-v1 weighs VGGFace"),
+        ("loss: {preset: paper-v1, vggface: 0}\n", "adversarial: paper-v1 needs a discriminator"),
+        ("adversarial: {dims: paper}\n", "adversarial.dims: size 256 must be the model's, 128"),
+        ("adversarial: {dim: paper}\n", "unknown key adversarial.dim: did you mean dims"),
+        ("adversarial: {match: 1}\n", "adversarial.match: .*rows: true"),
+        ("adversarial: {dims: {size: 128}}\n", "adversarial.dims: dimensions incomplete"),
+        ("adversarial: {rows: true, dims: {size: 128, embedding: 8, channels: [8]}}\n", "embedding 8 must be"),
+    ],
+)
+def test_configs_that_do_not_fit_together(tmp_path, text, complaint):
+    path = tmp_path / "c.yaml"
+    path.write_text("model: textured\ndata: {clips: x}\nsteps: 1\n" + text)
+    with pytest.raises(UsageError, match=complaint):
+        load_config(path)
+
+
+def test_a_missing_vgg_names_the_file_and_three_ways(tmp_path, clips, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / "c.yaml"
+    path.write_text(config(clips, loss={"preset": "paper-v2", "vggface": 0}).model_dump_json())
+    done = CliRunner().invoke(main, ["train", "--config", str(path), "--run", str(tmp_path / "run"), "--device", "cpu"])
+    assert done.exit_code == 4 and "vgg19-dcbb9e9d.pth: there is no vgg19 here" in done.stderr, done.output
+
+
+def test_the_shipped_configs(root):
+    paper, tiny = (load_config(root / "configs" / name) for name in ("paper.yaml", "tiny.yaml"))
+    assert paper.adversarial is not None and paper.adversarial.updates == 2 and paper.data.portraits == 8
+    assert paper.weights().match == 10 and paper.adversarial.rows
+    assert tiny.dimensions().kind == "paper" and tiny.adversarial is not None
+    assert load_config(root / "configs" / "meta.yaml").adversarial is None
+
+
+# ---- options ----
+
+
+def test_bfloat16_stays_near_float32(clips, tmp_path):
+    (batch,) = batches(config(clips), 1)
+    rows = [Trainer(config(clips, amp=amp), tmp_path, CPU, 3).train_step(batch) for amp in (False, True)]
+    assert rows[1]["l1"] == pytest.approx(rows[0]["l1"], rel=0.05) and rows[1]["l1"] != rows[0]["l1"]
+    for name in ("adversarial", "discriminator", "feature_matching", "match"):
+        assert rows[1][name] == pytest.approx(rows[0][name], rel=0.1, abs=0.05), name
+
+
+def test_tensorboard_is_asked_for_by_name(clips, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UsageError, match=r"pip install 'fewshot-reenact\[train\]'"):
+        Trainer(config(clips, tensorboard=True), tmp_path, CPU, 3)
+    Trainer(config(clips, tensorboard=True), tmp_path, CPU, 3, World(1, 2))  # only the first process writes

@@ -1,0 +1,179 @@
+"""Training from prepared shards: in memory or streamed, the clips are the same, and a resumed run is the same run."""
+
+import itertools
+import json
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.training.codec import KEY_FRAME_EVERY, ClipEncoder, ClipFrames
+from fewshot_reenact.training.config import DataConfig, TrainConfig
+from fewshot_reenact.training.dataset import ShardClips, open_clips
+from fewshot_reenact.training.episodes import Episodes, load_clips
+from fewshot_reenact.training.meta import train
+from painted_clips import face_points, paint_face, write_clips
+from talking_heads import FPS, tree
+
+CPU = torch.device("cpu")
+MODEL = {
+    "kind": "textured", "size": 32, "embedding": 8, "embedder_channels": [8, 8], "down_channels": [8, 8],
+    "up_channels": [8, 8], "residual_blocks": 1, "embedder_unshuffle": 2, "generator_unshuffle": 2, "stem": 8,
+    "skips": True, "spectral_norm": False, "attention": False,
+}  # fmt: skip
+
+
+def films(count: int) -> list[np.ndarray]:
+    return [paint_face(face_points(64, at=(0.4 + 0.005 * t, 0.4)), 64) for t in range(count)]
+
+
+# ---- the film ----
+
+
+def test_any_frame_of_a_clip_in_any_order():
+    pictures = films(30)
+    encoder = ClipEncoder(64, FPS)
+    for picture in pictures:
+        encoder.add(picture)
+    data = encoder.finish()
+    frames = ClipFrames(data, 30, 1, "x")
+    decoded = list(frames)
+    assert len(decoded) == len(frames) == 30 > 2 * KEY_FRAME_EVERY
+    for at in (29, 0, 13, 12, 11, 12, 28):
+        assert np.array_equal(frames[at], decoded[at])
+    # That the right frame came, not one of its neighbours: the face moves.
+    errors = [np.abs(decoded[13].astype(int) - picture).mean() for picture in pictures]
+    assert int(np.argmin(errors)) == 13 and errors[13] < 6
+    thirds = ClipFrames(data, 30, 3, "x")
+    assert len(thirds) == 10 and all(np.array_equal(a, b) for a, b in zip(thirds, decoded[::3], strict=True))
+    assert np.array_equal(thirds[9], decoded[27])
+    for at in (30, -1):
+        with pytest.raises(IndexError):
+            frames[at]
+
+
+def test_a_damaged_film_names_the_clip():
+    for data in (b"", b"no film", b"\0" * 3000):
+        with pytest.raises(InputError, match="clip-7"):
+            ClipFrames(data, 3, 1, "clip-7")[0]
+
+
+# ---- the clips ----
+
+
+def test_in_memory_and_streamed_are_the_same_clips(vox_shards):
+    streamed = open_clips(DataConfig(clips=vox_shards, frame_step=2, stream=True))
+    loaded = open_clips(DataConfig(clips=str(vox_shards), frame_step=2))
+    assert isinstance(streamed, ShardClips) and not isinstance(loaded, ShardClips)
+    for_workers = pickle.loads(pickle.dumps(streamed))
+    assert np.array_equal(for_workers[2].frames[3], streamed[2].frames[3])
+    assert streamed.people == loaded.people and sorted(set(loaded.people)) == ["id1", "id2"]
+    assert streamed.frames == loaded.frames == 24 and len(streamed) == len(loaded) == 4
+    for number in range(4):
+        a, b = streamed[number], loaded[number]
+        assert (a.name, a.person, len(a.frames)) == (b.name, b.person, len(b.frames)) and len(a.points) == len(a.frames)
+        assert np.array_equal(a.points, b.points)
+    one, two = (Episodes(clips, DataConfig(clips=vox_shards), 32, "filled", 3, 9)[5] for clips in (streamed, loaded))
+    for name in one:
+        assert one[name].shape == two[name].shape
+        if one[name].dtype == torch.uint8:  # in memory the frames are JPEG
+            assert (one[name].float() - two[name].float()).abs().mean() < 3
+        else:
+            assert torch.equal(one[name], two[name])
+
+
+def test_a_shard_unpacked_is_a_folder_of_clips(vox_shards, tmp_path):
+    for path in vox_shards.glob("*.tar"):
+        with tarfile.open(path) as tar:
+            tar.extractall(tmp_path, filter="data")
+    plain = {clip.name: clip for clip in load_clips(tmp_path, 1)}
+    for clip in ShardClips(vox_shards, 1):
+        assert plain[clip.name].person == clip.person and np.array_equal(plain[clip.name].points, clip.points)
+        assert len(plain[clip.name].frames) == len(clip.frames)
+
+
+def copied(vox_shards: Path, folder: Path) -> Path:
+    folder.mkdir()
+    for name, data in tree(vox_shards).items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def test_shards_that_cannot_be_read(vox_shards, tmp_path):
+    one = copied(vox_shards, tmp_path / "one")
+    (one / "index.json").unlink()
+    with pytest.raises(InputError, match="let `reenact prepare` finish it"):
+        open_clips(DataConfig(clips=one))
+    two = copied(vox_shards, tmp_path / "two")
+    (two / "clips.jsonl").write_text((two / "clips.jsonl").read_text().split("\n")[0] + "\n")
+    with pytest.raises(InputError, match="has 1 of 4 clips"):
+        open_clips(DataConfig(clips=two))
+    three = copied(vox_shards, tmp_path / "three")
+    row = json.loads((three / "clips.jsonl").read_text().splitlines()[0])
+    damaged = bytearray((three / row["shard"]).read_bytes())
+    damaged[row["offset"] + 512 :] = bytes(len(damaged) - row["offset"] - 512)
+    (three / row["shard"]).write_bytes(damaged)
+    with pytest.raises(InputError, match="delete the shard and run prepare again"):
+        ShardClips(three, 1)[0]
+    with pytest.raises(InputError, match="two frames or more, 50 frames apart"):
+        ShardClips(vox_shards, 50)
+    with pytest.raises(UsageError, match="make them with `reenact prepare`"):
+        open_clips(DataConfig(clips=write_clips(tmp_path / "plain", people=1), stream=True))
+
+
+def test_only_the_clip_that_is_wanted_is_read(vox_shards, monkeypatch):
+    clips = ShardClips(vox_shards, 1)
+    asked: list[int] = []
+    read = clips.folder.read
+
+    def noted(name: str, start: int = 0, length: int | None = None) -> bytes:
+        data = read(name, start, length)
+        asked.append(len(data))
+        return data
+
+    monkeypatch.setattr(clips.folder, "read", noted)
+    row = [json.loads(line) for line in (vox_shards / "clips.jsonl").read_text().splitlines()][2]
+    assert clips[2].name == row["key"]
+    assert asked == [row["length"]]
+
+
+# ---- training ----
+
+
+def config(vox_shards: Path, **changes: object) -> TrainConfig:
+    raw = {"model": MODEL, "data": {"clips": str(vox_shards), "frame_step": 1, "stream": True}, "batch": 2, "steps": 6}
+    return TrainConfig.model_validate({**raw, "save_every": 2, "log_every": 1, "keep": 9, **changes})
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_streamed_run_that_was_stopped_and_resumed_is_the_same_run(vox_shards, tmp_path, monkeypatch):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(config(vox_shards), whole, device=CPU)
+    ticks = itertools.count()
+    with monkeypatch.context() as patched:
+        patched.setattr("time.monotonic", lambda: float(next(ticks)))
+        assert train(config(vox_shards), parts, device=CPU, max_minutes=3 / 60) < 6
+    assert train(config(vox_shards), parts, device=CPU) == 6
+    assert losses(parts) == losses(whole) and len(losses(whole)) == 6
+    last = "checkpoints/step_0000006.pt"
+    a, b = (torch.load(folder / last, weights_only=True)["model"] for folder in (whole, parts))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_from_before_an_option_was_there_goes_on(vox_shards, tmp_path):
+    data = {"clips": str(vox_shards), "frame_step": 1}
+    train(config(vox_shards, data=data), tmp_path / "run", device=CPU)
+    path = tmp_path / "run" / "config.json"
+    old = json.loads(path.read_text())
+    del old["data"]["stream"]
+    path.write_text(json.dumps(old))
+    assert train(config(vox_shards, data=data), tmp_path / "run", device=CPU) == 6
+    with pytest.raises(UsageError, match="another 'data'"):
+        train(config(vox_shards), tmp_path / "run", device=CPU)

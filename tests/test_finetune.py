@@ -1,0 +1,231 @@
+"""Fine-tuning to a person: what moves and what does not, the file of the person, and that it animates."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from animate_samples import FACE, WALK, complaint, film, frames_of, portrait_file, run
+from fake_face import PaintedFaces
+from fewshot_reenact.animate import animate
+from fewshot_reenact.errors import InputError, ModelError, UsageError
+from fewshot_reenact.finetune import finetune
+from fewshot_reenact.models.checkpoint import load_model, save_model
+from fewshot_reenact.models.dimensions import ModelDimensions
+from fewshot_reenact.models.discriminator import Discriminator, DiscriminatorDimensions, save_discriminator
+from fewshot_reenact.models.losses import laplacian_l1
+from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.person import Person, load_person, save_person
+from fewshot_reenact.renderer import Portrait, Renderer
+from fewshot_reenact.training.finetune import Settings, Tuner, default_steps, tune
+from painted_clips import face_points, paint_face
+
+PAPER = ModelDimensions(
+    kind="paper", size=32, embedding=16, embedder_channels=(8, 8), down_channels=(8, 8), up_channels=(8, 8),
+    residual_blocks=1, attention=False, raster_style="strokes",
+)  # fmt: skip
+TEXTURED = dataclasses.replace(
+    ModelDimensions.textured(), size=32, embedding=16, embedder_channels=(8, 8), down_channels=(8, 8),
+    up_channels=(8, 8), residual_blocks=1, embedder_unshuffle=2, stem=8,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def frames(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    points = [face_points(64, opened=0.06 * t, angle=0.05 * t) for t in range(count)]
+    return [paint_face(p, 64) for p in points], points
+
+
+def model(dims: ModelDimensions) -> Reenactor:
+    torch.manual_seed(0)
+    made = Reenactor(dims)
+    if dims.kind == "textured":
+        torch.nn.init.normal_(made.generator.out.weight, std=0.01)  # as after training: psi matters
+    return made
+
+
+def opponent() -> Discriminator:
+    torch.manual_seed(1)
+    return Discriminator(DiscriminatorDimensions(size=32, embedding=16, channels=(8, 8), unshuffle=2, attention=False))
+
+
+# ---- what learns ----
+
+
+@pytest.mark.parametrize("dims", [PAPER, TEXTURED], ids=["paper", "textured"])
+def test_psi_and_the_row_begin_at_the_embedding_and_move_and_e_does_not(dims):
+    """The fault of the most used re-implementation: both made after the optimiser, so that neither ever learnt."""
+    base, d = model(dims), opponent()
+    tuner = Tuner(base, *frames(3), Settings(steps=3, batch=2), discriminator=d)
+    with torch.no_grad():  # P e and w0 + e, with e the mean over the frames
+        each = [Tuner(base, [p], [q], Settings(steps=1)).embed([p], [q]) for p, q in zip(*frames(3), strict=True)]
+        e = torch.cat(each).mean(0)
+        assert torch.allclose(tuner.psi, base.eval().generator.style(e[None])[0], atol=1e-4)
+        assert torch.allclose(tuner.row, d.own_row() + e, atol=2e-2), "but for a turn of spectral norm's vectors"
+    start = {name: value.clone() for name, value in tuner.model.state_dict().items()}
+    psi, row = tuner.psi.detach().clone(), tuner.row.detach().clone()
+    d_before = [p.detach().clone() for p in tuner.discriminator.parameters()]
+    tuned = tune(tuner)
+    assert (tuned.psi - psi).abs().max() > 1e-5 and (tuned.row - row).abs().max() > 1e-5
+    assert any((p != q).any() for p, q in zip(tuner.discriminator.parameters(), d_before, strict=True))
+    after = tuned.model.state_dict()
+    moved = {name for name in start if not torch.equal(start[name], after[name])}
+    assert any(name.startswith("generator.middle") for name in moved)
+    assert not [n for n in moved if n.startswith("embedder") and "_u" not in n and "_v" not in n]
+    assert not [n for n in moved if n.startswith("generator.project") and n.endswith(("original", "bias", "weight"))]
+    fresh = model(dims).state_dict()
+    assert all(torch.equal(v, fresh[n]) for n, v in base.state_dict().items()), "the model itself stays"
+
+
+def test_it_learns_the_person_and_stops_at_the_best_held_out_frame():
+    tuner = Tuner(model(TEXTURED), *frames(5), Settings(steps=30, batch=2, rate=2e-3))
+    assert len(tuner.clip.frames) == 4 and len(tuner.held.truth) == 4, "one of five frames is kept aside"
+    seen = []
+    tuned = tune(tuner, lambda done, total: seen.append((done, total)))
+    assert list(tuned.held_out) == [0, 10, 20, 30] and seen[-1] == (30, 30) and len(tuned.losses) == 30
+    assert tuned.held_out[tuned.kept] == min(tuned.held_out.values()) < 0.9 * tuned.held_out[0]
+    tuner.psi.data.copy_(tuned.psi)
+    tuner.model.load_state_dict(tuned.model.state_dict())
+    assert tuner.held_out_loss() == pytest.approx(tuned.held_out[tuned.kept], rel=1e-3), "those weights are handed back"
+
+
+def test_a_run_that_only_gets_worse_hands_back_the_untuned_model(monkeypatch):
+    tuner, looks = Tuner(model(TEXTURED), *frames(4), Settings(steps=2, batch=1, rate=0.5)), iter([1.0, 2.0])
+    monkeypatch.setattr(tuner, "held_out_loss", lambda: next(looks))
+    tuned = tune(tuner)
+    assert tuned.kept == 0 and tuned.held_out == {0: 1.0, 2: 2.0}
+    fresh = model(TEXTURED).state_dict()
+    assert all(torch.equal(v, fresh[n]) for n, v in tuned.model.state_dict().items())
+
+
+def test_one_picture_is_joined_by_its_mirror_image():
+    tuner = Tuner(model(TEXTURED), *frames(1), Settings(steps=1))
+    assert len(tuner.clip.frames) == 2 and tuner.held is None
+    tuned = tune(tuner)
+    assert tuned.kept == 1 and tuned.held_out == {} and tuned.row is None
+
+
+def test_more_frames_are_looked_at_longer():
+    steps = [default_steps(n) for n in (1, 4, 8, 32, 100)]
+    assert steps[0] < steps[1] < steps[2] < steps[3] == steps[4] < 300
+
+
+def test_the_pyramid_sees_edges_before_shades():
+    truth = torch.zeros(1, 3, 16, 16)
+    checks = (torch.arange(16) % 2 * 2.0 - 1).expand(1, 3, 16, 16)
+    assert laplacian_l1(truth, truth) == 0
+    assert laplacian_l1(checks * 0.1, truth) > 3 * laplacian_l1(truth + 0.1, truth)
+
+
+# ---- the file ----
+
+
+@pytest.fixture
+def person() -> Person:
+    pictures, points = frames(2)
+    psi = torch.randn(1, model(TEXTURED).generator.style_length)
+    return Person(model(TEXTURED), psi, [Portrait(p, q) for p, q in zip(pictures, points, strict=True)], torch.ones(16))
+
+
+def test_a_person_survives_the_file(person, tmp_path):
+    path = tmp_path / "me.safetensors"
+    save_person(person, path, note="2 frames")
+    back = load_person(path)
+    assert torch.equal(back.psi, person.psi) and torch.equal(back.row, person.row)
+    assert np.array_equal(back.portraits[0].picture, person.portraits[0].picture), "every pixel of the first"
+    assert np.abs(back.portraits[1].picture.astype(int) - person.portraits[1].picture).mean() < 4
+    assert all(np.array_equal(a.points, b.points) for a, b in zip(back.portraits, person.portraits, strict=True))
+    for name, value in person.model.state_dict().items():
+        assert torch.allclose(back.model.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+    with safe_open(path, "pt") as file:
+        assert file.get_tensor("pictures.0")[1:4].numpy().tobytes() == b"PNG" and file.metadata()["note"] == "2 frames"
+    with pytest.raises(UsageError, match="exists already"):
+        save_person(person, path)
+
+
+def test_psi_reaches_the_renderer(person):
+    motion = person.portraits[0].points[None]
+    box = (0, 0, 64, 64)
+    plain, styled = (
+        next(iter(Renderer(person.model.eval(), person.portraits, box, psi=psi).render(motion)))
+        for psi in (None, 3 * person.psi)
+    )
+    assert (plain != styled).any()
+
+
+def test_files_that_are_no_person(person, tmp_path):
+    path = tmp_path / "me.safetensors"
+    save_model(person.model, path)
+    with pytest.raises(ModelError, match=r"is no person .* weights go with --model"):
+        load_person(path)
+    with pytest.raises(ModelError, match="no such file"):
+        load_person(tmp_path / "none.safetensors")
+    save_person(person, path, overwrite=True)
+    with safe_open(path, "pt") as file:
+        meta, tensors = file.metadata(), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    for change in ({"psi": torch.zeros(1, 3)}, {"pictures.1": torch.zeros(9, dtype=torch.uint8)}, {"points": None}):
+        wrong = {k: v for k, v in {**tensors, **change}.items() if v is not None}
+        save_file(wrong, path, metadata=meta)
+        with pytest.raises(ModelError, match="damaged") as caught:
+            load_person(path)
+        assert "\n" not in str(caught.value)
+
+
+# ---- the job ----
+
+
+def test_pictures_and_a_video_become_a_person_who_animates(tiny_model, tmp_path):
+    picture, video = portrait_file(tmp_path / "me.png", FACE), film(tmp_path / "me.mp4", WALK)
+    torch.manual_seed(0)
+    d = Discriminator(DiscriminatorDimensions(size=64, embedding=16, channels=(8, 8), unshuffle=2, attention=False))
+    weights = tmp_path / "weights" / "model.safetensors"
+    weights.parent.mkdir()
+    save_model(load_model(tiny_model), weights)
+    save_discriminator(d, weights.with_name("discriminator.safetensors"))
+    stages = set()
+    made = finetune(
+        [picture, video], tmp_path / "me.safetensors", model=weights, steps=2, take=3, landmarks=PaintedFaces(),
+        device="cpu", progress=lambda stage, done, total: stages.add(stage),
+    )  # fmt: skip
+    assert made.frames == 4 and made.discriminator and not made.perceptual and not made.warnings
+    assert stages == {"frames", "steps"} and set(made.held_out) == {0, 2}
+    assert json.loads(json.dumps(made.report()))["schema"] == "fewshot-reenact/finetune/1"
+    kept = load_person(made.output)
+    assert kept.portraits[0].picture.shape == (120, 160, 3) and len(kept.portraits) == 4 and kept.row is not None
+
+    done = animate(made.output, video, tmp_path / "out.mp4", landmarks=PaintedFaces(), device="cpu")
+    assert done.frames == 12 and frames_of(done.output).shape == (12, 120, 160, 3)
+    assert done.model == str(made.output)
+    with pytest.raises(UsageError, match="holds networks of its own"):
+        animate(made.output, video, tmp_path / "b.mp4", model=tiny_model, landmarks=PaintedFaces(), device="cpu")
+    with pytest.raises(InputError, match="give the file alone"):
+        animate([made.output, picture], video, tmp_path / "b.mp4", landmarks=PaintedFaces(), device="cpu")
+
+
+def test_what_is_refused(tmp_path, assets):
+    out, text = tmp_path / "me.safetensors", tmp_path / "notes.txt"
+    text.write_text("no picture")
+    assert "neither a picture nor a video" in complaint(run("finetune", text, "-o", out, "--device", "cpu"), 3)
+    assert "no such file" in complaint(run("finetune", tmp_path / "no.jpg", "-o", out, "--device", "cpu"), 3)
+    assert "cannot write this kind" in complaint(run("finetune", text, "-o", tmp_path / "me.pt"), 2)
+    assert "no such perceptual" in complaint(
+        run("finetune", text, "-o", out, "--perceptual", tmp_path / "x", "--device", "cpu"), 4
+    )
+    assert "no such discriminator" in complaint(
+        run("finetune", text, "-o", out, "--discriminator", tmp_path / "x", "--device", "cpu"), 4
+    )
+    film(tmp_path / "empty.mp4", [[]] * 3)
+    with pytest.raises(InputError, match="no face was found"):
+        finetune([tmp_path / "empty.mp4"], out, landmarks=PaintedFaces(), device="cpu")
+    assert not out.exists()

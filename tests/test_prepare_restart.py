@@ -1,0 +1,136 @@
+"""`reenact prepare` makes the same shards whoever makes them (processes, Ray) and whatever ends them midway."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crashing import length_or_crash, without_the_crash
+from fewshot_reenact.errors import UsageError
+from fewshot_reenact.training import engines
+from fewshot_reenact.training.clipping import ClipOptions
+from fewshot_reenact.training.making import Task, Unit, make_shard, without_crashing
+from fewshot_reenact.training.prepare import Done, prepare
+from fewshot_reenact.training.sources import list_sources
+from talking_heads import tree
+
+OPTIONS = ClipOptions(size=96, min_face=30)  # as vox_shards were made
+TESTS = str(Path(__file__).parent)
+
+KILLED = """
+import os, signal, sys
+from fewshot_reenact.training import prepare as module
+from fewshot_reenact.training.clipping import ClipOptions
+from fewshot_reenact.training.shards import ShardWriter
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+add = ShardWriter.add
+def added(self, *clip):
+    add(self, *clip)
+    if len(self.rows) == 2:
+        self._tar.fileobj.flush()
+        die()
+
+def progress(done):
+    import multiprocessing
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    if done.videos > 3:
+        die()
+
+if __name__ == "__main__":
+    videos, out, workers = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    if workers == 1:
+        ShardWriter.add = added
+    options = ClipOptions(size=96, min_face=30)
+    module.prepare(videos, out, options=options, workers=workers, progress=progress if workers > 1 else None)
+"""
+
+
+def kill_midway(folder: Path, out: Path, workers: int, script: Path) -> list[int]:
+    """Runs prepare in a process that ends by SIGKILL; returns the process numbers of its workers."""
+    script.write_text(KILLED)
+    command = [sys.executable, str(script), str(folder), str(out), str(workers)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (out / "index.json").exists()
+    return [int(number) for number in done.stdout.splitlines()[0].split()] if workers > 1 else []
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_run_that_was_killed_in_the_middle_of_a_shard_goes_on(vox_videos, vox_shards, tmp_path):
+    out = tmp_path / "shards"
+    kill_midway(vox_videos, out, 1, tmp_path / "killed.py")
+    left = tree(out)
+    assert any(name.endswith(".partial") for name in left), "it was killed while it wrote a tar"
+    done: list[Done] = []
+    prepare(vox_videos, out, options=OPTIONS, progress=done.append)
+    assert done[-1].of < 5, "finished shards are not made again"
+    assert tree(out) == tree(vox_shards)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_two_workers_killed_with_their_parent(vox_videos, vox_shards, tmp_path):
+    out = tmp_path / "shards"
+    workers = kill_midway(vox_videos, out, 2, tmp_path / "killed.py")
+    deadline = time.monotonic() + 60
+    while any(runs(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(workers) == 2 and not any(runs(pid) for pid in workers), "workers end with their parent"
+    assert len(list(out.glob("shard-*.json"))) > 3, "made by two workers"
+    prepare(vox_videos, out, options=OPTIONS)
+    assert tree(out) == tree(vox_shards)
+
+
+def test_ray_makes_the_same(vox_videos, vox_shards, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    # Its workers are started by Ray, not by this process.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([TESTS, *filter(None, [os.environ.get("PYTHONPATH")])]))
+    prepare(vox_videos, tmp_path / "shards", options=OPTIONS, workers=2, engine="ray")
+    assert tree(tmp_path / "shards") == tree(vox_shards)
+
+
+def test_without_ray_the_error_says_how_to_get_it(vox_videos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'fewshot-reenact\[cluster\]'"):
+        prepare(vox_videos, tmp_path / "shards", engine="ray")
+    assert not (tmp_path / "shards").exists()
+
+
+def test_what_ends_its_worker_is_left_out_and_the_rest_is_done():
+    items = [["a"], ["crash", "known"], ["b", "c", "d"]]
+    assert sorted(engines.run_processes(length_or_crash, items, 1, without_the_crash)) == [1, 1, 3]
+    with pytest.raises(engines.WorkerDied, match="what is done is kept"):
+        list(engines.run_processes(length_or_crash, [["crash"]], 1, without_the_crash))
+
+
+def test_a_video_that_ended_its_worker_is_listed(vox_videos, tmp_path, monkeypatch):
+    """As a worker leaves it behind: the note of the video that it had in hand."""
+    task = Task(str(tmp_path / "shards"), OPTIONS, "builtin", "cpu", str(tmp_path))
+    (tmp_path / "shards").mkdir()
+    unit = Unit(0, list_sources(vox_videos / "id1"))
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fewshot_reenact.training.making.cut_video", killed)
+        with pytest.raises(SystemExit):
+            make_shard(task, unit)
+    instead = without_crashing(task, unit)
+    assert instead is not None
+    made = make_shard(task, instead)
+    assert [row["video"] for row in made["skipped"]] == ["aaa/00001.mp4"] and "crashes" in made["skipped"][0]["reason"]
+    assert len(made["clips"]) == 2
+    assert without_crashing(task, unit) is None, "no note is left behind"

@@ -1,0 +1,153 @@
+"""What somebody might try against the marks; RESPONSIBLE_USE.md lists the same."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from animate_samples import portrait_file, run
+from fake_face import PaintedFaces
+from fewshot_reenact import animate
+from fewshot_reenact.animate import Animation
+from fewshot_reenact.provenance import sign
+from fewshot_reenact.provenance.keys import user_credentials
+from fewshot_reenact.provenance.marks import SOURCE_TYPE
+from fewshot_reenact.provenance.watermark import Watermarker
+from fewshot_reenact.video.marking import NOTE
+from fewshot_reenact.video.writer import VideoWriter
+from mark_samples import ffmpeg, manifests, nested_boxes, png_with_manifest, sign_as, uuid_box
+
+ODD = "\x1b[31mfewshot-reenact\x07\u202e"
+
+
+def found_in(*paths: Path) -> list[dict]:
+    result = run("verify", "--json", *paths)
+    assert "Traceback" not in result.output
+    return json.loads(result.stdout)
+
+
+def words(path: Path) -> str:
+    return run("verify", path).output
+
+
+def made_from(portrait: Path, tiny_model: Path) -> Animation:
+    return animate(portrait, portrait, portrait.with_name("out.png"), model=tiny_model, landmarks=PaintedFaces())
+
+
+def test_stripped_metadata_leaves_the_watermark(marked: Path, tmp_path: Path) -> None:
+    ffmpeg("-i", marked, "-map_metadata", "-1", "-c", "copy", "-fflags", "+bitexact", tmp_path / "a.mp4")
+    (found,) = found_in(tmp_path / "a.mp4")
+    assert found["signature"] is None and found["tags"] == {"comment": None, "source_type": None}
+    assert found["watermark"]["id"] == found_in(marked)[0]["watermark"]["id"] and found["made_by_this_tool"]
+
+
+def test_a_cropped_label_leaves_the_watermark(marked: Path, tmp_path: Path) -> None:
+    ffmpeg("-i", marked, "-vf", "crop=iw:ih*0.92:0:0", "-crf", "20", tmp_path / "a.mp4")
+    (found,) = found_in(tmp_path / "a.mp4")
+    assert found["signature"] is None and found["watermark"] is not None
+
+
+def test_a_changed_byte_is_told_of(marked: Path, tmp_path: Path) -> None:
+    data = bytearray(marked.read_bytes())
+    data[data.rindex(b"mdat") + 1000] ^= 1
+    (tmp_path / "a.mp4").write_bytes(data)
+    (found,) = found_in(tmp_path / "a.mp4")
+    assert found["signature"]["state"] == "altered"
+    assert "ALTERED" in words(tmp_path / "a.mp4") and "holds" not in words(tmp_path / "a.mp4")
+
+
+def test_changed_tags_are_told_of(marked: Path, tmp_path: Path) -> None:
+    data = marked.read_bytes()
+    assert data.count(NOTE.encode()) == 1
+    (tmp_path / "a.mp4").write_bytes(data.replace(NOTE.encode(), b"Holiday in Rome".ljust(len(NOTE))))
+    assert found_in(tmp_path / "a.mp4")[0]["signature"]["state"] == "altered"
+
+
+@pytest.mark.usefixtures("signature_only")
+def test_the_manifest_of_another_file_does_not_count(marked: Path, assets: Path, tmp_path: Path) -> None:
+    """To make a recording look generated, or to lend a generated one somebody's signature."""
+    source, victim = marked.read_bytes(), tmp_path / "a.mp4"
+    ffmpeg("-i", assets / "driver.mp4", "-map_metadata", "-1", "-t", "0.4", "-crf", "40", "-vf", "scale=160:-2", victim)
+    begin, end = uuid_box(source)
+    victim.write_bytes(victim.read_bytes() + source[begin:end])
+    (found,) = found_in(victim)
+    assert found["signature"]["state"] in ("altered", "broken") and not found["made_by_this_tool"]
+    result = run("verify", victim)
+    assert result.exit_code == 1 and "holds" not in result.output
+
+
+def stamped(path: Path, payload: int) -> Path:
+    """A video that this tool did not make, with a watermark of anybody's choice and no tags."""
+    forger, noise = Watermarker(payload), np.random.default_rng(0)
+    ground = np.kron(noise.integers(60, 200, (30, 40, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
+    with VideoWriter(path.with_name("tagged.mp4"), 640, 480, Fraction(1, 25), Fraction(25)) as writer:
+        for t in range(25):
+            writer.write(forger.stamp(np.roll(ground, 4 * t, 1)), t)
+    ffmpeg("-i", writer.path, "-map_metadata", "-1", "-c", "copy", path)
+    return path
+
+
+def test_a_forged_payload_is_in_nobodys_history(tmp_path: Path) -> None:
+    forged = stamped(tmp_path / "a.mp4", 0xFEEDFACECAFEBEEF)
+    (found,) = found_in(forged)
+    assert found["watermark"]["id"] == "feedfacecafebeef" and found["watermark"]["known"] is None
+    assert "not in this machine's history" in words(forged) and found["signature"] is None
+
+
+def test_a_watermark_of_another_output_under_a_signature_is_told_of(tmp_path: Path) -> None:
+    forged = stamped(tmp_path / "a.mp4", 0x0123456789ABCDEF)
+    sign.sign(forged, ".mp4", sign.Origin(SOURCE_TYPE), user_credentials(), watermark="f" * 16)
+    (found,) = found_in(forged)
+    assert found["signature"]["state"] == "trusted" and found["foreign_manifest"]
+    assert "signature and watermark name different outputs" in words(forged)
+
+
+@pytest.mark.usefixtures("signature_only")
+@pytest.mark.parametrize("name", ["damaged", "deep", "endless"])
+def test_a_hostile_manifest_in_an_input_is_left_out(tmp_path: Path, tiny_model: Path, name: str) -> None:
+    jumbf = {"damaged": bytes(5000), "deep": nested_boxes(100_000), "endless": b"\xff\xff\xff\xf0jumb" + bytes(40)}
+    portrait = png_with_manifest(portrait_file(tmp_path / "ann.png"), jumbf[name])
+    made = made_from(portrait, tiny_model)
+    every, _, state = manifests(made.output)
+    assert state == "Valid" and len(every) == 1
+    assert made.output.stat().st_size < 500_000
+    if name != "endless":  # which the library takes for none
+        assert any("marks that cannot be read" in line for line in made.warnings)
+    assert found_in(portrait)[0]["made_by_this_tool"] is False
+
+
+def test_a_huge_manifest_in_an_input_is_not_kept(tmp_path: Path, tiny_model: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sign, "LARGEST_KEPT", 100_000)
+    portrait = sign_as(portrait_file(tmp_path / "ann.png"), "Camera", {"text": "x" * 300_000})
+    made = made_from(portrait, tiny_model)
+    every, _, state = manifests(made.output)
+    assert state == "Valid" and len(every) == 1
+    assert any("not kept, their hashes are" in line for line in made.warnings)
+
+
+@pytest.mark.usefixtures("signature_only")
+def test_deep_and_odd_text_in_an_inputs_manifest(tmp_path: Path, tiny_model: Path) -> None:
+    deep: dict = {}
+    for _ in range(60):
+        deep = {"a": deep}
+    portrait = sign_as(portrait_file(tmp_path / "ann.png"), ODD, deep)
+    said = words(portrait)
+    assert "\x1b" not in said and "\x07" not in said and "\u202e" not in said
+    made = made_from(portrait, tiny_model)
+    said = words(made.output)
+    assert "\x1b" not in said and "made with fewshot-reenact" in said
+    assert "\x1b" not in "".join(made.warnings)
+
+
+@pytest.mark.usefixtures("signature_only")
+def test_an_altered_input_is_kept_as_what_it_is(tmp_path: Path, tiny_model: Path) -> None:
+    """Its manifest does not fit it any more; the output's own signature holds all the same."""
+    portrait = sign_as(portrait_file(tmp_path / "ann.png"), "Camera")
+    data = portrait.read_bytes()
+    at = data.index(b"IEND") - 4
+    portrait.write_bytes(data[:at] + b"\0\0\0\x01tEXtx\x00\x00\x00\x00" + data[at:])
+    assert found_in(portrait)[0]["signature"]["state"] == "altered"
+    made = made_from(portrait, tiny_model)
+    assert found_in(made.output)[0]["signature"]["state"] == "trusted"
