@@ -78,7 +78,7 @@ class Watermarker:
         gain = np.clip(gain / gain.mean(), 0.75, 1.5)
         gain *= _STRENGTH / np.sqrt((gain * gain * self._energy).mean())
         delta = cv2.multiply(self._pattern, cv2.resize(gain.astype(np.float32), (width, height)))
-        rounded = cv2.add(delta, (0.0,), dtype=cv2.CV_16S)
+        rounded = cv2.add(delta, (0.0,), dtype=cv2.CV_16S)  # type: ignore[call-overload]  # a scalar; faster than rint
         stamped = cv2.add(picture, cv2.merge([rounded, rounded, rounded]), dtype=cv2.CV_8U)
         return np.asarray(stamped, np.uint8)
 
@@ -88,9 +88,10 @@ class Watermarker:
         x = (((np.arange(width) + 0.5) / pitch - 0.5) % _TILE).astype(np.float32)
         y = (((np.arange(height) + 0.5) / pitch - 0.5) % _TILE).astype(np.float32)
         columns, rows = np.meshgrid(x, y)
-        self._pattern = cv2.remap(self._signs, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
+        pattern = cv2.remap(self._signs, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
+        self._pattern = np.asarray(pattern, np.float32)
         small = (max(1, round(64 * width / side)), max(1, round(64 * height / side)))
-        self._energy = cv2.resize(self._pattern**2, small, interpolation=cv2.INTER_AREA)
+        self._energy = np.asarray(cv2.resize(self._pattern**2, small, interpolation=cv2.INTER_AREA), np.float32)
         self._shape = (height, width)
 
 
@@ -179,9 +180,9 @@ def _whiten(grey: Floats) -> Floats:
     height, width = grey.shape
     factor = _SAMPLES * _CELLS / math.sqrt(height * width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-    fine = grey - cv2.GaussianBlur(grey, (0, 0), 0.45 * _SAMPLES)
-    fine = cv2.GaussianBlur(fine, (0, 0), 0.35 * _SAMPLES)
+    scaled = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+    detail = scaled - cv2.GaussianBlur(scaled, (0, 0), 0.45 * _SAMPLES)
+    fine = cv2.GaussianBlur(detail, (0, 0), 0.35 * _SAMPLES)
     spread = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 1.25 * _SAMPLES) + 0.25)
     return np.asarray(np.clip(fine / spread, -2.5, 2.5) / spread, np.float32)
 
@@ -263,7 +264,7 @@ def _refine(white: Floats, place: _Place) -> _Place:
 def _read(cells: Floats) -> int | None:
     signs, bits = _layout()
     data = bits >= 0
-    return decode(np.bincount(bits[data], (cells * signs)[data], CODED_BITS))
+    return decode(np.bincount(bits[data], (cells * signs)[data], CODED_BITS).astype(np.float64))
 
 
 def _likeness(cells: Floats, signs: NDArray[np.int8]) -> float:
