@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import click
+from safetensors import safe_open
 
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, save_model, sha256
 
@@ -38,7 +39,8 @@ SHA-256: `{digest}`
 def main(run: Path, data: str, begun: str) -> None:
     config = json.loads((run / "config.json").read_text())
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][-10:]
-    step = rows[-1]["step"]
+    with safe_open(str(run / "model.safetensors"), "pt") as file:
+        step = int(file.metadata()["note"].split()[1])
     keys = ("l1", "perceptual", "perceptual_mouth", "l1_over_warp")
     figures = ", ".join(f"{key} {sum(row[key] for row in rows) / len(rows):.4f}" for key in keys)
     model = load_model(run / "model.safetensors")
