@@ -148,7 +148,7 @@ def test_an_affine_flow_is_enlarged_exactly():
     frame = torch.tensor([[[1.5, -0.3, 7.0], [0.3, 1.5, -2.0]]])
     coarse = apply_affine(frame, grid(9, 64)[None]).view(1, 9, 9, 2)
     assert torch.allclose(
-        enlarge_flow(coarse, frame, 64).view(1, -1, 2), apply_affine(frame, grid(64, 64)[None]), atol=1e-4
+        enlarge_flow(coarse, frame, 64).reshape(1, -1, 2), apply_affine(frame, grid(64, 64)[None]), atol=1e-4
     )
 
 

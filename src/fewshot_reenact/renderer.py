@@ -170,7 +170,8 @@ class Renderer:
         self, motion: np.ndarray, frames: list[np.ndarray], matrices: Tensor, flow: Tensor
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """What the networks see and make. Returns `warped`, `change` and `shift` of _Face for a batch."""
-        first = self._warp(0, flow, matrices)
+        fine = enlarge_flow(flow, matrices, self.size)
+        first = self._warp(0, fine)
         warped = first if len(self.portraits) == 1 else self._combine(motion, frames, flow, first)
         shift = None
         if self.warp_only:
@@ -185,22 +186,17 @@ class Renderer:
             made = self.model(faces, self.embedding.expand(b, -1), psi)
             change, shift = made.colour, made.shift
             if shift is not None:
-                first = self._warp(0, flow, matrices, shift)
+                first = self._warp(0, displace_flow(fine.to(self.device), shift))
                 warped = first if len(self.portraits) == 1 else displace(warped, shift)
             # The picture under it is the first portrait's: what the others add is change too.
             change = change + (warped - first) * self.model.feather
         return _pictures(first) / 2 + 0.5, _pictures(change) / 2, None if shift is None else _pictures(shift)
 
-    def _warp(self, k: int, flow: Tensor, matrices: Tensor, shift: Tensor | None = None) -> Tensor:
-        """Portrait k seen through a coarse flow (B, g, g, 2) in its pixels -> (B, 3, S, S) in -1..1.
-
-        matrices: (B, 2, 3), face frame -> its pixels. shift: the networks' correction of the flow.
-        """
+    def _warp(self, k: int, flow: Tensor) -> Tensor:
+        """Portrait k seen through a flow (B, S, S, 2) in its pixels -> (B, 3, S, S) in -1..1."""
         picture, scale = self.pictures[k]
-        fine = enlarge_flow(flow, matrices, self.size).to(self.device)
-        if shift is not None:
-            fine = displace_flow(fine, shift)
-        return sample(picture.expand(len(flow), -1, -1, -1), (fine + 0.5) * scale.to(self.device) - 0.5)
+        where = (flow.to(self.device) + 0.5) * scale.to(self.device) - 0.5
+        return sample(picture.expand(len(flow), -1, -1, -1), where)
 
     def _combine(self, motion: np.ndarray, frames: list[np.ndarray], flow: Tensor, first: Tensor) -> Tensor:
         """Mix the K warped portraits: nearer in pose counts more, and where a warp stretches one, the others show."""
@@ -215,7 +211,7 @@ class Renderer:
             h, w = self.portraits[k].picture.shape[:2]
             spline = self._spline(theirs, k, torch.tensor([0, 0, w, h]))
             there = spline(apply_affine(matrix, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
-            warps.append(self._warp(k, there, matrix))
+            warps.append(self._warp(k, enlarge_flow(there, matrix, self.size)))
             scores.append(pose[:, k, None, None] - stretch(there, self.frames[k], cells))
         score = F.interpolate(torch.stack(scores, 1), size=(self.size,) * 2, mode="bilinear", align_corners=True)
         weight = score.softmax(1).to(self.device)

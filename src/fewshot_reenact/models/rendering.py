@@ -1,5 +1,8 @@
 """From pictures and points to what the textured model sees: flow, warped portrait, face frames (DESIGN 4)."""
 
+from functools import cache
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,10 +37,20 @@ def enlarge_flow(flow: Tensor, frame: Tensor, size: int) -> Tensor:
     """
     g = flow.shape[1]
     own = apply_affine(frame, grid(g, size, flow.device).to(flow.dtype)[None]).view(-1, g, g, 2)
-    offset = (flow - own).permute(0, 3, 1, 2)
-    fine = F.interpolate(offset, size=(size, size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    cubic = _cubic(g, size).to(flow)
+    fine = torch.einsum("sy,byxc,tx->bstc", cubic, flow - own, cubic)
     every = apply_affine(frame, grid(size, size, flow.device).to(flow.dtype)[None])
     return fine + every.view(-1, size, size, 2)
+
+
+@cache
+def _cubic(coarse: int, fine: int) -> Tensor:
+    """Bicubic interpolation along one side as a matrix (fine, coarse): two products, ten times faster than the general
+    routine for few channels.
+    """
+    with torch.inference_mode(False):  # kept, so it must be of use to training too
+        basis = torch.eye(coarse).view(1, coarse, coarse, 1)
+        return F.interpolate(basis, size=(fine, 1), mode="bicubic", align_corners=True)[0, :, :, 0].T.contiguous()
 
 
 def displace(values: Tensor, shift: Tensor) -> Tensor:
