@@ -5,11 +5,13 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import torch
 
 from fewshot_reenact.landmarks import align
 from fewshot_reenact.landmarks.detector import face_size
 from fewshot_reenact.landmarks.topology import FLIP
 from landmark_augment import animal, occlude, photograph, photometric, shuffled
+from landmark_dress import WORN
 
 SIDE = 256
 # The teacher's x of a picture and of its mirror image add up to this (mean over 120 stills; 255 would be pixel centres,
@@ -17,23 +19,37 @@ SIDE = 256
 MIRROR_SUM = 255.67
 
 
-def pack(data: Path, out: Path, frame_step: int = 8) -> None:
-    """Write pictures.npy (N, 256, 256, 3) uint8 RGB, points.npy (N, 83, 2) float32, held.npy (N,) bool: held out.
+def read_names(path: Path) -> frozenset[str]:
+    """The names in a list, one a line; what follows # is a comment."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return frozenset(line for line in lines if line)
 
-    Held out: every 25th still, and the clips of people p300 and above.
+
+def to_tensor(pictures: list[np.ndarray]) -> torch.Tensor:
+    """(S, S, 3) uint8 pictures as the networks' (B, 3, S, S) in -1..1."""
+    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def pack(data: Path, out: Path, held_out: frozenset[str], frame_step: int = 8) -> None:
+    """Write pictures.npy (N, 256, 256, 3) uint8 RGB, points.npy (N, 83, 2) float32, held.npy (N,) bool: held out, and
+    clips.npy (N,): the clip's number, -1 for a still.
+
+    Held out: the stills of these names, and the clips of people p300 and above.
     """
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "held.npy").exists():
+    if (out / "clips.npy").exists():
         return
     labels = np.load(data / "stills" / "stills.npz")
-    pictures, points, held = [], [], []
-    for i, (name, p) in enumerate(zip(labels["names"], labels["points"], strict=True)):
+    pictures, points, held, clips = [], [], [], []
+    for name, p in zip(labels["names"], labels["points"], strict=True):
         picture = cv2.imread(str(data / "stills" / name))
         if picture is not None and picture.shape == (SIDE, SIDE, 3):
             pictures.append(picture[..., ::-1])
             points.append(p.astype(np.float32))
-            held.append(i % 25 == 0)
-    for path in sorted((data / "clips" / "train").glob("*.npz")):
+            held.append(str(name) in held_out)
+            clips.append(-1)
+    for number, path in enumerate(sorted((data / "clips" / "train").glob("*.npz"))):
         p = np.load(path)["points"].astype(np.float32)
         with av.open(str(path.with_suffix(".mp4"))) as container:
             for i, frame in enumerate(container.decode(video=0)):
@@ -41,9 +57,11 @@ def pack(data: Path, out: Path, frame_step: int = 8) -> None:
                     pictures.append(frame.to_ndarray(format="rgb24"))
                     points.append(p[i])
                     held.append(path.name >= "p300")
+                    clips.append(number)
     np.save(out / "pictures.npy", np.stack(pictures))
     np.save(out / "points.npy", np.stack(points))
     np.save(out / "held.npy", np.array(held))
+    np.save(out / "clips.npy", np.array(clips))
 
 
 def rarity(points: np.ndarray) -> np.ndarray:
@@ -54,7 +72,8 @@ def rarity(points: np.ndarray) -> np.ndarray:
     ]
     gap = np.linalg.norm(points[:, 62] - points[:, 66], axis=1) / eyes
     turn = ((points[:, 30] - points[:, 36]) * (points[:, 45] - points[:, 36])).sum(1) / eyes**2 - 0.5
-    return 1.0 + 1.5 * (np.mean(lids, 0) < 0.045) + 1.0 * (gap > 0.12) + 1.5 * (np.abs(turn) > 0.15)
+    turned = 1.5 * (np.abs(turn) > 0.15) + 3.0 * (np.abs(turn) > 0.3)
+    return 1.0 + 1.5 * (np.mean(lids, 0) < 0.06) + 1.0 * (gap > 0.12) + turned
 
 
 class Source:
@@ -72,8 +91,12 @@ class Source:
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
         """A random picture (256, 256, 3) and its points, mirrored half of the time."""
         i = int(self.index[min(np.searchsorted(self.ladder, self.rng.random()), len(self.index) - 1)])
+        return self.still(i, self.rng.random() < 0.5)
+
+    def still(self, i: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Packed picture i and its points."""
         picture, points = np.array(self.pictures[i]), self.points[i]
-        if self.rng.random() < 0.5:
+        if mirrored:
             picture, points = picture[:, ::-1], points[FLIP] * [-1, 1] + [MIRROR_SUM, 0]
         return np.ascontiguousarray(picture), points.astype(np.float32)
 
@@ -92,22 +115,26 @@ class Source:
             if kind > 0.9:
                 crop = shuffled(align.cut(picture, matrix), rng)
             elif kind > 0.85:
-                crop = np.ascontiguousarray(align.cut(picture, self._shake(matrix, 1.0, False))[::-1])
+                crop = np.ascontiguousarray(align.cut(picture, self.shake(matrix, 1.0))[::-1])
             elif kind > 0.6:
                 base = photograph(rng, align.CROP) if kind > 0.75 else self.background(align.CROP)
                 crop = animal(base, rng, close=True)
             else:
                 crop = self.empty(align.CROP)
         else:
-            matrix = self._shake(matrix, spread, wrong)
+            matrix = self.shake(matrix, spread, wrong)
             crop = align.cut(picture, matrix)
         inside = align.apply(align.inverse(matrix), points)
-        if not wrong and rng.random() < 0.25:
-            crop = occlude(crop, rng)
+        if not wrong:
+            for put_on in WORN.values():
+                if rng.random() < 0.07:
+                    crop = put_on(crop, inside, rng)
+            if rng.random() < 0.25:
+                crop = occlude(crop, rng)
         crop = photometric(crop, rng)
         return crop, inside.astype(np.float32), not wrong
 
-    def _shake(self, matrix: np.ndarray, spread: float, wrong: bool) -> np.ndarray:
+    def shake(self, matrix: np.ndarray, spread: float, wrong: bool = False) -> np.ndarray:
         """Move, turn and scale a crop as the detector's or the last frame's errors do; `wrong`: right off the face."""
         rng, c = self.rng, align.CROP
         angle = rng.normal(0, 0.16 * spread)

@@ -42,9 +42,9 @@ class DetectorNet(nn.Module):
         super().__init__()
         self.dims = {"widths": list(widths), "thin": list(thin), "neck": neck}
         w = widths
-        self.stem = nn.Sequential(ConvNorm(3, w[0], 3, 2), nn.ReLU(), ConvNorm(w[0], w[1], 3, 2), nn.ReLU())
+        self.stem = nn.Sequential(ConvNorm(3, w[0], 3, 2), nn.ReLU(inplace=True), ConvNorm(w[0], w[1], 3, 2), nn.ReLU(inplace=True))
         self.stages = nn.ModuleList(
-            nn.Sequential(ConvNorm(a, b, 3, 2), nn.ReLU(), *(Thin(b) for _ in range(n)))
+            nn.Sequential(ConvNorm(a, b, 3, 2), nn.ReLU(inplace=True), *(Thin(b) for _ in range(n)))
             for a, b, n in zip(w[1:], w[2:], thin, strict=False)
         )
         self.lateral = nn.ModuleList([ConvNorm(c, neck, 1) for c in w[2:]])
@@ -60,8 +60,8 @@ class DetectorNet(nn.Module):
             maps.append(lateral(x))
         y = maps[-1]
         for finer in reversed(maps[:-1]):
-            y = finer + F.interpolate(y, scale_factor=2, mode="nearest")
-        return self.head(self.merge(F.relu(y)))
+            y = F.interpolate(y, scale_factor=2, mode="nearest").add_(finer)
+        return self.head(self.merge(F.relu_(y)))
 
 
 def find(

@@ -38,7 +38,7 @@ class Block(nn.Module):
         self.skip: nn.Module = ConvNorm(c_in, c_out, 1, stride) if stride > 1 or c_in != c_out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu_(self.b(F.relu_(self.a(x))) + self.skip(x))
+        return F.relu_(self.b(F.relu_(self.a(x))).add_(self.skip(x)))
 
 
 class Pointwise(nn.Module):
@@ -87,7 +87,7 @@ class Thin(nn.Module):
         self.c, self.d = ConvNorm(c, c, 3, groups=c), ConvNorm(c, c, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu_(x + self.d(self.c(F.relu_(self.b(self.a(x))))))
+        return F.relu_(self.d(self.c(F.relu_(self.b(self.a(x))))).add_(x))
 
 
 class PointNet(nn.Module):
@@ -104,7 +104,7 @@ class PointNet(nn.Module):
     ):
         super().__init__()
         self.dims = {"widths": list(widths), "blocks": list(blocks), "neck": neck}
-        self.stem = nn.Sequential(ConvNorm(3, widths[0], 3, 2), nn.ReLU())
+        self.stem = nn.Sequential(ConvNorm(3, widths[0], 3, 2), nn.ReLU(inplace=True))
         layers: list[nn.Module] = []
         for c_in, c_out, count in zip(widths, widths[1:], blocks, strict=False):
             layers.append(nn.Sequential(Block(c_in, c_out, 2), *(Block(c_out, c_out) for _ in range(count - 1))))
