@@ -4,7 +4,7 @@
     scripts/benchmark.py animate                     # 512-pixel portrait and driver, time by stage
     scripts/benchmark.py animate --portrait P --driver D --repeat 3
     scripts/benchmark.py memory --seconds 10 120     # peak memory for drivers of these lengths
-    scripts/benchmark.py landmarks                   # ms a frame of detection, tracking and points
+    scripts/benchmark.py landmarks --data ../shared/data     # all figures of the landmarks beside their targets
     scripts/benchmark.py watermark A.mp4 B.mp4       # in how many of these videos the mark survives what
     scripts/benchmark.py unmarked FOLDER             # false alarms among pictures and videos without a mark
 
@@ -28,7 +28,6 @@ import torch
 
 import fewshot_reenact
 from fewshot_reenact import animate
-from fewshot_reenact.landmarks.base import load_backend
 from fewshot_reenact.provenance.watermark import Watermarker, detect
 from fewshot_reenact.video.pictures import read_picture, write_picture
 from fewshot_reenact.video.reader import VideoReader
@@ -113,30 +112,19 @@ def memory(seconds: tuple[float, float], side: int) -> None:
 
 
 @main.command("landmarks")
-@click.option("--driver", type=click.Path(path_type=Path), default=ASSETS / "driver.mp4")
-@click.option("--json", "as_json", is_flag=True)
-def landmarks(driver: Path, as_json: bool) -> None:
-    """Detection and refinement of one face, ms a frame."""
-    backend = load_backend()
-    with VideoReader(driver) as reader:
-        frames = [frame.picture for frame in reader][:60]
-    figures = {}
-    for side in (256, 512, 1024):
-        pictures = [cv2.resize(f, (side, side)) for f in frames[:20]]
-        backend.detect(pictures[0])
-        begin = time.perf_counter()
-        faces = [backend.detect(p) for p in pictures]
-        figures[f"detect and points, {side} px"] = 1000 * (time.perf_counter() - begin) / len(pictures)
-        known = next(f[0].points for f in faces if f)
-        begin = time.perf_counter()
-        for p in pictures:
-            backend.refine(p, np.asarray(known))
-        figures[f"refine (tracking), {side} px"] = 1000 * (time.perf_counter() - begin) / len(pictures)
-    if as_json:
-        click.echo(json.dumps(figures))
-        return
-    for what, value in figures.items():
-        click.echo(f"| {what} | {value:.1f} ms |")
+@click.option("--data", type=click.Path(exists=True, path_type=Path), default=Path("../shared/data"), show_default=True)
+@click.option("--quick", is_flag=True, help="A quarter of the clips and stills, 30 scenes.")
+@click.option("--json", "report", type=click.Path(path_type=Path), help="Write all figures here too.")
+def landmarks(data: Path, quick: bool, report: Path | None) -> None:
+    """Accuracy, detection, steadiness, blinks and speed of the built-in landmarks beside their targets, on one core."""
+    from landmark_table import measure, render
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    found = measure(data, quick)
+    click.echo(render(found))
+    if report:
+        report.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _even(factor: float) -> str:

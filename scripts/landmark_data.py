@@ -76,16 +76,39 @@ def rarity(points: np.ndarray) -> np.ndarray:
     return 1.0 + 1.5 * (np.mean(lids, 0) < 0.06) + 1.0 * (gap > 0.12) + turned
 
 
-class Source:
-    """Packed pictures, and random augmented samples of them. `train`: those not held out, else those held out."""
+def read_packed(packed: Path, train: bool, seed: int) -> "Source":
+    """Of what is packed, what is not held out (`train`) or what is. The rarer faces are drawn oftener in training."""
+    held, points = np.load(packed / "held.npy"), np.load(packed / "points.npy")
+    index = np.flatnonzero(~held if train else held)
+    return Source(
+        np.load(packed / "pictures.npy", mmap_mode="r"), points, index, rarity(points) if train else None, seed
+    )
 
-    def __init__(self, packed: Path, train: bool, seed: int):
-        held = np.load(packed / "held.npy")
-        self.index = np.flatnonzero(~held if train else held)
-        self.pictures = np.load(packed / "pictures.npy", mmap_mode="r")
-        self.points = np.load(packed / "points.npy")
-        chance = rarity(self.points[self.index]) if train else np.ones(len(self.index))
-        self.ladder = np.cumsum(chance / chance.sum())
+
+def read_stills(data: Path, names: frozenset[str], seed: int) -> "Source":
+    """The stills of these names. Raises FileNotFoundError where there are none of them."""
+    labels = np.load(data / "stills" / "stills.npz")
+    chosen = [i for i, name in enumerate(labels["names"]) if str(name) in names]
+    read = [cv2.imread(str(data / "stills" / str(labels["names"][i]))) for i in chosen]
+    pictures = [picture[..., ::-1] for picture in read if picture is not None]
+    if not pictures or len(pictures) < len(read):
+        raise FileNotFoundError(f"{data / 'stills'}: {len(names) - len(pictures)} of {len(names)} stills are missing")
+    points = labels["points"][chosen].astype(np.float32)
+    return Source(np.stack(pictures), points, np.arange(len(pictures)), None, seed)
+
+
+class Source:
+    """Pictures (N, 256, 256, 3) uint8 RGB and their points (N, 83, 2), and random augmented samples of them.
+
+    index: the numbers that are drawn; chance (N,): how often, in proportion, or None for evenly.
+    """
+
+    def __init__(
+        self, pictures: np.ndarray, points: np.ndarray, index: np.ndarray, chance: np.ndarray | None, seed: int
+    ):
+        self.pictures, self.points, self.index = pictures, points, index
+        chosen = np.ones(len(index)) if chance is None else chance[index]
+        self.ladder = np.cumsum(chosen / chosen.sum())
         self.rng = np.random.default_rng(seed)
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:

@@ -177,13 +177,13 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _still(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(83,): 0 for irises, and for lids and inner lips that opened or closed: where things vanish flow lies."""
     weight = np.ones(83)
-    lids, lips = (np.abs(_gap(a, pairs) - _gap(b, pairs)) for pairs in (LEFT_LIDS + RIGHT_LIDS, LIP_PAIRS))
+    lids, lips = (np.abs(gap(a, pairs) - gap(b, pairs)) for pairs in (LEFT_LIDS + RIGHT_LIDS, LIP_PAIRS))
     weight[LIDS] *= lids < LIDS_MOVE
     weight[INNER_LIPS] *= lips < LIPS_MOVE
     weight[IRISES] = 0
     return weight
 
 
-def _gap(points: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> float:
+def gap(points: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> float:
     top, under = np.array(pairs).T
     return float(np.linalg.norm(points[top] - points[under], axis=1).mean() / eye_distance(points))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fewshot_reenact.landmarks.align import CROP
 from fewshot_reenact.landmarks.network import PointNet
 from fewshot_reenact.landmarks.topology import LEFT_LIDS, LIP_PAIRS, RIGHT_LIDS
-from landmark_data import Source, to_tensor
+from landmark_data import read_packed, to_tensor
 from landmark_pairs import Pairs
 
 GAPS = torch.tensor([*LIP_PAIRS, *LEFT_LIDS, *RIGHT_LIDS])
@@ -66,7 +66,7 @@ class PointTask:
     network = PointNet
 
     def __init__(self, packed: Path, train: bool, seed: int, settings: dict[str, Any]):
-        self.source = Source(packed, train, seed)
+        self.source = read_packed(packed, train, seed)
         self.settings = settings
         self.pairs = Pairs(self.source, packed) if settings.get("pairs") else None
         self.weights = point_weights()

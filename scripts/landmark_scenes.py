@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_reenact.landmarks.detector import SIZE_UNIT, STRIDE, DetectorNet, face_size
-from landmark_data import Source, to_tensor
+from landmark_data import read_packed, to_tensor
 
 SCENE = 192
 
@@ -19,7 +19,7 @@ class DetectorTask:
     network = DetectorNet
 
     def __init__(self, packed: Path, train: bool, seed: int, settings: dict[str, Any]):
-        self.source = Source(packed, train, seed)
+        self.source = read_packed(packed, train, seed)
         self.settings = settings
 
     def batch(self) -> dict[str, Tensor]:

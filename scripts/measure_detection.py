@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Measure the built-in detector on composed scenes, beside YuNet: recall by size and false faces.
 
-    scripts/train_landmarks.py pack ...     # once: the packed stills, see scripts/landmark_data.py
-    scripts/measure_detection.py run/landmarks/packed --yunet ../shared/data/nets/face_detection_yunet_2026may.onnx
+    scripts/measure_detection.py --data ../shared/data
 
 A scene holds 1 to 8 heads of stills kept out of training, brow to chin 24 to 600 pixels, turned by up to 45 degrees, on
 photographs of things, textures and drawn animals; nothing is blurred or darkened. A face counts as found where eyes and
@@ -21,12 +20,15 @@ import numpy as np
 import torch
 
 from fewshot_reenact.landmarks import align
+from fewshot_reenact.landmarks.base import LandmarkBackend
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.landmarks.detector import face_size
-from landmark_data import SIDE, Source
+from landmark_data import SIDE, Source, read_names, read_stills
+from measure_landmarks import HELD_OUT
 
 Scene = tuple[np.ndarray, list[np.ndarray]]
 Find = Callable[[np.ndarray], list[np.ndarray]]
+YUNET = "nets/face_detection_yunet_2026may.onnx"
 SIZES = (24, 32, 60, 120, 240, 601)
 
 
@@ -103,21 +105,24 @@ def yunet(path: Path) -> Find:
     return find
 
 
+def compare(backend: LandmarkBackend, data: Path, count: int, side: int = 1024) -> dict[str, dict[str, object]]:
+    """Ours and YuNet on the same scenes."""
+    source = read_stills(data, read_names(HELD_OUT), 11)
+    scenes = [compose(source, side) for _ in range(count)]
+    ways: dict[str, Find] = {"builtin": lambda p: [align.anchors(f.points) for f in backend.detect(p)]}
+    ways["yunet"] = yunet(data / YUNET)
+    return {name: measure(find, scenes) for name, find in ways.items()}
+
+
 @click.command()
-@click.argument("packed", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--yunet", "peer", type=click.Path(exists=True, path_type=Path))
+@click.option("--data", type=click.Path(exists=True, path_type=Path), default=Path("../shared/data"), show_default=True)
 @click.option("--scenes", "count", default=200, show_default=True)
 @click.option("--side", default=1024, show_default=True)
 @click.option("--threads", default=1, show_default=True)
-def main(packed: Path, peer: Path | None, count: int, side: int, threads: int) -> None:
+def main(data: Path, count: int, side: int, threads: int) -> None:
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    source, backend = Source(packed, False, 11), BuiltinLandmarks()
-    scenes = [compose(source, side) for _ in range(count)]
-    ways: dict[str, Find] = {"builtin": lambda p: [align.anchors(f.points) for f in backend.detect(p)]}
-    if peer:
-        ways["yunet"] = yunet(peer)
-    click.echo(json.dumps({name: measure(find, scenes) for name, find in ways.items()}, indent=1))
+    click.echo(json.dumps(compare(BuiltinLandmarks(), data, count, side), indent=1))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Measure the built-in landmarks: accuracy on clips/val against the teacher, faces found, false faces, time.
+"""Measure the built-in landmarks: accuracy on clips/val and on held-out stills against the teacher, blinks and lips,
+agreement between frames, trembling and lag, faces found in portraits, time.
 
-    scripts/measure_landmarks.py --data ../shared/data [--every 3] [--json FILE] [--sheet FOLDER]
+    scripts/measure_landmarks.py --data ../shared/data [--only clips] [--step 1] [--json FILE] [--sheet FOLDER]
 
-Errors are means of distances over the distance of the outer eye corners, in per cent. Two ways: `detect` on each
-frame by itself, and `track`, refining from the last frame's points as the tracker does.
+Errors are means of distances over the distance of the outer eye corners, in per cent. On the clips in two ways:
+`detect` on each frame by itself, and `track` as `reenact` does, before smoothing.
+`scripts/benchmark.py landmarks` prints the same figures beside their targets.
 """
 
 import json
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -18,10 +21,19 @@ import cv2
 import numpy as np
 import torch
 
-from fewshot_reenact.landmarks.base import Face
+from fewshot_reenact.landmarks import align
+from fewshot_reenact.landmarks.base import Face, LandmarkBackend
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
+from fewshot_reenact.landmarks.detector import find
+from fewshot_reenact.landmarks.smoothing import smooth_motion
 from fewshot_reenact.landmarks.topology import LEFT_LIDS, LIP_PAIRS, RIGHT_LIDS, eye_distance
+from fewshot_reenact.landmarks.tracker import Tracker
+from landmark_data import read_names, read_stills
+from landmark_dress import WORN
+from landmark_pairs import gap, match
+from measure_steadiness import lag, track, trembling
 
+HELD_OUT = Path(__file__).resolve().parent.parent / "configs" / "landmarks_held_out.txt"
 GROUPS = {
     "all": range(83),
     "mouth": range(48, 68),
@@ -32,6 +44,8 @@ GROUPS = {
     "jaw": range(17),
     "forehead": range(68, 81),
 }
+CLOSED = 0.035  # gap of the lids in eye distances below which an eye counts as closed
+PAIRS = 6  # of frames of each clip whose points are compared by flow
 
 
 def read(path: Path) -> list[np.ndarray]:
@@ -43,16 +57,11 @@ def read(path: Path) -> list[np.ndarray]:
     return [np.ascontiguousarray(picture[..., ::-1])]
 
 
-def yaw(points: np.ndarray) -> np.ndarray:
-    """Degrees the head is turned, roughly, by the nose tip's place between the eye corners. (N, 83, 2) -> (N,)."""
-    axis = points[:, 45] - points[:, 36]
-    share = ((points[:, 30] - points[:, 36]) * axis).sum(1) / (axis**2).sum(1) - 0.5
-    return np.degrees(np.arctan(share * 1.6))
-
-
-def gap(points: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
-    apart = np.stack([np.linalg.norm(points[:, a] - points[:, b], axis=-1) for a, b in pairs]).mean(0)
-    return apart / eye_distance(points)
+def yaw(points: np.ndarray) -> float:
+    """Degrees the head is turned, roughly, by the nose tip's place between the eye corners. points: (83, 2)."""
+    axis = points[45] - points[36]
+    share = ((points[30] - points[36]) * axis).sum() / (axis**2).sum() - 0.5
+    return float(np.degrees(np.arctan(share * 1.6)))
 
 
 def nearest(faces: list[Face], want: np.ndarray) -> np.ndarray | None:
@@ -61,56 +70,17 @@ def nearest(faces: list[Face], want: np.ndarray) -> np.ndarray | None:
     return near[0].points if near else None
 
 
-def clips(backend: BuiltinLandmarks, data: Path, every: int) -> dict[str, object]:
-    errors: dict[str, dict[str, list[float]]] = {"detect": defaultdict(list), "track": defaultdict(list)}
-    frames = found = lost = extra = 0
-    lips, lids, hits, calls, blinks = [], [], 0, 0, 0
-    for path in sorted((data / "clips" / "val").glob("*.mp4")):
-        want = np.load(path.with_suffix(".npz"))["points"].astype(np.float64)
-        pictures = read(path)[: len(want)]
-        tracked: list[np.ndarray] = []
-        last: np.ndarray | None = None
-        for i, picture in enumerate(pictures):
-            if i % every == 0:
-                frames += 1
-                faces = backend.detect(picture)
-                points = nearest(faces, want[i])
-                found += points is not None
-                extra += max(0, len(faces) - 1)
-                if points is not None:
-                    note(errors["detect"], points, want[i])
-            face = backend.refine(picture, last) if last is not None else None
-            if face is None:
-                lost += last is not None
-                faces = backend.detect(picture)
-                face = faces[0] if faces else None
-            last = face.points if face is not None else None
-            if last is not None:
-                note(errors["track"], last, want[i])
-            tracked.append(last if last is not None else np.full((83, 2), np.nan))
-        got = np.stack(tracked)
-        ok = np.isfinite(got).all((1, 2))
-        got, want = got[ok], want[: len(got)][ok]
-        lips.append(correlation(gap(got, LIP_PAIRS), gap(want, LIP_PAIRS)))
-        opened, truth = gap(got, LEFT_LIDS + RIGHT_LIDS), gap(want, LEFT_LIDS + RIGHT_LIDS)
-        lids.append(correlation(opened, truth))
-        hits += int(((opened < 0.035) & (truth < 0.035)).sum())
-        calls += int((opened < 0.035).sum())
-        blinks += int((truth < 0.035).sum())
-    return {
-        "frames": frames,
-        "found_%": round(100 * found / frames, 2),
-        "other_faces": extra,
-        "lost_while_tracking": lost,
-        "error_%": {
-            way: {k: round(100 * float(np.mean(v)), 2) for k, v in rows.items()} | {"n": len(rows["all"])}
-            for way, rows in errors.items()
-        },
-        "lip_gap_correlation_median": round(float(np.nanmedian(lips)), 3),
-        "lid_gap_correlation_median": round(float(np.nanmedian(lids)), 3),
-        "blink_recall_%": round(100 * hits / max(blinks, 1), 1),
-        "blink_precision_%": round(100 * hits / max(calls, 1), 1),
-    }
+def note(rows: dict[str, list[float]], got: np.ndarray, want: np.ndarray) -> None:
+    """Add one face's errors, by part and by how far the head is turned."""
+    error = np.linalg.norm(got - want, axis=1) / eye_distance(want)
+    for name, which in GROUPS.items():
+        rows[name].append(float(error[list(which)].mean()))
+    turn = abs(yaw(want))
+    rows[f"yaw {'0-15' if turn < 15 else '15-30' if turn < 30 else 'over 30'}"].append(float(error.mean()))
+
+
+def per_cent(rows: dict[str, list[float]], digits: int = 2) -> dict[str, float]:
+    return {name: round(100 * float(np.mean(values)), digits) for name, values in rows.items()}
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -118,27 +88,146 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if len(a) > 5 and b.std() > 0.004 and a.std() > 0 else float("nan")
 
 
-def note(rows: dict[str, list[float]], got: np.ndarray, want: np.ndarray) -> None:
-    error = np.linalg.norm(got - want, axis=1) / eye_distance(want)
-    for name, which in GROUPS.items():
-        rows[name].append(float(error[list(which)].mean()))
-    turn = abs(float(yaw(want[None])[0]))
-    rows[f"yaw {'0-15' if turn < 15 else '15-30' if turn < 30 else 'over 30'}"].append(float(error.mean()))
+def gaps(points: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
+    return np.array([gap(one, pairs) for one in points])
 
 
-def held_stills(backend: BuiltinLandmarks, data: Path) -> dict[str, object]:
-    """Stills that training never saw: every 25th, as in landmark_data.pack."""
-    labels = np.load(data / "stills" / "stills.npz")
-    rows: dict[str, list[float]] = defaultdict(list)
-    for name, want in list(zip(labels["names"], labels["points"].astype(np.float64), strict=True))[::25]:
-        points = nearest(backend.detect(read(data / "stills" / str(name))[0]), want)
-        rows["found"].append(points is not None)
-        if points is not None:
+def clips(backend: LandmarkBackend, data: Path, every: int = 6, step: int = 1) -> dict[str, object]:
+    """Every `step`-th clip of clips/val, tracked; a detection by itself on every `every`-th frame."""
+    errors: dict[str, dict[str, list[float]]] = {"detect": defaultdict(list), "track": defaultdict(list)}
+    found, late = [], []
+    lips, lids, blinks = [], [], np.zeros(3, int)  # blinks of both, ours, the teacher's
+    agree: dict[str, list[float]] = defaultdict(list)
+    shake: dict[str, list[float]] = defaultdict(list)
+    rng = np.random.default_rng(0)
+    for path in sorted((data / "clips" / "val").glob("*.mp4"))[::step]:
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as labels:
+            want, fps = labels["points"].astype(np.float64), float(labels["fps"])
+        pictures = read(path)[: len(want)]
+        want = want[: len(pictures)]
+        for picture, truth in list(zip(pictures, want, strict=True))[::every]:
+            alone = nearest(backend.detect(picture), truth)
+            found.append(alone is not None)
+            if alone is not None:
+                note(errors["detect"], alone, truth)
+        got = track(backend, pictures)
+        ok = np.isfinite(got).all((1, 2))
+        for ours, truth in zip(got[ok], want[ok], strict=True):
+            note(errors["track"], ours, truth)
+        for i, j in rng.integers(0, len(want), (PAIRS, 2)):
+            if ok[i] and ok[j] and i != j:
+                compare(agree, (pictures[i], want[i], got[i]), (pictures[j], want[j], got[j]))
+        lips.append(correlation(gaps(got[ok], LIP_PAIRS), gaps(want[ok], LIP_PAIRS)))
+        opened, truth = (gaps(p[ok], LEFT_LIDS + RIGHT_LIDS) for p in (got, want))
+        lids.append(correlation(opened, truth))
+        both = ((opened < CLOSED) & (truth < CLOSED)).sum()
+        blinks += [both, (opened < CLOSED).sum(), (truth < CLOSED).sum()]
+        if ok.all():
+            smooth = smooth_motion(got, np.arange(len(got)) / fps)
+            shake["ours"].append(trembling(smooth))
+            shake["ours, unsmoothed"].append(trembling(got))
+            shake["teacher"].append(trembling(want))
+            spoken = gaps(want, LIP_PAIRS)
+            if len(want) > 30 and spoken.std() > 0.01:
+                late.append(lag(gaps(smooth, LIP_PAIRS), spoken))
+    return {
+        "found_%": round(100 * float(np.mean(found)), 2),
+        "error_%": {way: per_cent(rows) | {"n": len(rows["all"])} for way, rows in errors.items()},
+        "agreement_%": per_cent(agree) | {"pairs": len(agree["ours"])},
+        "trembling_%": per_cent(shake, 3),
+        "lag_frames": {"median": round(float(np.median(late)), 3), "largest": round(float(np.abs(late).max()), 2)},
+        "lip_gap_correlation_median": round(float(np.nanmedian(lips)), 3),
+        "lid_gap_correlation_median": round(float(np.nanmedian(lids)), 3),
+        "blink_recall_%": round(100 * blinks[0] / max(blinks[2], 1), 1),
+        "blink_precision_%": round(100 * blinks[0] / max(blinks[1], 1), 1),
+    }
+
+
+Labelled = tuple[np.ndarray, np.ndarray, np.ndarray]  # a frame, the teacher's points and ours
+
+
+def compare(rows: dict[str, list[float]], a: Labelled, b: Labelled) -> None:
+    """How far the points of two frames are from being the same skin, as flow between the frames has it."""
+    seen = match(a[0], a[1], b[0], b[1])
+    if seen.weight.sum() < 8:
+        return
+    for who, k in (("teacher", 1), ("ours", 2)):
+        miss = np.linalg.norm(seen.miss(a[k], b[k]), axis=1) / eye_distance(a[1])
+        rows[who].append(float((miss * seen.weight).sum() / seen.weight.sum()))
+        for name in ("mouth", "eyes", "brows", "nose"):
+            part = list(GROUPS[name])
+            if seen.weight[part].sum() > 1:
+                share = seen.weight[part] / seen.weight[part].sum()
+                rows[f"{who}, {name}"].append(float((miss[part] * share).sum()))
+
+
+def _turned(degrees: float) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    def turn(picture: np.ndarray, points: np.ndarray, _: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        middle = (picture.shape[1] / 2, picture.shape[0] / 2)
+        matrix = cv2.getRotationMatrix2D(middle, degrees, 1.0)
+        out = cv2.warpAffine(picture, matrix, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+        return out, align.apply(matrix, points)
+
+    return turn
+
+
+def _grey(picture: np.ndarray, points: np.ndarray, _: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), points
+
+
+def _dim(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    dark = 0.25 * picture + rng.normal(0, 3, picture.shape)
+    return dark.round().clip(0, 255).astype(np.uint8), points
+
+
+def _worn(name: str) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    return lambda picture, points, rng: (WORN[name](picture, points, rng), points)
+
+
+CHANGES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
+    "as they are": lambda picture, points, _: (picture, points),
+    "grey": _grey,
+    "a quarter of the light": _dim,
+    "turned by 30 degrees": _turned(30),
+    "turned by 45 degrees": _turned(45),
+    "turned by -45 degrees": _turned(-45),
+    "drawn glasses": _worn("glasses"),
+    "drawn beard": _worn("beard"),
+    "drawn head covering": _worn("covering"),
+}
+
+
+def skin_light(picture: np.ndarray, points: np.ndarray) -> float:
+    """Mean grey level of the cheeks and the nose: of the picture's light as much as of the skin."""
+    hull = cv2.convexHull(points[[1, 4, 12, 15, 28]].astype(np.int32))
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, hull, 255)
+    return float(cv2.mean(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), mask)[0])
+
+
+def held_stills(backend: LandmarkBackend, data: Path, step: int = 1) -> dict[str, dict[str, float]]:
+    """Stills that training never saw: as they are by part and by light, and changed in several ways."""
+    source = read_stills(data, read_names(HELD_OUT), 0)
+    every = range(0, len(source.points), step)
+    light = np.array([skin_light(source.pictures[i], source.points[i]) for i in every])
+    darkest, lightest = np.quantile(light, [0.2, 0.8])
+    out = {}
+    for name, change in CHANGES.items():
+        rows: dict[str, list[float]] = defaultdict(list)
+        for i, shade in zip(every, light, strict=True):
+            picture, want = change(np.array(source.pictures[i]), source.points[i].astype(np.float64), source.rng)
+            points = nearest(backend.detect(np.ascontiguousarray(picture)), want)
+            rows["found"].append(points is not None)
+            if points is None:
+                continue
             note(rows, points, want)
-    return {k: round(100 * float(np.mean(v)), 2) for k, v in rows.items()} | {"n": len(rows["found"])}
+            if name == "as they are" and not darkest < shade < lightest:
+                rows["darkest fifth" if shade <= darkest else "lightest fifth"].append(rows["all"][-1])
+        out[name] = per_cent(rows) | {"n": len(rows["found"])}
+    return out
 
 
-def portraits(backend: BuiltinLandmarks, data: Path, sheet: Path | None) -> dict[str, list[float]]:
+def portraits(backend: LandmarkBackend, data: Path, sheet: Path | None = None) -> dict[str, list[float]]:
     out = {}
     for path in sorted((data / "portraits").glob("**/*.jpg")):
         picture = read(path)[0]
@@ -166,46 +255,54 @@ def draw(picture: np.ndarray, faces: list[Face], side: int = 480) -> np.ndarray:
     return out
 
 
-def times(backend: BuiltinLandmarks, data: Path) -> dict[str, float]:
-    """Milliseconds, medians: wall-clock, and processor time, which other programs on the machine change less."""
+def times(data: Path, repeat: int = 40) -> dict[str, dict[str, float]]:
+    """Milliseconds on one core, medians: wall-clock, and processor time, which other programs change less."""
+    backend = BuiltinLandmarks()
     picture = read(data / "portraits" / "mona_lisa_crop602.jpg")[0]
-    out = {}
+    out: dict[str, dict[str, float]] = {}
     for name, size in (("640x360", (640, 360)), ("640x640", (640, 640)), ("1920x1080", (1920, 1080))):
         scene = np.full((size[1], size[0], 3), 90, np.uint8)
-        part = cv2.resize(picture, (size[1], size[1]))
-        scene[:, : size[1]] = part[:, : size[0]]
-        points = backend.detect(scene)[0].points
-        for what, call in (
-            ("detect", lambda s=scene: backend.detect(s)),
-            ("refine", lambda s=scene, p=points: backend.refine(s, p)),
-        ):
+        scene[:, : size[1]] = cv2.resize(picture, (size[1], size[1]))[:, : size[0]]
+        points, tracker = backend.detect(scene)[0].points, Tracker(backend)
+        calls: dict[str, Callable[[], object]] = {
+            "detector": lambda s=scene: find(backend.detector, s, 0.5, backend.device),  # type: ignore[misc, arg-type]
+            "points": lambda s=scene, p=points: backend.refine(s, p),  # type: ignore[misc]
+            "tracking": lambda s=scene, t=tracker: t.update(s),  # type: ignore[misc]
+            "finding anew": lambda s=scene: backend.detect(s),  # type: ignore[misc]
+        }
+        for what, call in calls.items():
+            call()
             taken = []
-            for _ in range(30):
+            for _ in range(repeat):
                 wall, cpu = time.perf_counter(), time.process_time()
                 call()
                 taken.append((1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)))
             wall, cpu = np.median(taken, 0).round(1).tolist()
-            out[f"{what} {name}"], out[f"{what} {name}, processor"] = wall, cpu
+            out[f"{what}, {name}"] = {"wall": wall, "processor": cpu}
     return out
 
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"), show_default=True)
-@click.option("--every", type=int, default=3, show_default=True, help="Detect on every so many frames of clips/val.")
-@click.option("--threads", type=int, default=1, show_default=True)
+@click.option("--every", default=6, show_default=True, help="Detect on every so many frames of clips/val.")
+@click.option("--step", default=1, show_default=True, help="Use every so many clips and stills.")
+@click.option("--threads", default=1, show_default=True)
 @click.option("--json", "report", type=click.Path(path_type=Path))
 @click.option(
     "--sheet", type=click.Path(path_type=Path), help="Write the portraits with their points into this folder."
 )
 @click.option("--only", type=click.Choice(["clips", "stills", "portraits", "times"]))
-def main(data: Path, every: int, threads: int, report: Path | None, sheet: Path | None, only: str | None) -> None:
+def main(
+    data: Path, every: int, step: int, threads: int, report: Path | None, sheet: Path | None, only: str | None
+) -> None:
     torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
     backend = BuiltinLandmarks()
     parts = {
         "portraits": lambda: portraits(backend, data, sheet),
-        "times": lambda: times(backend, data),
-        "stills": lambda: held_stills(backend, data),
-        "clips": lambda: clips(backend, data, every),
+        "times": lambda: times(data),
+        "stills": lambda: held_stills(backend, data, step),
+        "clips": lambda: clips(backend, data, every, step),
     }
     out = {name: part() for name, part in parts.items() if only in (None, name)}
     text = json.dumps(out, indent=1)

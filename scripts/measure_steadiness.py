@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Measure how steady the tracked and smoothed points are: on a still picture with noise, and on clips/val.
+"""Measure how steady the tracked and smoothed points are on still pictures with noise; how to measure it on clips.
 
-    scripts/measure_steadiness.py --data ../shared/data [--clips 44]
+    scripts/measure_steadiness.py --data ../shared/data
 
-All in per cent of the eye distance. `still`: mean movement a frame of a portrait repeated for two seconds with fresh
-noise. `trembling`: mean second difference on the clips, ours and the teacher's. `lag`: by how many frames the lips' gap
-comes late, ours against the teacher's, where their correlation is largest.
+Mean movement a frame of a portrait repeated for two seconds with fresh noise, in per cent of the eye distance.
+Trembling and lag on clips/val are measured by scripts/measure_landmarks.py with the functions that stand here.
 """
 
 import json
@@ -18,10 +17,9 @@ import torch
 
 from fewshot_reenact.landmarks.base import LandmarkBackend, load_backend
 from fewshot_reenact.landmarks.smoothing import smooth_motion
-from fewshot_reenact.landmarks.topology import LIP_PAIRS, eye_distance
+from fewshot_reenact.landmarks.topology import eye_distance
 from fewshot_reenact.landmarks.tracker import Tracker
 from fewshot_reenact.video.pictures import read_picture
-from fewshot_reenact.video.reader import VideoReader
 
 PORTRAITS = ("mona_lisa_crop602.jpg", "generated_person_1.jpg", "einstein_1921.jpg")
 NOISE = 2.0  # grey levels, the standard deviation
@@ -31,8 +29,8 @@ def track(backend: LandmarkBackend, pictures: list[np.ndarray]) -> np.ndarray:
     """(T, 83, 2); NaN where there is no face."""
     tracker, rows = Tracker(backend), []
     for picture in pictures:
-        points = tracker.update(picture).points
-        rows.append(np.full((83, 2), np.nan, np.float32) if points is None else points)
+        seen = tracker.update(picture)
+        rows.append(seen.points if seen.found else np.full((83, 2), np.nan, np.float32))
     return np.stack(rows)
 
 
@@ -45,7 +43,7 @@ def still(backend: LandmarkBackend, path: Path, frames: int = 50) -> dict[str, f
     ]
     raw = track(backend, noisy)
     smooth = smooth_motion(raw, np.arange(frames) / 25)
-    return {name: 100 * _movement(points) for name, points in (("raw", raw), ("smoothed", smooth))}
+    return {name: round(100 * _movement(points), 4) for name, points in (("raw", raw), ("smoothed", smooth))}
 
 
 def _movement(points: np.ndarray) -> float:
@@ -53,17 +51,15 @@ def _movement(points: np.ndarray) -> float:
     return float(steps / eye_distance(points[len(points) // 2]))
 
 
-def _trembling(points: np.ndarray) -> float:
+def trembling(points: np.ndarray) -> float:
+    """Mean second difference in eye distances. points: (T, 83, 2)."""
     return float(np.linalg.norm(np.diff(points, 2, axis=0), axis=-1).mean() / np.mean(eye_distance(points)))
 
 
-def _gap(points: np.ndarray) -> np.ndarray:
-    pairs = np.stack([np.linalg.norm(points[:, a] - points[:, b], axis=-1) for a, b in LIP_PAIRS]).mean(0)
-    return pairs / eye_distance(points)
-
-
 def lag(ours: np.ndarray, theirs: np.ndarray, reach: int = 4) -> float:
-    """Frames by which `ours` comes later, to a fraction, by a parabola through the best three correlations."""
+    """Frames by which `ours` (T,) comes later than `theirs` (T,), to a fraction: a parabola through the best three
+    correlations.
+    """
     inner = slice(reach, len(ours) - reach)
     shifts = range(-reach, reach + 1)
     score = [float(np.corrcoef(np.roll(ours, -s)[inner], theirs[inner])[0, 1]) for s in shifts]
@@ -74,40 +70,11 @@ def lag(ours: np.ndarray, theirs: np.ndarray, reach: int = 4) -> float:
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), default=Path("../shared/data"), show_default=True)
-@click.option("--clips", "count", default=44, show_default=True)
 @click.option("--threads", default=1, show_default=True)
-def main(data: Path, count: int, threads: int) -> None:
+def main(data: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     backend = load_backend()
-    stills = {name: still(backend, data / "portraits" / name) for name in PORTRAITS}
-    ours, theirs, late = [], [], []
-    for clip in sorted((data / "clips" / "val").glob("*.mp4"))[:count]:
-        with np.load(clip.with_suffix(".npz"), allow_pickle=False) as labels:
-            teacher = labels["points"].astype(np.float32)
-        with VideoReader(clip) as reader:
-            frames = list(reader)[: len(teacher)]
-        raw = track(backend, [f.picture for f in frames])
-        if not np.isfinite(raw).all():
-            continue
-        smooth = smooth_motion(raw, np.array([f.time for f in frames]))
-        ours.append(_trembling(smooth))
-        theirs.append(_trembling(teacher[: len(smooth)]))
-        gap = _gap(teacher[: len(smooth)])
-        if len(gap) > 30 and gap.std() > 0.01:
-            late.append(lag(_gap(smooth), gap))
-    report = {
-        "still_%_a_frame": {name: {k: round(v, 3) for k, v in row.items()} for name, row in stills.items()},
-        "trembling_%": {
-            "ours": round(100 * float(np.mean(ours)), 3),
-            "teacher": round(100 * float(np.mean(theirs)), 3),
-        },
-        "lag_frames": {
-            "median": round(float(np.median(late)), 3),
-            "largest": round(float(np.max(np.abs(late))), 2),
-            "clips": len(late),
-        },
-    }
-    click.echo(json.dumps(report, indent=1))
+    click.echo(json.dumps({name: still(backend, data / "portraits" / name) for name in PORTRAITS}, indent=1))
 
 
 if __name__ == "__main__":

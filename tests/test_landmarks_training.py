@@ -21,8 +21,8 @@ from fewshot_reenact.landmarks.network import PointNet, load_network
 def train(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(root / "scripts"))
     yield importlib.import_module("train_landmarks")
-    for name in ("train_landmarks", "landmark_data", "landmark_augment"):
-        sys.modules.pop(name, None)
+    for name in [name for name in sys.modules if name.startswith(("train_landmarks", "landmark_"))]:
+        sys.modules.pop(name)
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,11 @@ def data(tmp_path: Path, face: np.ndarray) -> Path:
 @pytest.mark.parametrize("part", ["points", "detector"])
 def test_training_learns_saves_and_resumes(train: ModuleType, data: Path, tmp_path: Path, part: str) -> None:
     config, run = tmp_path / "c.yaml", tmp_path / "run"
+    (tmp_path / "names.txt").write_text("# kept out of training\nf0.jpg\nf7.jpg  # these two\n")
     runner = CliRunner()
 
     def go(steps: int) -> list[dict[str, float]]:
-        config.write_text(f"{part}: {{batch: 4, steps: {steps}, rate: 1.0e-3, save_every: 2}}")
+        config.write_text(f"{part}: {{held_out: names.txt, batch: 4, steps: {steps}, rate: 1.0e-3, save_every: 2}}")
         options = [part, "--data", str(data), "--run", str(run), "--config", str(config)]
         result = runner.invoke(train.main, options, catch_exceptions=False)
         assert result.exit_code == 0 and f"step {steps} of {steps}" in result.output
@@ -107,22 +108,27 @@ def test_training_learns_saves_and_resumes(train: ModuleType, data: Path, tmp_pa
     assert [row["step"] for row in second] == [2, 4]  # it went on, it did not start again
     assert all(np.isfinite(list(row["held_out"].values())).all() for row in second)
     assert not list(run.glob("*.partial"))
+    assert np.flatnonzero(np.load(run / "packed" / "held.npy")).tolist() == [0, 7]  # by name
     if part == "points":
         points, sure = load_network(PointNet, run / "points.safetensors")(torch.zeros(1, 3, 128, 128))
         assert points.shape == (1, 83, 2) and sure.shape == (1,)
 
 
 def test_the_ballot_is_least_where_the_point_is(train: ModuleType) -> None:
+    import landmark_points as points
+
     want = torch.tensor([[[35.5, 67.5]]]).expand(1, 83, 2)
     right, wrong = torch.zeros(1, 83, 16, 16), torch.zeros(1, 83, 16, 16)
     right[:, :, 8, 4] = 20  # the cell whose centre is (35.5, 67.5)
     wrong[:, :, 4, 8] = 20
-    assert train.ballot(right.flatten(2), want).max() < 1e-3 < 10 < train.ballot(wrong.flatten(2), want).min()
+    assert points.ballot(right.flatten(2), want).max() < 1e-3 < 10 < points.ballot(wrong.flatten(2), want).min()
 
 
 def test_the_wing_grows_with_the_error(train: ModuleType) -> None:
+    import landmark_points as points
+
     x = torch.linspace(0, 20, 200)
-    y = train.wing(x)
+    y = points.wing(x)
     assert y[0] == 0 and (y.diff() > 0).all() and y.diff()[:5].mean() > y.diff()[-5:].mean()
 
 

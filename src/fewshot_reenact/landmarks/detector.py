@@ -42,7 +42,9 @@ class DetectorNet(nn.Module):
         super().__init__()
         self.dims = {"widths": list(widths), "thin": list(thin), "neck": neck}
         w = widths
-        self.stem = nn.Sequential(ConvNorm(3, w[0], 3, 2), nn.ReLU(inplace=True), ConvNorm(w[0], w[1], 3, 2), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(
+            ConvNorm(3, w[0], 3, 2), nn.ReLU(inplace=True), ConvNorm(w[0], w[1], 3, 2), nn.ReLU(inplace=True)
+        )
         self.stages = nn.ModuleList(
             nn.Sequential(ConvNorm(a, b, 3, 2), nn.ReLU(inplace=True), *(Thin(b) for _ in range(n)))
             for a, b, n in zip(w[1:], w[2:], thin, strict=False)
@@ -72,34 +74,40 @@ def find(
     # Level by area, not by side: a face of a twentieth of a very wide picture's height must not vanish.
     # Small pictures are not enlarged beyond twice: there is nothing to see that was not there.
     finest = min(2.0, math.sqrt(_AREA / (picture.shape[0] * picture.shape[1])))
+    full, level = np.array(picture.shape[1::-1]), picture
     for share, smallest in _LEVELS:
+        level = _resize(level, full * finest * share)
         # A margin of grey about the coarse level, so that a face that fills the picture is seen whole.
-        three, score = _find_at(net, picture, finest * share, smallest, 0 if share == 1.0 else 16, threshold, device)
-        found.append(three)
+        three, score = _find_at(net, level, smallest, 0 if share == 1.0 else 16, threshold, device)
+        found.append((three + 0.5) * (full / level.shape[1::-1]) - 0.5)
         scores.append(score)
     three, score = np.concatenate(found), np.concatenate(scores)
     keep = _suppress(three, score)[:_MAX_FACES]
     return three[keep], score[keep]
 
 
+def _resize(picture: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """To (width, height), which need not be whole numbers."""
+    w, h = (max(1, round(side)) for side in size)
+    if (h, w) == picture.shape[:2]:
+        return picture
+    smaller = w < picture.shape[1]
+    return cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
 @torch.inference_mode()
 def _find_at(
-    net: DetectorNet,
-    picture: np.ndarray,
-    scale: float,
-    smallest: float,
-    pad: int,
-    threshold: float,
-    device: torch.device,
+    net: DetectorNet, picture: np.ndarray, smallest: float, pad: int, threshold: float, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    h, w = (max(1, round(side * scale)) for side in picture.shape[:2])
+    """Candidates of one level, in its own pixels: eyes and mouth (N, 3, 2), scores (N,)."""
+    h, w = picture.shape[:2]
     if min(h, w) < _NARROWEST:
         return np.zeros((0, 3, 2)), np.zeros(0)
-    small = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     canvas = np.full(((h + 2 * pad + 31) // 32 * 32, (w + 2 * pad + 31) // 32 * 32, 3), 128, np.uint8)
-    canvas[pad : pad + h, pad : pad + w] = small
-    x = torch.from_numpy(canvas).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
-    out = net(x.contiguous(memory_format=torch.channels_last))[0].float()
+    canvas[pad : pad + h, pad : pad + w] = picture
+    # Seen as (1, 3, H, W) the picture already is in channels-last order, and is made -1..1 in place: no copies.
+    x = torch.from_numpy(canvas).to(device)[None].permute(0, 3, 1, 2).float().mul_(1 / 127.5).sub_(1)
+    out = net(x)[0].float()
     score = out[0].sigmoid()
     peak = (
         (score == F.max_pool2d(score[None, None], 3, 1, 1)[0, 0])
@@ -111,8 +119,7 @@ def _find_at(
     size = SIZE_UNIT * np.exp(np.clip(values[1], -3, 4))
     centre = np.stack([xs, ys], 1) * STRIDE + (STRIDE - 1) / 2
     three = centre[:, None] + values[2:].T.reshape(-1, 3, 2) * size[:, None, None]
-    real = np.array([picture.shape[1] / w, picture.shape[0] / h])
-    return (three - pad + 0.5) * real - 0.5, 1 / (1 + np.exp(-values[0]))
+    return three - pad, 1 / (1 + np.exp(-values[0]))
 
 
 def _suppress(three: np.ndarray, score: np.ndarray) -> list[int]:

@@ -18,7 +18,7 @@ WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
 class ConvNorm(nn.Module):
-    """Convolution and batch norm, fused for inference by `fuse`. (B, c_in, H, W) -> (B, c_out, H', W')."""
+    """Convolution and batch norm, made one for inference by `fuse`. (B, c_in, H, W) -> (B, c_out, H', W')."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int = 3, stride: int = 1, groups: int = 1):
         super().__init__()
@@ -67,14 +67,11 @@ def _is_pointwise(module: nn.Module) -> bool:
 
 def fuse(network: nn.Module) -> nn.Module:
     """Fold batch norms into the convolutions before them, for inference: the same numbers, faster. In place."""
-    for module in network.modules():
-        if isinstance(module, ConvNorm):
-            module.conv = fuse_conv_bn_eval(module.conv, module.norm)  # type: ignore[arg-type, type-var]
-            module.norm = nn.Identity()
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if _is_pointwise(child):
-                setattr(module, name, Pointwise(child))  # type: ignore[arg-type]
+            if isinstance(child, ConvNorm):  # the convolution alone takes its place: every call of a module costs
+                child = fuse_conv_bn_eval(child.conv, child.norm)  # type: ignore[arg-type, type-var]
+            setattr(module, name, Pointwise(child) if _is_pointwise(child) else child)  # type: ignore[arg-type]
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
