@@ -8,8 +8,8 @@ from fewshot_reenact.landmarks.base import Face
 from fewshot_reenact.landmarks.detector import DetectorNet, find
 from fewshot_reenact.landmarks.network import WEIGHTS, PointNet, load_network
 
-_LIKELY = 0.50  # detector score from which a place is looked at closely,
-_POSSIBLE = 0.30  # and from which the best few are where nothing likely was a face
+_LIKELY = 0.30  # detector score from which a place is looked at closely,
+_POSSIBLE = 0.20  # and from which the best few are where nothing likely was a face
 _FEW = 6
 _SURE_FIRST = 0.20  # confidence at the first look, from the detector's rough place, that earns a second
 _SURE_FOUND = 0.60  # confidence from which a newly found face counts
