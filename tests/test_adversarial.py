@@ -262,6 +262,20 @@ def test_a_batch_that_cannot_be_shared_out_is_refused():
         World(0, 2).share(3)
 
 
+def test_a_discriminator_of_mouths_sees_nothing_else(clips, tmp_path):
+    settings = config(clips, TEXTURED, adversarial={**GAME, "region": "mouth"})
+    trainer, (batch,) = Trainer(settings, tmp_path, CPU, 3), batches(settings, 1)
+    seen = []
+    trainer.adversary.network.register_forward_hook(lambda _net, given, _out: seen.append(given[0].detach()))
+    trainer.train_step(batch)
+    truth = batch["target"].float() / 127.5 - 1
+    side = truth.shape[-1]
+    inner = truth[..., side * 7 // 16 : side * 15 // 16, side // 4 : side * 3 // 4]
+    enlarged = torch.nn.functional.interpolate(inner, size=(side, side), mode="bilinear")
+    assert any(torch.allclose(pictures[: len(truth)], enlarged, atol=1e-6) for pictures in seen)
+    assert {tuple(pictures.shape[1:]) for pictures in seen} == {(3, side, side)}
+
+
 # ---- config ----
 
 
@@ -274,6 +288,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused():
         ("adversarial: {dim: paper}\n", "unknown key adversarial.dim: did you mean dims"),
         ("adversarial: {match: 1}\n", "adversarial.match: .*rows: true"),
         ("adversarial: {dims: {size: 128}}\n", "adversarial.dims: dimensions incomplete"),
+        ("adversarial: {region: nose}\n", "adversarial.region: Input should be 'face' or 'mouth'"),
         ("adversarial: {rows: true, dims: {size: 128, embedding: 8, channels: [8]}}\n", "embedding 8 must be"),
     ],
 )

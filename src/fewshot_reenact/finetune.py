@@ -23,6 +23,7 @@ from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.rendering import to_signed
 from fewshot_reenact.person import SUFFIX, Person, save_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits
+from fewshot_reenact.provenance.consent import check_consent
 from fewshot_reenact.renderer import Portrait, Renderer, cut_face
 from fewshot_reenact.training.finetune import Settings, Tuner, default_steps, held_out, tune
 from fewshot_reenact.video.output import check_output
@@ -73,6 +74,7 @@ def finetune(
     face: str | int = "largest",
     landmarks: str | LandmarkBackend = "builtin",
     device: str = "auto",
+    consent: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> FineTuning:
@@ -82,11 +84,14 @@ def finetune(
     different from each other as can be. steps: updates; None: by the number of frames. model, discriminator: weights;
     a discriminator.safetensors beside the model is used by itself. perceptual: a self-describing feature network.
 
+    consent: how the person agreed; kept in the file and in the manifest of every video made from it.
+
     Raises UsageError, InputError, ModelError (see errors); then nothing is written.
     """
     began = time.perf_counter()
     path = check_output(output, overwrite, inputs, (SUFFIX,))
     parse_face(face)
+    consent = check_consent(consent)
     where, why = choose_device(device)
     networks = load_model(model, where)
     beside = Path(model).with_name("discriminator.safetensors") if model is not None else None
@@ -124,7 +129,7 @@ def finetune(
         )
         several = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
         result, kept = Person(networks, untuned[None], several), 0
-    save_person(result, path, note=f"{len(frames)} frames, step {kept}", overwrite=overwrite)
+    save_person(result, path, note=f"{len(frames)} frames, step {kept}", consent=consent, overwrite=overwrite)
     return FineTuning(
         output=path,
         frames=len(frames),

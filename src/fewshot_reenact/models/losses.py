@@ -76,7 +76,7 @@ def textured_loss(
     if net is not None:
         a, b = face / 2 + 0.5, truth / 2 + 0.5
         parts["perceptual"] = relative_l1(net, a, b)
-        parts["perceptual_mouth"] = relative_l1(net, _mouth(a), _mouth(b))
+        parts["perceptual_mouth"] = relative_l1(net, mouth_of(a, _MOUTH_ZOOM), mouth_of(b, _MOUTH_ZOOM))
         total = total + weights.perceptual * parts["perceptual"] + weights.perceptual_mouth * parts["perceptual_mouth"]
     return total, {name: value.detach() for name, value in parts.items()}
 
@@ -86,10 +86,11 @@ def shift_loss(shift: Tensor, seen: Tensor, points: Tensor, weights: LossWeights
     return ((shift - seen).abs() * attention_map(points, shift.shape[-1], weights.mouth, weights.eyes)).mean()
 
 
-def _mouth(face: Tensor) -> Tensor:
+def mouth_of(face: Tensor, zoom: float) -> Tensor:
+    """The mouth's part of face frames (B, 3, S, S), enlarged: (B, 3, zoom * S / 2, zoom * S / 2)."""
     size = face.shape[-1]
     x0, y0, x1, y1 = (round(v * size) for v in _MOUTH_BOX)
-    return F.interpolate(face[..., y0:y1, x0:x1], scale_factor=_MOUTH_ZOOM, mode="bilinear", align_corners=False)
+    return F.interpolate(face[..., y0:y1, x0:x1], scale_factor=zoom, mode="bilinear", align_corners=False)
 
 
 def content_l1(net: nn.Module, output: Tensor, truth: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from fewshot_reenact.models.losses import (
     hinge_discriminator,
     hinge_generator,
     match_loss,
+    mouth_of,
 )
 from fewshot_reenact.training.config import AdversarialConfig
 from fewshot_reenact.training.distributed import World
@@ -28,6 +29,13 @@ class Exhibits:
     made: Tensor
     pose: Tensor
     clip: Tensor | None
+
+    def of(self, region: str) -> "Exhibits":
+        """What D is to look at: the face as it is, or its mouth at the same size."""
+        if region == "face":
+            return self
+        real, made, pose = (mouth_of(pictures, 2.0) for pictures in (self.real, self.made, self.pose))
+        return Exhibits(real, made, pose, self.clip)
 
 
 class Adversary(nn.Module):

@@ -59,6 +59,9 @@ class AdversarialConfig(_Strict):
     """The discriminator. Weights left out are the loss preset's."""
 
     dims: Literal["light", "paper"] | dict[str, Any] = Field("light", description="DiscriminatorDimensions by name")
+    region: Literal["face", "mouth"] = Field(
+        "face", description="what it judges; mouth: that part of the face frame, enlarged, where blur shows most"
+    )
     weight: float | None = None
     feature_matching: float | None = None
     match: float | None = Field(None, description="weight of |e - W_i|; needs rows")
@@ -167,6 +170,8 @@ def _check_together(config: TrainConfig) -> None:
         raise ValueError(f"adversarial.dims: {error}") from error
     if theirs.size != dims.size:
         raise ValueError(f"adversarial.dims: size {theirs.size} must be the model's, {dims.size}")
+    if game.region == "mouth" and dims.kind == "paper":
+        raise ValueError("adversarial.region: mouth is a place in the textured model's face frame; say face")
     if game.rows and theirs.embedding != dims.embedding:
         raise ValueError(f"adversarial.dims: embedding {theirs.embedding} must be the model's, {dims.embedding}")
     if weights.match and not game.rows:

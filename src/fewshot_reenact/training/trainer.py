@@ -139,8 +139,8 @@ class Trainer:
                 seen = seen_shift(x.faces.warped, x.truth)
                 parts["shift"] = shift_loss(correction.shift, seen, x.points, self.weights)
                 loss = loss + self.config.loss.shift * parts["shift"]
-            given = Exhibits(x.truth, face, x.faces.driver_raster, x.clip)
             if game is not None:
+                given = Exhibits(x.truth, face, x.faces.driver_raster, x.clip).of(game.config.region)
                 more, said = game.tell_generator(given, each, self.weights)
                 loss, parts = loss + more, parts | said
         loss = self._finite("loss", loss)
