@@ -30,7 +30,9 @@ class Row:
     def met(self) -> bool | None:
         if self.target is None:
             return None
-        return self.figure <= self.target if self.most else self.figure >= self.target
+        return bool(
+            self.figure <= self.target if self.most else self.figure >= self.target
+        )  # NumPy's is not `is False`
 
     def line(self) -> str:
         aim = "" if self.target is None else f"{'at most' if self.most else 'at least'} {self._with_unit(self.target)}"
