@@ -267,7 +267,7 @@ def test_a_method_knows_the_portraits_and_nothing_else_of_the_person(painted, cl
         seen.append(task)
         return (np.zeros_like(task.portraits[0].picture) for _ in task.moves)
 
-    monkeypatch.setitem(METHODS, "black", lambda model, device: black)
+    monkeypatch.setitem(METHODS, "black", lambda model, device, learn_with: black)
     done = evaluate(clips, shots=(1, 4), methods=("black",), model=tiny_model, every=4, limit=1)
     assert [len(task.portraits) for task in seen] == [1, 4]
     assert seen[0].portraits[0] is seen[1].portraits[0] and len(seen[0].moves) % 3 == 0
@@ -277,7 +277,7 @@ def test_a_method_knows_the_portraits_and_nothing_else_of_the_person(painted, cl
 
 def test_what_makes_no_sense_is_told(painted, clips, tiny_model, tmp_path):
     assert "1,8,32" in complaint(run("evaluate", clips, "--shots", "1,0"), 2)
-    assert "copy, warp, model" in complaint(run("evaluate", clips, "--methods", "wrap"), 2)
+    assert "copy, warp, model, finetuned" in complaint(run("evaluate", clips, "--methods", "wrap"), 2)
     assert "same file" in complaint(run("evaluate", clips, "--sheet", "a.png", "--json", "a.png"), 2)
     assert "--identity" in complaint(run("evaluate", clips, "--identity", tmp_path / "none"), 4)
     assert "no such folder" in complaint(run("evaluate", tmp_path / "none"), 3)

@@ -162,7 +162,7 @@ def test_psi_reaches_the_renderer(person):
         for psi in (None, 3 * person.psi)
     )
     assert (plain != styled).any()
-    with pytest.raises(ModelError, match="kind 'paper' cannot be rendered yet"):
+    with pytest.raises(ModelError, match="kind 'paper' has no warp"):
         Renderer(model(PAPER), person.portraits, box)
 
 

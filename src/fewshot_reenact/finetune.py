@@ -17,20 +17,20 @@ from fewshot_reenact.faces.frame import face_frame, invert, transform
 from fewshot_reenact.landmarks.base import LandmarkBackend, load_backend
 from fewshot_reenact.landmarks.tracker import choose_face, parse_face
 from fewshot_reenact.models.checkpoint import load_model
-from fewshot_reenact.models.discriminator import load_discriminator
+from fewshot_reenact.models.discriminator import Discriminator, load_discriminator
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.rendering import to_signed
 from fewshot_reenact.person import SUFFIX, Person, save_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits
 from fewshot_reenact.renderer import Portrait, Renderer, cut_face
-from fewshot_reenact.training.finetune import Settings, Tuner, default_steps, held_out, tune
+from fewshot_reenact.training.finetune import Settings, Tuned, Tuner, default_steps, held_out, tune
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import is_picture, is_video
 from fewshot_reenact.video.reader import VideoReader
 
 _CROP = 256  # side of the crops that are learnt from, pixels: what the clips of meta-training have
-_KEPT = 8  # portraits kept in the file: each lends to every frame that is rendered, and costs a warp
+_KEPT = 32  # portraits kept in the file; the two nearest to a pose show in it
 _CANDIDATES = 4  # frames of a video measured for each one taken
 Progress = Callable[[str, int, int], None]
 """Called with the stage ("frames" or "steps"), how much is done and how much there is."""
@@ -99,37 +99,23 @@ def finetune(
     frames, notes = _gather([Path(one) for one in inputs], backend, face, take, tell)
     if opponent is None:
         notes.append("the model comes without a discriminator: fine-tuned with the content losses alone")
-    crops = [crop_portrait(frame, _CROP) for frame in frames]
     settings = Settings(steps if steps is not None else default_steps(len(frames)))
-    torch.manual_seed(settings.seed)
-    tuner = Tuner(
+    person, tuned = fit(
         networks,
-        [c.picture for c in crops],
-        [c.points for c in crops],
+        frames,
         settings,
         discriminator=opponent,
         perceptual=net,
+        progress=lambda done, total: tell("steps", done, total),
     )
-    textured = networks.dims.kind == "textured"
-    # The networks learn from a portrait at a time, so that is how they are rendered ...
-    look = look_at_held_out(tuner, crops, 1) if textured else None
-    untuned = tuner.psi.detach().clone()
-    tuned = tune(tuner, lambda done, total: tell("steps", done, total), look)
-    result, kept = Person(tuned.model, tuned.psi[None], frames[:1], tuned.row), tuned.kept
-    together = look_at_held_out(tuner, crops) if textured else None
-    if together is not None and together(networks, untuned) <= tuned.held_out[tuned.kept]:
-        # ... unless the untuned ones do better with all the portraits, of which a crop is enough but of the first.
-        notes.append(
-            "tuning did not help: the held-out frame is nearer with the untuned networks and all the portraits"
-        )
-        several = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
-        result, kept = Person(networks, untuned[None], several), 0
-    save_person(result, path, note=f"{len(frames)} frames, step {kept}", overwrite=overwrite)
+    if tuned.kept == 0:
+        notes.append("tuning did not help on the held-out frame: the networks are kept as they were")
+    save_person(person, path, note=f"{len(frames)} frames, step {tuned.kept}", overwrite=overwrite)
     return FineTuning(
         output=path,
         frames=len(frames),
         steps=settings.steps,
-        kept_step=kept,
+        kept_step=tuned.kept,
         held_out={step: round(loss, 5) for step, loss in tuned.held_out.items()},
         discriminator=opponent is not None,
         perceptual=net is not None,
@@ -139,17 +125,41 @@ def finetune(
     )
 
 
-def look_at_held_out(
-    tuner: Tuner, crops: Sequence[Portrait], portraits: int | None = None
-) -> Callable[[Reenactor, Tensor], float] | None:
-    """How good a person's networks are on the held-out frame as it will be rendered. None: there are too few frames.
+def fit(
+    model: Reenactor,
+    frames: Sequence[Portrait],
+    settings: Settings,
+    *,
+    discriminator: Discriminator | None = None,
+    perceptual: FeatureNet | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Person, Tuned]:
+    """The person in these frames, pictures of any size, and how the learning went."""
+    crops = [crop_portrait(frame, _CROP) for frame in frames]
+    torch.manual_seed(settings.seed)
+    tuner = Tuner(
+        model,
+        [crop.picture for crop in crops],
+        [crop.points for crop in crops],
+        settings,
+        discriminator=discriminator,
+        perceptual=perceptual,
+    )
+    look = look_at_held_out(tuner, crops) if model.dims.kind == "textured" else None
+    tuned = tune(tuner, progress, look)
+    # The first picture is the one that moves; of the others a crop is enough.
+    portraits = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
+    return Person(tuned.model, tuned.psi[None], portraits, tuned.row), tuned
 
-    crops: the frames, pictures of one size. portraits: how many of the other frames it is rendered from; None: all.
+
+def look_at_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reenactor, Tensor], float] | None:
+    """How good a person's networks are on the held-out frame as it will be rendered, from all the others. None: there
+    are too few frames. crops: the frames, pictures of one size.
     """
     held = held_out(len(crops))
     if held is None:
         return None
-    one, others = crops[held], [crop for i, crop in enumerate(crops) if i != held][:portraits]
+    one, others = crops[held], [crop for i, crop in enumerate(crops) if i != held]
     size = tuner.model.dims.size
     theirs, frame = face_frame(one.points, size), face_frame(others[0].points, size)
     in_frame = transform(invert(theirs), one.points)

@@ -79,7 +79,7 @@ class Renderer:
         psi: Tensor | None = None,
     ):
         if model.dims.kind != "textured":
-            raise ModelError(f"a model of kind {model.dims.kind!r} cannot be rendered yet; take one of kind 'textured'")
+            raise ModelError(f"a model of kind {model.dims.kind!r} has no warp to correct; see painter.open_renderer")
         self.model, self.portraits, self.box = model, portraits, box
         self.device, self.warp_only, self.psi = torch.device(device), warp_only, psi
         self.size = model.dims.size

@@ -37,6 +37,9 @@ class Numbers(click.ParamType):
 )
 @click.option("--identity", type=common.FILE, metavar="FILE", help="Network of the CSIM (faces); left out without.")
 @click.option(
+    "--learn-with", type=common.FILE, metavar="FILE", help="Network of the perceptual loss of the method finetuned."
+)
+@click.option(
     "--every",
     type=click.IntRange(1),
     default=8,
