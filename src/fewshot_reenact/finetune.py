@@ -24,7 +24,7 @@ from fewshot_reenact.models.rendering import to_signed
 from fewshot_reenact.person import SUFFIX, Person, save_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits
 from fewshot_reenact.renderer import Portrait, Renderer, cut_face
-from fewshot_reenact.training.finetune import Settings, Tuned, Tuner, default_steps, held_out, tune
+from fewshot_reenact.training.finetune import Settings, Teachers, Tuned, Tuner, default_steps, held_out, tune
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import is_picture, is_video
 from fewshot_reenact.video.reader import VideoReader
@@ -47,6 +47,7 @@ class FineTuning:
     held_out: dict[int, float]
     discriminator: bool
     perceptual: bool
+    identity: bool
     device: str
     seconds: float
     warnings: list[str] = field(default_factory=list)
@@ -68,6 +69,7 @@ def finetune(
     model: str | Path | None = None,
     discriminator: str | Path | None = None,
     perceptual: str | Path | None = None,
+    identity: str | Path | None = None,
     steps: int | None = None,
     take: int = 8,
     face: str | int = "largest",
@@ -80,7 +82,8 @@ def finetune(
 
     inputs: pictures and videos; the first picture (or frame) is the one that will move. take: frames of each video, as
     different from each other as can be. steps: updates; None: by the number of frames. model, discriminator: weights;
-    a discriminator.safetensors beside the model is used by itself. perceptual: a self-describing feature network.
+    a discriminator.safetensors beside the model is used by itself. perceptual, identity: self-describing networks
+    (models.perceptual), of features and of faces, with which pictures are compared; without them tuning helps little.
 
     Raises UsageError, InputError, ModelError (see errors); then nothing is written.
     """
@@ -92,7 +95,8 @@ def finetune(
     beside = Path(model).with_name("discriminator.safetensors") if model is not None else None
     chosen = Path(discriminator) if discriminator is not None else beside if beside and beside.is_file() else None
     opponent = load_discriminator(chosen).to(where) if chosen is not None else None
-    net = FeatureNet(perceptual).to(where) if perceptual is not None else None
+    nets = (FeatureNet(path).to(where) if path is not None else None for path in (perceptual, identity))
+    teachers = Teachers(*nets)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
     tell = progress or (lambda stage, done, total: None)
 
@@ -105,7 +109,7 @@ def finetune(
         frames,
         settings,
         discriminator=opponent,
-        perceptual=net,
+        teachers=teachers,
         progress=lambda done, total: tell("steps", done, total),
     )
     if tuned.kept == 0:
@@ -118,7 +122,8 @@ def finetune(
         kept_step=tuned.kept,
         held_out={step: round(loss, 5) for step, loss in tuned.held_out.items()},
         discriminator=opponent is not None,
-        perceptual=net is not None,
+        perceptual=teachers.perceptual is not None,
+        identity=teachers.identity is not None,
         device=f"{where} ({why})",
         seconds=round(time.perf_counter() - began, 1),
         warnings=notes,
@@ -131,7 +136,7 @@ def fit(
     settings: Settings,
     *,
     discriminator: Discriminator | None = None,
-    perceptual: FeatureNet | None = None,
+    teachers: Teachers | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Person, Tuned]:
     """The person in these frames, pictures of any size, and how the learning went."""
@@ -143,7 +148,7 @@ def fit(
         [crop.points for crop in crops],
         settings,
         discriminator=discriminator,
-        perceptual=perceptual,
+        teachers=teachers,
     )
     look = look_at_held_out(tuner, crops) if model.dims.kind == "textured" else None
     tuned = tune(tuner, progress, look)

@@ -12,11 +12,10 @@ from torch import Tensor
 from fewshot_reenact.evaluation.protocol import Method, Task
 from fewshot_reenact.finetune import fit
 from fewshot_reenact.landmarks.retarget import find_reference
-from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.painter import Painter, open_renderer
 from fewshot_reenact.renderer import Portrait
-from fewshot_reenact.training.finetune import Settings, default_steps
+from fewshot_reenact.training.finetune import Settings, Teachers, default_steps
 
 
 def copy(task: Task) -> Iterable[np.ndarray]:
@@ -29,12 +28,12 @@ def _rendered(model: Reenactor, device: torch.device, warp_only: bool) -> Method
     return lambda task: _pictures(model, list(task.portraits), task.moves, device, warp_only=warp_only)
 
 
-def _finetuned(model: Reenactor, device: torch.device, learn_with: FeatureNet | None) -> Method:
+def _finetuned(model: Reenactor, device: torch.device, teachers: Teachers) -> Method:
     """The networks fitted to each person by what `reenact finetune` does with the task's portraits."""
 
     def render(task: Task) -> Iterable[np.ndarray]:
         settings = Settings(default_steps(len(task.portraits)))
-        person, _ = fit(model, task.portraits, settings, perceptual=learn_with)
+        person, _ = fit(model, task.portraits, settings, teachers=teachers)
         return _pictures(person.model, person.portraits, task.moves, device, psi=person.psi)
 
     return render
@@ -57,13 +56,13 @@ def _pictures(
     return made
 
 
-Maker = Callable[[Reenactor, torch.device, FeatureNet | None], Method]
-"""Makes a method out of the networks, the device and what learning a person compares pictures with."""
+Maker = Callable[[Reenactor, torch.device, Teachers], Method]
+"""Makes a method out of the networks, the device and the teachers of a person's learning."""
 
 METHODS: dict[str, Maker] = {
-    "copy": lambda model, device, learn_with: copy,
-    "warp": lambda model, device, learn_with: _rendered(model, device, warp_only=True),
-    "model": lambda model, device, learn_with: _rendered(model, device, warp_only=False),
+    "copy": lambda model, device, teachers: copy,
+    "warp": lambda model, device, teachers: _rendered(model, device, warp_only=True),
+    "model": lambda model, device, teachers: _rendered(model, device, warp_only=False),
     "finetuned": _finetuned,
 }
 QUICK = ("copy", "warp", "model")  # what is compared where nothing else is asked for: learning takes minutes a clip

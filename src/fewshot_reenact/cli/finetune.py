@@ -25,6 +25,7 @@ from fewshot_reenact.cli import common
 @click.option(
     "--perceptual", type=common.FILE, metavar="FILE", help="A feature network (safetensors) for a perceptual loss."
 )
+@click.option("--identity", type=common.FILE, metavar="FILE", help="A face network (safetensors) for the likeness.")
 @common.face_option
 @common.landmarks_option
 @common.device_option
