@@ -17,9 +17,14 @@ from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.finetune import finetune
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.dimensions import ModelDimensions
-from fewshot_reenact.models.discriminator import Discriminator, DiscriminatorDimensions, save_discriminator
+from fewshot_reenact.models.discriminator import (
+    Discriminator,
+    DiscriminatorDimensions,
+    load_discriminator,
+    save_discriminator,
+)
 from fewshot_reenact.models.identity import alignment, unlikeness
-from fewshot_reenact.models.losses import laplacian_l1
+from fewshot_reenact.models.losses import laplacian_l1, mouth_of
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.rendering import to_signed
@@ -248,6 +253,35 @@ def test_pictures_and_a_video_become_a_person_who_animates(tiny_model, tmp_path)
         animate(made.output, video, tmp_path / "b.mp4", model=tiny_model, landmarks=PaintedFaces(), device="cpu")
     with pytest.raises(InputError, match="give the file alone"):
         animate([made.output, picture], video, tmp_path / "b.mp4", landmarks=PaintedFaces(), device="cpu")
+
+
+def test_with_colours_alone_the_networks_are_kept_and_it_is_said(tiny_model, tmp_path):
+    """What such tuning makes is softer and less like the person (README): not a thing to do unasked."""
+    pictures = [portrait_file(tmp_path / f"{i}.png", (50 + i, 30, 60, 70)) for i in range(4)]
+    options = {"model": tiny_model, "landmarks": PaintedFaces(), "device": "cpu"}
+    made = finetune(pictures, tmp_path / "me.safetensors", **options)
+    assert made.steps == made.kept_step == 0 and "--perceptual" in made.warnings[0]
+    kept, base = load_person(made.output), load_model(tiny_model).state_dict()
+    assert len(kept.portraits) == 4
+    assert all(torch.allclose(v, base[n], rtol=1e-3, atol=1e-4) for n, v in kept.model.state_dict().items())
+    asked = finetune(pictures, tmp_path / "asked.safetensors", steps=1, **options)
+    assert asked.steps == 1 and not any("--steps" in warning for warning in asked.warnings)
+
+
+def test_a_discriminator_of_mouths_is_shown_mouths(tmp_path):
+    d = opponent()
+    d.region = "mouth"
+    save_discriminator(d, tmp_path / "d.safetensors")
+    tuner = Tuner(
+        model(TEXTURED), *frames(2), Settings(steps=1), discriminator=load_discriminator(tmp_path / "d.safetensors")
+    )
+    seen = []
+    tuner.discriminator.register_forward_hook(lambda module, given, made: seen.append(given))
+    x = tuner._batch(tuner.episodes, range(2))
+    tuner._scores(x.truth, x)
+    assert torch.equal(seen[0][0], mouth_of(x.truth, 2.0)) and torch.equal(
+        seen[0][1], mouth_of(x.faces.driver_raster, 2.0)
+    )
 
 
 def test_what_is_refused(tmp_path, assets):

@@ -32,6 +32,10 @@ from fewshot_reenact.video.reader import VideoReader
 _CROP = 256  # side of the crops that are learnt from, pixels: what the clips of meta-training have
 _KEPT = 32  # portraits kept in the file; the two nearest to a pose show in it
 _CANDIDATES = 4  # frames of a video measured for each one taken
+_BLIND = (
+    "the networks are kept as they are: with neither --perceptual, --identity nor a discriminator, what is learnt from "
+    "colours alone makes faces softer and less like the person; the file holds the portraits (--steps N: learn anyway)"
+)
 Progress = Callable[[str, int, int], None]
 """Called with the stage ("frames" or "steps"), how much is done and how much there is."""
 
@@ -81,9 +85,9 @@ def finetune(
     """Fit the networks to one person and write a file that `animate` takes for PORTRAIT.
 
     inputs: pictures and videos; the first picture (or frame) is the one that will move. take: frames of each video, as
-    different from each other as can be. steps: updates; None: by the number of frames. model, discriminator: weights;
-    a discriminator.safetensors beside the model is used by itself. perceptual, identity: self-describing networks
-    (models.perceptual), of features and of faces, with which pictures are compared; without them tuning helps little.
+    different from each other as can be. steps: updates; None: see usual_steps. model, discriminator: weights; a
+    discriminator.safetensors beside the model is used by itself. perceptual, identity: self-describing networks
+    (models.perceptual), of features and of faces, with which pictures are compared.
 
     Raises UsageError, InputError, ModelError (see errors); then nothing is written.
     """
@@ -101,9 +105,10 @@ def finetune(
     tell = progress or (lambda stage, done, total: None)
 
     frames, notes = _gather([Path(one) for one in inputs], backend, face, take, tell)
-    if opponent is None:
-        notes.append("the model comes without a discriminator: fine-tuned with the content losses alone")
-    settings = Settings(steps if steps is not None else default_steps(len(frames)))
+    if steps is None:
+        steps = usual_steps(len(frames), opponent, teachers)
+        notes += [] if steps else [_BLIND]
+    settings = Settings(steps)
     person, tuned = fit(
         networks,
         frames,
@@ -112,13 +117,13 @@ def finetune(
         teachers=teachers,
         progress=lambda done, total: tell("steps", done, total),
     )
-    if tuned.kept == 0:
+    if steps and tuned.kept == 0:
         notes.append("tuning did not help on the held-out frame: the networks are kept as they were")
     save_person(person, path, note=f"{len(frames)} frames, step {tuned.kept}", overwrite=overwrite)
     return FineTuning(
         output=path,
         frames=len(frames),
-        steps=settings.steps,
+        steps=steps,
         kept_step=tuned.kept,
         held_out={step: round(loss, 5) for step, loss in tuned.held_out.items()},
         discriminator=opponent is not None,
@@ -128,6 +133,11 @@ def finetune(
         seconds=round(time.perf_counter() - began, 1),
         warnings=notes,
     )
+
+
+def usual_steps(frames: int, discriminator: Discriminator | None, teachers: Teachers) -> int:
+    """How long to learn from so many frames: not at all where there is nothing to compare with but colours."""
+    return 0 if discriminator is None and teachers == Teachers() else default_steps(frames)
 
 
 def fit(

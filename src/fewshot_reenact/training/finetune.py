@@ -31,6 +31,7 @@ from fewshot_reenact.models.mixing import mood
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.rendering import to_signed
+from fewshot_reenact.training.adversary import shown
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.episodes import Clip, Episodes, HeadEpisodes, LoadedClips, whole_frame
 from fewshot_reenact.training.inputs import Inputs, make_faces, make_inputs
@@ -238,7 +239,8 @@ class Tuner:
         assert self.discriminator is not None and self.row is not None
         # The row stands for W_i + w0; what D adds of w0 by itself is taken off again.
         row = (self.row - self.discriminator.own_row()).expand(len(pictures), -1)
-        return self.discriminator(pictures, x.faces.driver_raster, row)
+        pictures, pose = (shown(one, self.discriminator.region) for one in (pictures, x.faces.driver_raster))
+        return self.discriminator(pictures, pose, row)
 
     def _game(self, face: Tensor, x: Inputs) -> Tensor:
         scores, made = self._scores(face, x)
