@@ -1,8 +1,10 @@
 """`reenact evaluate`: metrics, the choice of frames and people, and the command on painted clips."""
 
 import json
+import runpy
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -277,6 +279,23 @@ def test_finetuned_is_a_method_that_learns_each_person(painted, clips, tiny_mode
     rows = {(row["shots"], row["method"]): row for row in told["rows"]}
     assert set(rows) == {(1, "model"), (1, "finetuned"), (4, "model"), (4, "finetuned")}
     assert told["learn_identity"] == str(nets[1]) and rows[4, "finetuned"]["psnr"] != rows[4, "model"]["psnr"]
+
+
+def test_the_readmes_table_is_written_by_a_script(tmp_path, monkeypatch, capsys):
+    script = Path(__file__).parent.parent / "scripts" / "evaluation_table.py"
+    row = {"clip": "a.mp4", "shots": 1, "method": "model", "frames": 2, "psnr": 21.5, "lost": 0.0}
+    report = {"model_sha256": "abcdef0123456789", "clips": "x/val", "every": 24, "rows": [row], "means": [row]}
+    (tmp_path / "scores.json").write_text(json.dumps(report))
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- evaluation -->\nold words\n<!-- after the table -->\nkept\n")
+    monkeypatch.setattr(sys, "argv", ["x", "--scores", str(tmp_path / "scores.json"), "--readme", str(page)])
+    runpy.run_path(str(script), run_name="__main__")
+    new = page.read_text()
+    assert "old words" not in new and new.startswith("before\n") and new.endswith("-->\nkept\n")
+    assert "Weights abcdef01 on 1 clips of val" in new and "| 1 | model | 1 | 21.50 |" in new
+    page.write_text("no markers")
+    with pytest.raises(SystemExit, match="markers"):
+        runpy.run_path(str(script), run_name="__main__")
 
 
 def test_a_model_of_the_papers_kind_is_measured_too(painted, clips, tmp_path):
