@@ -236,7 +236,7 @@ def test_pictures_and_a_video_become_a_person_who_animates(tiny_model, tmp_path)
     stages = set()
     made = finetune(
         [picture, video], tmp_path / "me.safetensors", model=weights, steps=2, take=3, landmarks=PaintedFaces(),
-        device="cpu", progress=lambda stage, done, total: stages.add(stage),
+        device="cpu", progress=lambda stage, done, total: stages.add(stage), consent="Ann, by letter",
     )  # fmt: skip
     assert made.frames == 4 and made.discriminator and not made.perceptual
     assert stages == {"frames", "steps"} and set(made.held_out) == {0, 2}
@@ -246,7 +246,11 @@ def test_pictures_and_a_video_become_a_person_who_animates(tiny_model, tmp_path)
     assert len(kept.portraits) == 4 and kept.row is not None
     assert bool(made.warnings) == (made.kept_step == 0), "kept as they were, and said so"
 
-    done = animate(made.output, video, tmp_path / "out.mp4", landmarks=PaintedFaces(), device="cpu")
+    done = animate(
+        made.output, video, tmp_path / "out.mp4", landmarks=PaintedFaces(), device="cpu", consent="Ann, by mail"
+    )
+    assert 'consent    "Ann, by letter" (said by who made it at fine-tuning; not checked)' in said(done.output)
+    assert 'consent    "Ann, by mail" (said by who made it; not checked)' in said(done.output)
     assert done.frames == 12 and frames_of(done.output).shape == (12, 120, 160, 3)
     assert done.model == str(made.output)
     with pytest.raises(UsageError, match="holds networks of its own"):
@@ -282,6 +286,19 @@ def test_a_discriminator_of_mouths_is_shown_mouths(tmp_path):
     assert torch.equal(seen[0][0], mouth_of(x.truth, 2.0)) and torch.equal(
         seen[0][1], mouth_of(x.faces.driver_raster, 2.0)
     )
+
+
+def said(path) -> str:
+    return run("verify", path).stdout
+
+
+def test_a_consent_text_that_cannot_be_kept(person, tmp_path):
+    text, out = portrait_file(tmp_path / "me.png"), tmp_path / "me.safetensors"
+    assert "consent text is empty" in complaint(run("finetune", text, "-o", out, "--consent", " "), 2)
+    assert not out.exists()
+    save_person(person, out, consent="a\x1b[31m")  # as a hostile file might
+    assert "damaged" in complaint(run("animate", out, "motion:nod", "-o", tmp_path / "o.mp4", "--device", "cpu"), 4)
+    assert not (tmp_path / "o.mp4").exists()
 
 
 def test_what_is_refused(tmp_path, assets):

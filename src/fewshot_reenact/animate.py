@@ -121,11 +121,9 @@ def animate(
         "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose). None: PORTRAIT--DRIVER.mp4 in the current folder.
     motion: "relative", the driver's change from its frame nearest to the portrait, in the portrait's proportions;
-    "absolute",
-        the face goes where the driver's is, the driver's picture scaled onto the portrait's.
+        "absolute", the face goes where the driver's is, the driver's picture scaled onto the portrait's.
     frame: "full", the whole portrait picture with the head moving in it; "crop", a square about the head.
-    size: side of the square in pixels, 256 to 1024; only for "crop". A model of kind "paper" always makes a square, of
-        its own size.
+    size: side of the square in pixels, 256 to 1024; only for "crop". A model of kind "paper" makes squares of its own.
     face, driver_face: "largest", or N counted from the left, beginning with 1.
     region: "all", "expression", "pose", "lips" or "eyes": what moves. strength: 0 to 2, how much.
     smooth: 0 (as measured) to 1. start, end: seconds of the driver.

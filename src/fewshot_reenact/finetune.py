@@ -23,6 +23,7 @@ from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.rendering import to_signed
 from fewshot_reenact.person import SUFFIX, Person, save_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits
+from fewshot_reenact.provenance.consent import check_consent
 from fewshot_reenact.renderer import Portrait, Renderer, cut_face
 from fewshot_reenact.training.finetune import Settings, Teachers, Tuned, Tuner, default_steps, held_out, tune
 from fewshot_reenact.video.output import check_output
@@ -79,6 +80,7 @@ def finetune(
     face: str | int = "largest",
     landmarks: str | LandmarkBackend = "builtin",
     device: str = "auto",
+    consent: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> FineTuning:
@@ -89,11 +91,14 @@ def finetune(
     discriminator.safetensors beside the model is used by itself. perceptual, identity: self-describing networks
     (models.perceptual), of features and of faces, with which pictures are compared.
 
+    consent: how the person agreed; kept in the file and in the manifest of every video made from it.
+
     Raises UsageError, InputError, ModelError (see errors); then nothing is written.
     """
     began = time.perf_counter()
     path = check_output(output, overwrite, inputs, (SUFFIX,))
     parse_face(face)
+    consent = check_consent(consent)
     where, why = choose_device(device)
     networks = load_model(model, where)
     beside = Path(model).with_name("discriminator.safetensors") if model is not None else None
@@ -119,7 +124,7 @@ def finetune(
     )
     if steps and tuned.kept == 0:
         notes.append("tuning did not help on the held-out frame: the networks are kept as they were")
-    save_person(person, path, note=f"{len(frames)} frames, step {tuned.kept}", overwrite=overwrite)
+    save_person(person, path, note=f"{len(frames)} frames, step {tuned.kept}", consent=consent, overwrite=overwrite)
     return FineTuning(
         output=path,
         frames=len(frames),

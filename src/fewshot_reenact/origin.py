@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_reenact.drivers import driver_kind
-from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, sha256
-from fewshot_reenact.person import is_person
+from fewshot_reenact.person import consent_in, is_person
 from fewshot_reenact.provenance.consent import check_consent
 from fewshot_reenact.provenance.keys import Credentials, read_credentials
 from fewshot_reenact.provenance.marks import SOURCE_TYPE, StandardMarks, standard_marks
@@ -37,7 +37,12 @@ def marks_for(
     model = settings["model"]
     ingredients = [
         # A person's file from `reenact finetune` is portraits and networks in one.
-        *(Ingredient("person" if is_person(path) else "portrait", _hash(path), path) for path in portraits),
+        *(
+            Ingredient("person", _hash(path), path, consent=_consent_in(path))
+            if is_person(path)
+            else Ingredient("portrait", _hash(path), path)
+            for path in portraits
+        ),
         Ingredient("driver", None, name=str(driver)) if builtin else Ingredient("driver", _hash(driver), Path(driver)),
         *([] if is_person(portraits[0]) else [Ingredient("model", model_sha256, name=None if model else _DEFAULT)]),
     ]
@@ -52,6 +57,13 @@ def marks_for(
     return standard_marks(
         origin, credentials=credentials, visible=settings["label"], thumbnails=settings["embed_thumbnails"]
     )
+
+
+def _consent_in(path: Path) -> str | None:
+    try:
+        return check_consent(consent_in(path))
+    except UsageError as error:
+        raise ModelError(f"{path}: damaged ({error})") from error
 
 
 def _hash(path: str | Path) -> str:

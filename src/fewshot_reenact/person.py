@@ -5,7 +5,7 @@
     pictures.N       PNG or JPEG bytes, uint8; the first is the picture that moves
     points           the 83 points of the face in each, (K, 83, 2) float32 pixels
     row              D's row for the person, where the model has a D
-Metadata: format, dimensions of the networks, version, note.
+Metadata: format, dimensions of the networks, version, note, consent (what was said of the person's agreement).
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,9 @@ def is_person(path: Path) -> bool:
     return path.suffix.lower() == SUFFIX
 
 
-def save_person(person: Person, path: Path, *, note: str = "", overwrite: bool = False) -> None:
+def save_person(
+    person: Person, path: Path, *, note: str = "", consent: str | None = None, overwrite: bool = False
+) -> None:
     """Write one file, atomically. The first picture keeps every pixel; the others only lend theirs to warps."""
     tensors = {f"model.{k}": v.half() if v.is_floating_point() else v for k, v in person.model.state_dict().items()}
     tensors["psi"] = person.psi.detach().float()
@@ -57,8 +59,19 @@ def save_person(person: Person, path: Path, *, note: str = "", overwrite: bool =
         encoded = cv2.imencode(kind, np.ascontiguousarray(portrait.picture[..., ::-1]), options)[1]
         tensors[f"pictures.{number}"] = torch.from_numpy(encoded)
     meta = {"format": _FORMAT, "dimensions": person.model.dims.to_json(), "version": __version__, "note": note}
+    if consent is not None:
+        meta["consent"] = consent
     with partial_file(path, overwrite) as partial:
         partial.write_bytes(save({k: v.cpu().contiguous() for k, v in tensors.items()}, metadata=meta))
+
+
+def consent_in(path: Path) -> str | None:
+    """What was said at fine-tuning of the person's agreement. Raises ModelError: missing, damaged."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            return (file.metadata() or {}).get("consent")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: damaged ({' '.join(str(error).split())[:300]})") from error
 
 
 def load_person(path: Path, device: torch.device | str = "cpu") -> Person:

@@ -187,7 +187,7 @@ def smooth_option(default: float) -> Decorator:
 consent_option: Decorator = click.option(
     "--consent",
     metavar="TEXT",
-    help="How the person shown agreed; kept in the signed manifest, for everyone to read.",
+    help="How the person shown agreed; kept in the result (of a video: in its signed manifest), for everyone to read.",
 )
 accept_use_option: Decorator = click.option(
     "--accept-use",

@@ -30,6 +30,7 @@ from fewshot_reenact.cli import common
 @common.landmarks_option
 @common.device_option
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Processor threads. [default: torch's]")
+@common.consent_option
 @common.accept_use_option
 @common.overwrite_option
 @common.report_option

@@ -61,13 +61,14 @@ class Ingredient:
     """An input of an output: "portrait", "driver" or "model", and the SHA-256 of its file in hexadecimal.
 
     path: None if it is no file (a built-in motion, then `name` says which). Names of files stay out of the manifest:
-    they are often names of people.
+    they are often names of people. consent: what was said of the person's agreement when the input itself was made.
     """
 
     role: str
     sha256: str | None
     path: Path | None = None
     name: str | None = None
+    consent: str | None = None
 
 
 @dataclass
@@ -218,7 +219,12 @@ def _manifest(
     said = {
         **origin.settings,
         "inputs": [
-            {"role": one.role, "sha256": one.sha256, **({"name": one.name} if one.name else {})}
+            {
+                "role": one.role,
+                "sha256": one.sha256,
+                **({"name": one.name} if one.name else {}),
+                **({"consent": one.consent} if one.consent else {}),
+            }
             for one in origin.ingredients
         ],
         "watermark": watermark,

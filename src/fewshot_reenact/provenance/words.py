@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fewshot_reenact.provenance.sign import TOOL, printable
 from fewshot_reenact.provenance.verify import Finding, Signature, Watermark
 
@@ -34,10 +36,21 @@ def in_words(finding: Finding) -> list[str]:
     ]
     if missing and finding.made_by_this_tool:
         lines.append(f"  not found  {', '.join(missing)}")
-    consent = finding.signature.statement.get("consent") if finding.signature else None
-    if consent:
-        lines.append(f'  consent    "{printable(consent, 1000)}" (said by who made it; not checked)')
+    if finding.signature:
+        for consent, when in _consents(finding.signature.statement):
+            lines.append(f'  consent    "{printable(consent, 1000)}" (said by who made it{when}; not checked)')
     return lines
+
+
+def _consents(statement: dict[str, Any]) -> list[tuple[object, str]]:
+    """What is said on consent and when, from a manifest that anybody may have written."""
+    inputs = statement.get("inputs")
+    said = [one.get("consent") for one in inputs if isinstance(one, dict)] if isinstance(inputs, list) else []
+    return [
+        (consent, when)
+        for consent, when in ((statement.get("consent"), ""), *((one, " at fine-tuning") for one in said[:8]))
+        if consent
+    ]
 
 
 def _verdict(finding: Finding) -> str:
