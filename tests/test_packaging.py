@@ -287,3 +287,9 @@ def test_the_readme_names_commands_and_options_that_exist(root: Path) -> None:
         known = {option for one in main.get_command(Context(main), command).params for option in one.opts}
         unknown = [word for word in words[1:] if re.match(r"--?[a-z]", word) and word not in known | {"--help"}]
         assert not unknown, f"{line}: no such option: {unknown}"
+
+
+def test_the_api_is_a_function_whatever_was_imported_before():
+    """The submodule `animate` must not take its place."""
+    code = "import fewshot_reenact.animate; from fewshot_reenact import animate; animate.__kwdefaults__['strength']"
+    subprocess.run([sys.executable, "-c", code], check=True)

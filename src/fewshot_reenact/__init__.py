@@ -4,6 +4,9 @@ from fewshot_reenact import animate
 made = animate("portrait.jpg", "driver.mp4", "out.mp4")
 """
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fewshot_reenact._version import __version__
@@ -14,12 +17,22 @@ if TYPE_CHECKING:
 __all__ = ["Animation", "__version__", "animate"]
 
 
-def __getattr__(name: str) -> Any:
-    """The API is imported when it is used: `reenact --help` must not wait for torch."""
-    if name in ("animate", "Animation"):
-        from importlib import import_module
+class _Package(ModuleType):
+    """The API is imported when it is used: `reenact --help` must not wait for torch. And `animate` is the function,
+    whatever was imported before: the submodule of that name does not take its place.
+    """
 
-        value = getattr(import_module("fewshot_reenact.animate"), name)
-        globals()[name] = value  # over the submodule of the same name, which the import has put there
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    @property
+    def animate(self) -> Any:
+        return import_module("fewshot_reenact.animate").animate
+
+    @animate.setter
+    def animate(self, submodule: Any) -> None:
+        """Python's import sets a submodule here; it stays in sys.modules alone."""
+
+    @property
+    def Animation(self) -> Any:
+        return import_module("fewshot_reenact.animate").Animation
+
+
+sys.modules[__name__].__class__ = _Package
