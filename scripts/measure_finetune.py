@@ -4,13 +4,14 @@
     scripts/measure_finetune.py render ../shared/data/clips/val out/tuned --clips v001_00 v005_00
     scripts/measure_finetune.py score out/tuned --referee ../shared/referee      # in the referee's environment
 
-Untuned is rendered from all T portraits, tuned from the first, as `reenact finetune` does; both with the clips' own
-points.
+Both ways are rendered from the same T portraits, with the points that lie beside the clips. Give `render` the networks
+that tuning may learn with (--perceptual, --identity); the referee measures with others.
 """
 
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +26,17 @@ def spread(count: int, first: int, end: int) -> list[int]:
 def render(options: argparse.Namespace) -> None:
     import torch
 
-    from fewshot_reenact.faces.crop import head_box
-    from fewshot_reenact.finetune import look_at_held_out
+    from fewshot_reenact.finetune import fit
     from fewshot_reenact.models.checkpoint import load_model
     from fewshot_reenact.models.perceptual import FeatureNet
-    from fewshot_reenact.renderer import Portrait, Renderer
-    from fewshot_reenact.training.finetune import Settings, Tuner, default_steps, tune
+    from fewshot_reenact.painter import open_renderer
+    from fewshot_reenact.renderer import Portrait
+    from fewshot_reenact.training.finetune import Settings, Teachers, default_steps
     from fewshot_reenact.video.reader import VideoReader
 
     torch.set_num_threads(options.threads)
-    base, net = load_model(options.model), FeatureNet(options.perceptual) if options.perceptual else None
+    base = load_model(options.model)
+    teachers = Teachers(*(FeatureNet(path) if path else None for path in (options.perceptual, options.identity)))
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.clips:
         clip = options.folder / f"{name}.mp4"
@@ -44,21 +46,17 @@ def render(options: argparse.Namespace) -> None:
         half = len(pictures) // 2
         known, wanted = spread(options.frames, 0, half), spread(options.held_out, half, len(pictures))
         steps = options.steps if options.steps is not None else default_steps(len(known))
-        settings = Settings(steps, rate=options.rate)
-        tuner = Tuner(base, [pictures[i] for i in known], [points[i] for i in known], settings, perceptual=net)
         people = [Portrait(pictures[i], points[i]) for i in known]
-        together, start = look_at_held_out(tuner, people), tuner.psi.detach().clone()
-        assert together is not None, "four frames at least"
-        print(name, f"untuned, all portraits: {together(base, start):.4f}")
-        tuned = tune(tuner, look=look_at_held_out(tuner, people, 1))
-        size = (pictures[0].shape[1], pictures[0].shape[0])
-        box = head_box(points[[known[0], *wanted]], size)
+        began = time.process_time()
+        person, tuned = fit(base, people, Settings(steps, rate=options.rate), teachers=teachers)
+        spent = time.process_time() - began
+        moves = points[wanted]
         made = {
-            "untuned": list(Renderer(base, people, box).render(points[wanted])),
-            "tuned": list(Renderer(tuned.model, people[:1], box, psi=tuned.psi[None]).render(points[wanted])),
+            "untuned": list(open_renderer(base, people, moves).render(moves)),
+            "tuned": list(open_renderer(person.model, person.portraits, moves, psi=person.psi).render(moves)),
         }
         np.savez(options.out / f"{name}.npz", truth=np.stack([pictures[i] for i in wanted]), **made)
-        print(name, f"kept step {tuned.kept} of {steps}", tuned.held_out, flush=True)
+        print(name, f"kept step {tuned.kept} of {steps}, {spent:.0f} s of processor time", tuned.held_out, flush=True)
 
 
 def score(options: argparse.Namespace) -> None:
@@ -72,6 +70,8 @@ def score(options: argparse.Namespace) -> None:
         for way in rows:
             made = [np.ascontiguousarray(frame[..., ::-1]) for frame in data[way]]
             rows[way].append(measure_self(truth, made, faces))
+    for path, *pair in zip(sorted(options.out.glob("*.npz")), *rows.values(), strict=True):
+        print(path.stem, " ".join(f"{m} {pair[0][m]:.4f} -> {pair[1][m]:.4f}" for m in ("pd", "csim")))
     means = {way: {m: float(np.mean([row[m] for row in rows[way]])) for m in METRICS} for way in rows}
     print(json.dumps({"clips": len(rows["tuned"]), **means}, indent=2))
 
@@ -86,9 +86,10 @@ def main() -> None:
     one.add_argument("--frames", type=int, default=8, help="T")
     one.add_argument("--held-out", type=int, default=8)
     one.add_argument("--steps", type=int)
-    one.add_argument("--rate", type=float, default=2e-4)
+    one.add_argument("--rate", type=float, default=1e-4)
     one.add_argument("--model", type=Path)
     one.add_argument("--perceptual", type=Path)
+    one.add_argument("--identity", type=Path)
     one.add_argument("--threads", type=int, default=1)
     one.set_defaults(job=render)
     two = modes.add_parser("score")

@@ -1,13 +1,14 @@
 """`reenact evaluate`: metrics, the choice of frames and people, and the command on painted clips."""
 
 import json
+import runpy
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from animate_samples import complaint, film, names_in, run
 from fake_face import PaintedFaces, points_in
@@ -19,8 +20,12 @@ from fewshot_reenact.evaluation.sheet import Sheet
 from fewshot_reenact.landmarks import base
 from fewshot_reenact.landmarks.motion import Motion
 from fewshot_reenact.methods import METHODS
+from fewshot_reenact.models.checkpoint import save_model
+from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.perceptual import FeatureNet
+from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.video.pictures import read_picture
+from network_samples import feature_net
 from painted_clips import face_points
 
 pytest.importorskip("torchmetrics")
@@ -30,18 +35,6 @@ pytest.importorskip("torchmetrics")
 def painted(monkeypatch):
     """The built-in backend reads painted faces."""
     monkeypatch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
-
-
-def feature_net(path, columns=None, embedding=False):
-    """A feature network of one convolution; with `embedding` it ends in a vector of length 1."""
-    torch.manual_seed(1)
-    ops = [{"op": "conv", "name": "c", "pad": 1, "stride": 1, "groups": 1, "act": "relu"}]
-    ops += [{"op": "flatten_normalise"}] if embedding else [{"op": "tap"}]
-    meta = {"ops": json.dumps(ops), "mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"}
-    if columns:
-        meta["columns"] = json.dumps(columns)
-    save_file({"c.weight": torch.randn(4, 3, 3, 3), "c.bias": torch.zeros(4)}, str(path), metadata=meta)
-    return path
 
 
 def motion(frames=40, missing=(), cuts=()):
@@ -267,7 +260,7 @@ def test_a_method_knows_the_portraits_and_nothing_else_of_the_person(painted, cl
         seen.append(task)
         return (np.zeros_like(task.portraits[0].picture) for _ in task.moves)
 
-    monkeypatch.setitem(METHODS, "black", lambda model, device: black)
+    monkeypatch.setitem(METHODS, "black", lambda model, device, teachers: black)
     done = evaluate(clips, shots=(1, 4), methods=("black",), model=tiny_model, every=4, limit=1)
     assert [len(task.portraits) for task in seen] == [1, 4]
     assert seen[0].portraits[0] is seen[1].portraits[0] and len(seen[0].moves) % 3 == 0
@@ -275,9 +268,51 @@ def test_a_method_knows_the_portraits_and_nothing_else_of_the_person(painted, cl
     assert done.scores.table().splitlines()[2].endswith("| 100.0 |")
 
 
+def test_finetuned_is_a_method_that_learns_each_person(painted, clips, tiny_model, tmp_path, monkeypatch):
+    nets = feature_net(tmp_path / "n.safetensors"), feature_net(tmp_path / "f.safetensors", embedding=True)
+    monkeypatch.setattr("fewshot_reenact.methods.usual_steps", lambda frames, opponent, teachers: 2)
+    options = ["--model", tiny_model, "--shots", "1,4", "--every", 4, "--limit", 1, "--methods", "model,finetuned"]
+    learning = ["--learn-perceptual", nets[0], "--learn-identity", nets[1]]
+    result = run("evaluate", clips, *options, *learning, "--json", "-")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    rows = {(row["shots"], row["method"]): row for row in told["rows"]}
+    assert set(rows) == {(1, "model"), (1, "finetuned"), (4, "model"), (4, "finetuned")}
+    assert told["learn_identity"] == str(nets[1]) and rows[4, "finetuned"]["psnr"] != rows[4, "model"]["psnr"]
+
+
+def test_the_readmes_table_is_written_by_a_script(tmp_path, monkeypatch, capsys):
+    script = Path(__file__).parent.parent / "scripts" / "evaluation_table.py"
+    row = {"clip": "a.mp4", "shots": 1, "method": "model", "frames": 2, "psnr": 21.5, "lost": 0.0}
+    report = {"model_sha256": "abcdef0123456789", "clips": "x/val", "every": 24, "rows": [row], "means": [row]}
+    (tmp_path / "scores.json").write_text(json.dumps(report))
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- evaluation -->\nold words\n<!-- after the table -->\nkept\n")
+    monkeypatch.setattr(sys, "argv", ["x", "--scores", str(tmp_path / "scores.json"), "--readme", str(page)])
+    runpy.run_path(str(script), run_name="__main__")
+    new = page.read_text()
+    assert "old words" not in new and new.startswith("before\n") and new.endswith("-->\nkept\n")
+    assert "Weights abcdef01 on 1 clips of val" in new and "| 1 | model | 1 | 21.50 |" in new
+    page.write_text("no markers")
+    with pytest.raises(SystemExit, match="markers"):
+        runpy.run_path(str(script), run_name="__main__")
+
+
+def test_a_model_of_the_papers_kind_is_measured_too(painted, clips, tmp_path):
+    torch.manual_seed(0)
+    channels = {"embedder_channels": (8, 8), "down_channels": (8, 8), "up_channels": (8, 8)}
+    dims = ModelDimensions(kind="paper", size=32, embedding=16, residual_blocks=1, attention=False, **channels)
+    save_model(Reenactor(dims), tmp_path / "paper.safetensors")
+    done = evaluate(clips, shots=(1,), model=tmp_path / "paper.safetensors", every=8, limit=1, methods=("model",))
+    (row,) = done.scores.rows
+    assert row["method"] == "model" and 0 < row["psnr"] < 60
+    with pytest.raises(UsageError, match="warps nothing"):
+        evaluate(clips, shots=(1,), model=tmp_path / "paper.safetensors", every=8, limit=1, methods=("warp",))
+
+
 def test_what_makes_no_sense_is_told(painted, clips, tiny_model, tmp_path):
     assert "1,8,32" in complaint(run("evaluate", clips, "--shots", "1,0"), 2)
-    assert "copy, warp, model" in complaint(run("evaluate", clips, "--methods", "wrap"), 2)
+    assert "copy, warp, model, finetuned" in complaint(run("evaluate", clips, "--methods", "wrap"), 2)
     assert "same file" in complaint(run("evaluate", clips, "--sheet", "a.png", "--json", "a.png"), 2)
     assert "--identity" in complaint(run("evaluate", clips, "--identity", tmp_path / "none"), 4)
     assert "no such folder" in complaint(run("evaluate", tmp_path / "none"), 3)

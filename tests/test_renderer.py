@@ -11,6 +11,7 @@ import torch
 from fewshot_reenact.faces.crop import head_box
 from fewshot_reenact.faces.frame import face_frame, invert, transform
 from fewshot_reenact.models.dimensions import ModelDimensions
+from fewshot_reenact.models.mixing import nearest
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.renderer import BATCH, Portrait, Renderer, cut_face
 from painted_clips import face_points, paint_face
@@ -180,6 +181,35 @@ def test_several_portraits():
     want = cut_face(paint_face(points(opened=0.3), SIZE, 0), frame, 48)[mouth]
     error = [differ(cut_face(out[3], frame, 48)[mouth], want).mean() for out in (both, alone)]
     assert error[0] < error[1], "the opened mouth is the second portrait's"
+
+
+def test_portraits_take_turns_without_a_jump():
+    """On the way from one pose to another past a third; the farther of two fades out before the next fades in."""
+    at = torch.linspace(0, 3, 301)
+    distance = (at[:, None] - torch.tensor([0.0, 1.0, 2.0, 3.0])).abs() * 2
+    chosen, share = nearest(distance)
+    share = share / share.sum(1, keepdim=True)
+    weights = torch.zeros(301, 4).scatter(1, chosen, share)
+    assert (weights.argmax(1)[[0, 100, 200, 300]] == torch.arange(4)).all() and ((weights > 1e-6).sum(1) <= 2).all()
+    assert weights.diff(dim=0).abs().max() < 0.05
+    assert nearest(distance[:, :2])[1].min() > 0, "of two both count"
+
+
+def test_each_of_several_portraits_goes_through_the_networks_alone():
+    """They know one portrait at a time: what is mixed is what they make, not what they are given."""
+    net, motion, seen = model(trained=True), moving(1), []
+    people = [portrait(seed, opened=0.1 * seed) for seed in range(3)]
+    made = renderer(*people, net=net, motion=motion)
+    hook = net.generator.register_forward_hook(lambda module, given, out: seen.append(given[0]))
+    list(made.render(motion))
+    hook.remove()
+    (pictures,) = seen
+    assert len(pictures) == 2, "the two nearest"
+    sources = made.sources.flatten(1)
+    own = [int((one[3:6].flatten() - sources).abs().mean(1).argmin()) for one in pictures]
+    assert sorted(own) == [0, 1] and all(
+        torch.equal(one[3:6], made.sources[k]) for one, k in zip(pictures, own, strict=True)
+    )
 
 
 def test_portraits_of_other_sizes():

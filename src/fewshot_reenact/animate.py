@@ -21,7 +21,6 @@ from fewshot_reenact.compare import side_by_side
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.drivers import Driver, check_driver, driver_kind, load_driver
 from fewshot_reenact.errors import UsageError
-from fewshot_reenact.faces.crop import head_box
 from fewshot_reenact.landmarks.base import LandmarkBackend, load_backend
 from fewshot_reenact.landmarks.motion import Motion
 from fewshot_reenact.landmarks.retarget import Retargeting, find_reference, retarget
@@ -29,11 +28,12 @@ from fewshot_reenact.landmarks.smoothing import smooth_motion
 from fewshot_reenact.landmarks.tracker import parse_face
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, sha256
 from fewshot_reenact.origin import marks_for
+from fewshot_reenact.painter import open_renderer
 from fewshot_reenact.person import Person, is_person, load_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits, portrait_files
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.marks import StandardMarks
-from fewshot_reenact.renderer import Portrait, Renderer
+from fewshot_reenact.renderer import Portrait
 from fewshot_reenact.video.marking import Marks
 from fewshot_reenact.video.output import check_output, partial_file
 from fewshot_reenact.video.pictures import PICTURE_OUTPUTS, write_picture
@@ -121,10 +121,9 @@ def animate(
         "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose). None: PORTRAIT--DRIVER.mp4 in the current folder.
     motion: "relative", the driver's change from its frame nearest to the portrait, in the portrait's proportions;
-    "absolute",
-        the face goes where the driver's is, the driver's picture scaled onto the portrait's.
+        "absolute", the face goes where the driver's is, the driver's picture scaled onto the portrait's.
     frame: "full", the whole portrait picture with the head moving in it; "crop", a square about the head.
-    size: side of the square in pixels, 256 to 1024; only for "crop".
+    size: side of the square in pixels, 256 to 1024; only for "crop". A model of kind "paper" makes squares of its own.
     face, driver_face: "largest", or N counted from the left, beginning with 1.
     region: "all", "expression", "pose", "lips" or "eyes": what moves. strength: 0 to 2, how much.
     smooth: 0 (as measured) to 1. start, end: seconds of the driver.
@@ -161,7 +160,9 @@ def animate(
     people, notes = (list(person.portraits), []) if person else load_portraits(files, backend, face)
     model_sha256 = sha256(files[0] if person else Path(model or DEFAULT_MODEL))
     marks = marks or marks_for(files, driver, settings, model_sha256)
-    if frame == "crop":
+    if networks.dims.kind == "paper":
+        notes.append(f"a model of kind 'paper' paints a square about the head, {networks.dims.size} pixels a side")
+    elif frame == "crop":
         people[0] = crop_portrait(people[0], size)
     clock = {"setup": time.perf_counter() - began}
 
@@ -178,9 +179,8 @@ def animate(
     moves, references = plan_motion(driven.motion, people[0], how, smooth)
     clock["driver"] = time.perf_counter() - step
 
-    height, width = people[0].picture.shape[:2]
-    box = head_box(np.concatenate([people[0].points[None], moves]), (width, height))
-    renderer = Renderer(networks, people, box, device=where, warp_only=warp_only, psi=person.psi if person else None)
+    psi = person.psi if person else None
+    renderer = open_renderer(networks, people, moves, device=where, warp_only=warp_only, psi=psi)
     pictures = renderer.render(moves)
     if compare:
         pictures = side_by_side(people[0].picture, driven, pictures, start, end)

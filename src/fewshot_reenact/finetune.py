@@ -17,7 +17,7 @@ from fewshot_reenact.faces.frame import face_frame, invert, transform
 from fewshot_reenact.landmarks.base import LandmarkBackend, load_backend
 from fewshot_reenact.landmarks.tracker import choose_face, parse_face
 from fewshot_reenact.models.checkpoint import load_model
-from fewshot_reenact.models.discriminator import load_discriminator
+from fewshot_reenact.models.discriminator import Discriminator, load_discriminator
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.rendering import to_signed
@@ -25,14 +25,18 @@ from fewshot_reenact.person import SUFFIX, Person, save_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits
 from fewshot_reenact.provenance.consent import check_consent
 from fewshot_reenact.renderer import Portrait, Renderer, cut_face
-from fewshot_reenact.training.finetune import Settings, Tuner, default_steps, held_out, tune
+from fewshot_reenact.training.finetune import Settings, Teachers, Tuned, Tuner, default_steps, held_out, tune
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import is_picture, is_video
 from fewshot_reenact.video.reader import VideoReader
 
 _CROP = 256  # side of the crops that are learnt from, pixels: what the clips of meta-training have
-_KEPT = 8  # portraits kept in the file: each lends to every frame that is rendered, and costs a warp
+_KEPT = 32  # portraits kept in the file; the two nearest to a pose show in it
 _CANDIDATES = 4  # frames of a video measured for each one taken
+_BLIND = (
+    "the networks are kept as they are: with neither --perceptual, --identity nor a discriminator, what is learnt from "
+    "colours alone makes faces softer and less like the person; the file holds the portraits (--steps N: learn anyway)"
+)
 Progress = Callable[[str, int, int], None]
 """Called with the stage ("frames" or "steps"), how much is done and how much there is."""
 
@@ -48,6 +52,7 @@ class FineTuning:
     held_out: dict[int, float]
     discriminator: bool
     perceptual: bool
+    identity: bool
     device: str
     seconds: float
     warnings: list[str] = field(default_factory=list)
@@ -69,6 +74,7 @@ def finetune(
     model: str | Path | None = None,
     discriminator: str | Path | None = None,
     perceptual: str | Path | None = None,
+    identity: str | Path | None = None,
     steps: int | None = None,
     take: int = 8,
     face: str | int = "largest",
@@ -81,8 +87,9 @@ def finetune(
     """Fit the networks to one person and write a file that `animate` takes for PORTRAIT.
 
     inputs: pictures and videos; the first picture (or frame) is the one that will move. take: frames of each video, as
-    different from each other as can be. steps: updates; None: by the number of frames. model, discriminator: weights;
-    a discriminator.safetensors beside the model is used by itself. perceptual: a self-describing feature network.
+    different from each other as can be. steps: updates; None: see usual_steps. model, discriminator: weights; a
+    discriminator.safetensors beside the model is used by itself. perceptual, identity: self-describing networks
+    (models.perceptual), of features and of faces, with which pictures are compared.
 
     consent: how the person agreed; kept in the file and in the manifest of every video made from it.
 
@@ -97,64 +104,82 @@ def finetune(
     beside = Path(model).with_name("discriminator.safetensors") if model is not None else None
     chosen = Path(discriminator) if discriminator is not None else beside if beside and beside.is_file() else None
     opponent = load_discriminator(chosen).to(where) if chosen is not None else None
-    net = FeatureNet(perceptual).to(where) if perceptual is not None else None
+    nets = (FeatureNet(path).to(where) if path is not None else None for path in (perceptual, identity))
+    teachers = Teachers(*nets)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
     tell = progress or (lambda stage, done, total: None)
 
     frames, notes = _gather([Path(one) for one in inputs], backend, face, take, tell)
-    if opponent is None:
-        notes.append("the model comes without a discriminator: fine-tuned with the content losses alone")
-    crops = [crop_portrait(frame, _CROP) for frame in frames]
-    settings = Settings(steps if steps is not None else default_steps(len(frames)))
-    torch.manual_seed(settings.seed)
-    tuner = Tuner(
+    if steps is None:
+        steps = usual_steps(len(frames), opponent, teachers)
+        notes += [] if steps else [_BLIND]
+    settings = Settings(steps)
+    person, tuned = fit(
         networks,
-        [c.picture for c in crops],
-        [c.points for c in crops],
+        frames,
         settings,
         discriminator=opponent,
-        perceptual=net,
+        teachers=teachers,
+        progress=lambda done, total: tell("steps", done, total),
     )
-    textured = networks.dims.kind == "textured"
-    # The networks learn from a portrait at a time, so that is how they are rendered ...
-    look = look_at_held_out(tuner, crops, 1) if textured else None
-    untuned = tuner.psi.detach().clone()
-    tuned = tune(tuner, lambda done, total: tell("steps", done, total), look)
-    result, kept = Person(tuned.model, tuned.psi[None], frames[:1], tuned.row), tuned.kept
-    together = look_at_held_out(tuner, crops) if textured else None
-    if together is not None and together(networks, untuned) <= tuned.held_out[tuned.kept]:
-        # ... unless the untuned ones do better with all the portraits, of which a crop is enough but of the first.
-        notes.append(
-            "tuning did not help: the held-out frame is nearer with the untuned networks and all the portraits"
-        )
-        several = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
-        result, kept = Person(networks, untuned[None], several), 0
-    save_person(result, path, note=f"{len(frames)} frames, step {kept}", consent=consent, overwrite=overwrite)
+    if steps and tuned.kept == 0:
+        notes.append("tuning did not help on the held-out frame: the networks are kept as they were")
+    save_person(person, path, note=f"{len(frames)} frames, step {tuned.kept}", consent=consent, overwrite=overwrite)
     return FineTuning(
         output=path,
         frames=len(frames),
-        steps=settings.steps,
-        kept_step=kept,
+        steps=steps,
+        kept_step=tuned.kept,
         held_out={step: round(loss, 5) for step, loss in tuned.held_out.items()},
         discriminator=opponent is not None,
-        perceptual=net is not None,
+        perceptual=teachers.perceptual is not None,
+        identity=teachers.identity is not None,
         device=f"{where} ({why})",
         seconds=round(time.perf_counter() - began, 1),
         warnings=notes,
     )
 
 
-def look_at_held_out(
-    tuner: Tuner, crops: Sequence[Portrait], portraits: int | None = None
-) -> Callable[[Reenactor, Tensor], float] | None:
-    """How good a person's networks are on the held-out frame as it will be rendered. None: there are too few frames.
+def usual_steps(frames: int, discriminator: Discriminator | None, teachers: Teachers) -> int:
+    """How long to learn from so many frames: not at all where there is nothing to compare with but colours."""
+    return 0 if discriminator is None and teachers == Teachers() else default_steps(frames)
 
-    crops: the frames, pictures of one size. portraits: how many of the other frames it is rendered from; None: all.
+
+def fit(
+    model: Reenactor,
+    frames: Sequence[Portrait],
+    settings: Settings,
+    *,
+    discriminator: Discriminator | None = None,
+    teachers: Teachers | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Person, Tuned]:
+    """The person in these frames, pictures of any size, and how the learning went."""
+    crops = [crop_portrait(frame, _CROP) for frame in frames]
+    torch.manual_seed(settings.seed)
+    tuner = Tuner(
+        model,
+        [crop.picture for crop in crops],
+        [crop.points for crop in crops],
+        settings,
+        discriminator=discriminator,
+        teachers=teachers,
+    )
+    look = look_at_held_out(tuner, crops) if model.dims.kind == "textured" else None
+    tuned = tune(tuner, progress, look)
+    # The first picture is the one that moves; of the others a crop is enough.
+    portraits = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
+    return Person(tuned.model, tuned.psi[None], portraits, tuned.row), tuned
+
+
+def look_at_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reenactor, Tensor], float] | None:
+    """How good a person's networks are on the held-out frame as it will be rendered, from all the others. None: there
+    are too few frames. crops: the frames, pictures of one size.
     """
     held = held_out(len(crops))
     if held is None:
         return None
-    one, others = crops[held], [crop for i, crop in enumerate(crops) if i != held][:portraits]
+    one, others = crops[held], [crop for i, crop in enumerate(crops) if i != held]
     size = tuner.model.dims.size
     theirs, frame = face_frame(one.points, size), face_frame(others[0].points, size)
     in_frame = transform(invert(theirs), one.points)

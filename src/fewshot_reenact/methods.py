@@ -1,20 +1,21 @@
 """What `reenact evaluate` compares: ways of making pictures of a person out of T portraits and the poses wanted.
 
-This is the place for further ones. A method that first learns the person, as fine-tuning does, is one more entry in
-METHODS: its `Method` trains on `task.portraits`, all that it may know of the person, on a copy of the networks, and
-then renders `task.moves`. The command line, the table and the sheet take the name from here.
+This is the place for further ones: the command line, the table and the sheet take the names from METHODS.
 """
 
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fewshot_reenact.evaluation.protocol import Method, Task
-from fewshot_reenact.faces.crop import head_box
+from fewshot_reenact.finetune import fit, usual_steps
 from fewshot_reenact.landmarks.retarget import find_reference
 from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.renderer import Renderer
+from fewshot_reenact.painter import Painter, open_renderer
+from fewshot_reenact.renderer import Portrait
+from fewshot_reenact.training.finetune import Settings, Teachers
 
 
 def copy(task: Task) -> Iterable[np.ndarray]:
@@ -24,18 +25,44 @@ def copy(task: Task) -> Iterable[np.ndarray]:
 
 
 def _rendered(model: Reenactor, device: torch.device, warp_only: bool) -> Method:
+    return lambda task: _pictures(model, list(task.portraits), task.moves, device, warp_only=warp_only)
+
+
+def _finetuned(model: Reenactor, device: torch.device, teachers: Teachers) -> Method:
+    """The networks fitted to each person by what `reenact finetune` does with the task's portraits."""
+
     def render(task: Task) -> Iterable[np.ndarray]:
-        first = task.portraits[0]
-        size = (first.picture.shape[1], first.picture.shape[0])
-        box = head_box(np.concatenate([first.points[None], task.moves]), size)
-        return Renderer(model, list(task.portraits), box, device=device, warp_only=warp_only).render(task.moves)
+        steps = usual_steps(len(task.portraits), None, teachers)
+        person, _ = fit(model, task.portraits, Settings(steps), teachers=teachers)
+        return _pictures(person.model, person.portraits, task.moves, device, psi=person.psi)
 
     return render
 
 
-# name -> what makes the method out of the networks and the device.
-METHODS: dict[str, Callable[[Reenactor, torch.device], Method]] = {
-    "copy": lambda model, device: copy,
-    "warp": lambda model, device: _rendered(model, device, warp_only=True),
-    "model": lambda model, device: _rendered(model, device, warp_only=False),
+def _pictures(
+    model: Reenactor,
+    portraits: list[Portrait],
+    moves: np.ndarray,
+    device: torch.device,
+    *,
+    warp_only: bool = False,
+    psi: Tensor | None = None,
+) -> Iterable[np.ndarray]:
+    """Pictures of the first portrait's size, whatever the model makes."""
+    renderer = open_renderer(model, portraits, moves, device=device, warp_only=warp_only, psi=psi)
+    made = renderer.render(moves)
+    if isinstance(renderer, Painter):
+        return (renderer.place(square, portraits[0].picture) for square in made)
+    return made
+
+
+Maker = Callable[[Reenactor, torch.device, Teachers], Method]
+"""Makes a method out of the networks, the device and the teachers of a person's learning."""
+
+METHODS: dict[str, Maker] = {
+    "copy": lambda model, device, teachers: copy,
+    "warp": lambda model, device, teachers: _rendered(model, device, warp_only=True),
+    "model": lambda model, device, teachers: _rendered(model, device, warp_only=False),
+    "finetuned": _finetuned,
 }
+QUICK = ("copy", "warp", "model")  # what is compared where nothing else is asked for: learning takes minutes a clip

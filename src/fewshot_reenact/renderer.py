@@ -5,7 +5,7 @@ pasted onto it.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,17 +21,16 @@ from fewshot_reenact.faces.head_flow import BOX_GRID, HeadFlow
 from fewshot_reenact.faces.paste import paste_change, sample_picture
 from fewshot_reenact.landmarks.raster import raster
 from fewshot_reenact.landmarks.shape import take_out
-from fewshot_reenact.models.mixing import match_colour, mood, stretch
-from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
+from fewshot_reenact.models.mixing import match_colour, mood, nearest, stretch
+from fewshot_reenact.models.reenactor import Correction, FaceInputs, Reenactor
 from fewshot_reenact.models.rendering import (
     FLOW_SIZE,
     apply_affine,
-    displace,
     displace_flow,
     enlarge_flow,
     to_signed,
 )
-from fewshot_reenact.models.warp import Spline, fit_warp, grid, sample
+from fewshot_reenact.models.warp import fit_warp, grid, sample
 
 BATCH = 4  # frames through the networks at once: faster than one by one, and little memory
 
@@ -80,7 +79,7 @@ class Renderer:
         psi: Tensor | None = None,
     ):
         if model.dims.kind != "textured":
-            raise ModelError(f"a model of kind {model.dims.kind!r} cannot be rendered yet; take one of kind 'textured'")
+            raise ModelError(f"a model of kind {model.dims.kind!r} has no warp to correct; see painter.open_renderer")
         self.model, self.portraits, self.box = model, portraits, box
         self.device, self.warp_only, self.psi = torch.device(device), warp_only, psi
         self.size = model.dims.size
@@ -141,7 +140,9 @@ class Renderer:
         frames = [face_frame(points, self.size) for points in motion]
         driver = torch.from_numpy(np.ascontiguousarray(motion, np.float32))
         matrices = torch.from_numpy(np.stack(frames)).float()
-        spline = self._spline(driver, 0, torch.tensor(self.box))
+        own = torch.from_numpy(self.portraits[0].points).float().expand_as(driver)
+        edges = torch.tensor(self.box).float() - torch.tensor([0, 0, 1, 1])
+        spline = fit_warp(driver, own, edges.expand(len(driver), 4))
         face_flow = spline(apply_affine(matrices, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
         box_flow = spline(torch.from_numpy(self.flow.grid).view(1, -1, 2)).view(-1, BOX_GRID, BOX_GRID, 2)
         warped, change, shift = self._faces(motion, frames, matrices, face_flow)
@@ -158,65 +159,76 @@ class Renderer:
             for i in range(len(motion))
         ]
 
-    def _spline(self, driver: Tensor, k: int, box: Tensor) -> Spline:
-        """The warp from poses (B, 83, 2), in portrait k's pixels, to portrait k."""
-        own = torch.from_numpy(self.portraits[k].points).float().expand_as(driver)
-        edges = box.float() - torch.tensor([0, 0, 1, 1])
-        return fit_warp(driver, own, edges.expand(len(driver), 4))
-
     # ---- the networks' part, in the face's frame -------------------------------------------------------------------
 
     def _faces(
         self, motion: np.ndarray, frames: list[np.ndarray], matrices: Tensor, flow: Tensor
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """What the networks see and make. Returns `warped`, `change` and `shift` of _Face for a batch."""
+        drawn = self._signed([self._draw(p, f) for p, f in zip(motion, frames, strict=True)])
         fine = enlarge_flow(flow, matrices, self.size)
-        first = self._warp(0, fine)
-        warped = first if len(self.portraits) == 1 else self._combine(motion, frames, flow, first)
-        shift = None
+        first = self._warp([0] * len(motion), fine)
+        if len(self.portraits) > 1:
+            # The picture under it is the first portrait's: what the others show instead is change.
+            change = (self._mixed(motion, frames, drawn, first) - first) * self.model.feather
+            return _pictures(first) / 2 + 0.5, _pictures(change) / 2, None
+        seen, made = self._through([0] * len(motion), fine, first, drawn)
+        shift = None if made is None or made.shift is None else _pictures(made.shift)
+        change = torch.zeros_like(first) if made is None else made.colour
+        return _pictures(seen) / 2 + 0.5, _pictures(change) / 2, shift
+
+    def _through(
+        self, own: Sequence[int], flow: Tensor, warped: Tensor, drawn: Tensor
+    ) -> tuple[Tensor, Correction | None]:
+        """Faces from one portrait each, its number in `own`: seen through the corrected flow, and the correction."""
         if self.warp_only:
-            change = warped - first
-        else:
-            b = len(motion)
-            drawn = self._signed([self._draw(p, f) for p, f in zip(motion, frames, strict=True)])
-            faces = FaceInputs(
-                warped, self.sources[:1].expand(b, -1, -1, -1), self.rasters[:1].expand(b, -1, -1, -1), drawn
-            )
-            psi = None if self.psi is None else self.psi.expand(b, -1)
-            made = self.model(faces, self.embedding.expand(b, -1), psi)
-            change, shift = made.colour, made.shift
-            if shift is not None:
-                first = self._warp(0, displace_flow(fine.to(self.device), shift))
-                warped = first if len(self.portraits) == 1 else displace(warped, shift)
-            # The picture under it is the first portrait's: what the others add is change too.
-            change = change + (warped - first) * self.model.feather
-        return _pictures(first) / 2 + 0.5, _pictures(change) / 2, None if shift is None else _pictures(shift)
+            return warped, None
+        b, numbers = len(own), list(own)
+        psi = None if self.psi is None else self.psi.expand(b, -1)
+        faces = FaceInputs(warped, self.sources[numbers], self.rasters[numbers], drawn)
+        made = self.model(faces, self.embedding.expand(b, -1), psi)
+        if made.shift is not None:
+            warped = self._warp(own, displace_flow(flow.to(self.device), made.shift))
+        return warped, made
 
-    def _warp(self, k: int, flow: Tensor) -> Tensor:
-        """Portrait k seen through a flow (B, S, S, 2) in its pixels -> (B, 3, S, S) in -1..1."""
-        picture, scale = self.pictures[k]
-        where = (flow.to(self.device) + 0.5) * scale.to(self.device) - 0.5
-        return sample(picture.expand(len(flow), -1, -1, -1), where)
+    def _mixed(self, motion: np.ndarray, frames: list[np.ndarray], drawn: Tensor, first: Tensor) -> Tensor:
+        """Faces of the two portraits nearest in pose and expression, (B, 3, S, S), -1..1: the networks know one
+        portrait at a time, so each goes through them alone. Where a warp stretches one portrait the other shows.
+        """
+        moods = mood(take_out(motion).shape)
+        distance = torch.from_numpy(np.abs(moods[:, None] - self.moods[None]).sum(2)).float()
+        chosen, share = nearest(distance)
+        own, rows = chosen.flatten().tolist(), torch.arange(len(motion)).repeat_interleave(chosen.shape[1])
+        # Poses as each portrait's picture would have them: the same place in its own face frame.
+        onto = [_chain(self.frames[k], invert(self.frames[0])) for k in own]
+        theirs = np.stack([transform(m, motion[row]) for m, row in zip(onto, rows, strict=True)])
+        matrices = np.stack([_chain(m, frames[row]) for m, row in zip(onto, rows, strict=True)])
+        pictures = [self.portraits[k].picture for k in own]
+        boxes = torch.tensor([[0, 0, picture.shape[1] - 1, picture.shape[0] - 1] for picture in pictures])
+        points = torch.from_numpy(np.stack([self.portraits[k].points for k in own])).float()
+        spline = fit_warp(torch.from_numpy(theirs).float(), points, boxes.float())
+        matrix = torch.from_numpy(matrices).float()
+        flow = spline(apply_affine(matrix, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
+        fine = enlarge_flow(flow, matrix, self.size)
+        warped = self._warp(own, fine)
+        face, made = self._through(own, fine, warped, drawn[rows])
+        faces = match_colour(face if made is None else face + made.colour, warped, first[rows])
 
-    def _combine(self, motion: np.ndarray, frames: list[np.ndarray], flow: Tensor, first: Tensor) -> Tensor:
-        """Mix the K warped portraits: nearer in pose counts more, and where a warp stretches one, the others show."""
-        pose = torch.from_numpy(-np.abs(mood(take_out(motion).shape)[:, None] - self.moods[None]).sum(2)).float()
         cells = ((self.size - 1) / (FLOW_SIZE - 1)) ** 2  # frame pixels in a cell of the flow's grid
-        warps, scores = [first], [pose[:, 0, None, None] - stretch(flow, self.frames[0], cells)]
-        for k in range(1, len(self.portraits)):
-            # Poses as portrait k's picture would have them: the same place in its own face frame.
-            onto = _chain(self.frames[k], invert(self.frames[0]))
-            theirs = torch.from_numpy(np.stack([transform(onto, p) for p in motion])).float()
-            matrix = torch.from_numpy(np.stack([_chain(onto, f) for f in frames])).float()
-            h, w = self.portraits[k].picture.shape[:2]
-            spline = self._spline(theirs, k, torch.tensor([0, 0, w, h]))
-            there = spline(apply_affine(matrix, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
-            warps.append(self._warp(k, enlarge_flow(there, matrix, self.size)))
-            scores.append(pose[:, k, None, None] - stretch(there, self.frames[k], cells))
-        score = F.interpolate(torch.stack(scores, 1), size=(self.size,) * 2, mode="bilinear", align_corners=True)
-        weight = score.softmax(1).to(self.device)
-        matched = [first, *(match_colour(w, first) for w in warps[1:])]
-        return sum((w * weight[:, k : k + 1] for k, w in enumerate(matched)), torch.zeros_like(first))
+        kept = stretch(flow, torch.from_numpy(np.stack([self.frames[k] for k in own])), cells)
+        score = share.clamp(min=1e-6).log()[:, :, None, None] - kept.view(*chosen.shape, FLOW_SIZE, FLOW_SIZE)
+        weight = F.interpolate(score, size=(self.size,) * 2, mode="bilinear", align_corners=True).softmax(1)
+        return (faces.view(*chosen.shape, *faces.shape[1:]) * weight[:, :, None].to(self.device)).sum(1)
+
+    def _warp(self, own: Sequence[int], flow: Tensor) -> Tensor:
+        """Portraits, by their numbers, seen through flows (B, S, S, 2) in their pixels -> (B, 3, S, S) in -1..1."""
+        made = flow.new_empty(len(own), 3, self.size, self.size, device=self.device)
+        for k in sorted(set(own)):
+            rows = [row for row, number in enumerate(own) if number == k]
+            picture, scale = self.pictures[k]
+            where = (flow[rows].to(self.device) + 0.5) * scale.to(self.device) - 0.5
+            made[rows] = sample(picture.expand(len(rows), -1, -1, -1), where)
+        return made
 
     # ---- the picture's part, at full resolution -------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from fewshot_reenact.cli import common
 @click.option(
     "--perceptual", type=common.FILE, metavar="FILE", help="A feature network (safetensors) for a perceptual loss."
 )
+@click.option("--identity", type=common.FILE, metavar="FILE", help="A face network (safetensors) for the likeness.")
 @common.face_option
 @common.landmarks_option
 @common.device_option
@@ -45,7 +46,7 @@ def finetune(
     """Fit the networks to the person in FRAMES: pictures, videos or both, all of the same person.
 
     The result takes the place of PORTRAIT in `reenact animate`. The first picture is the one that moves; the file holds
-    it and up to seven others: treat it like the pictures. Use only pictures of people who agreed to it.
+    it and up to 31 others: treat it like the pictures. Use only pictures of people who agreed to it.
 
     \b
     reenact finetune me1.jpg me2.jpg me.mp4 -o me.safetensors
@@ -69,7 +70,7 @@ def finetune(
         )
     common.warn(made.warnings)
     at = f"step {made.kept_step} of {made.steps}"
-    if made.held_out:
+    if made.held_out and made.steps:
         at += f", held-out loss {made.held_out[0]:.4f} -> {min(made.held_out.values()):.4f}"
     click.echo(f"{output}: {made.frames} frames, {at} ({made.seconds:.0f} s, on {made.device})", err=str(report) == "-")
     common.write_report(made.report(), report, overwrite)

@@ -18,19 +18,13 @@ from fewshot_reenact.errors import ModelError, UsageError
 from fewshot_reenact.landmarks.base import LandmarkBackend
 from fewshot_reenact.landmarks.pose import head_pose
 from fewshot_reenact.landmarks.shape import take_out, turn_of, turned
-from fewshot_reenact.landmarks.topology import LEFT_IRIS, MOUTH, REGIONS, RIGHT_IRIS, eye_distance
+from fewshot_reenact.landmarks.topology import MOUTH, REGIONS, eye_distance
+from fewshot_reenact.models.identity import SIDE, alignment
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 
 _MOUTH = list(range(MOUTH.start, MOUTH.stop))
 _EYES = [*REGIONS["left_eye"], *REGIONS["right_eye"]]
 _EXPRESSIVE = [*_MOUTH, *_EYES, *REGIONS["left_brow"], *REGIONS["right_brow"]]
-# Both irises, the nose tip and the corners of the mouth, and where they stand in the 112 x 112 pixels that face
-# networks of the ArcFace kind are trained on.
-_ALIGNED = [LEFT_IRIS, RIGHT_IRIS, 30, 48, 54]
-_ARCFACE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
-_FACE_SIDE = 112
 _MOUTH_SIDE = 96
 
 
@@ -128,9 +122,7 @@ class Judge:
         """The embedding of a face, of length 1; None without a network for it."""
         if self.identity is None:
             return None
-        here = np.asarray(points, np.float64)[_ALIGNED]
-        matrix = _similarity(here, _ARCFACE)
-        cut = cv2.warpAffine(picture, matrix, (_FACE_SIDE, _FACE_SIDE), flags=cv2.INTER_LINEAR)
+        cut = cv2.warpAffine(picture, alignment(points), (SIDE, SIDE), flags=cv2.INTER_LINEAR)
         return self.identity(self._tensor(cut))[-1][0].cpu().numpy()
 
     def _tensor(self, picture: np.ndarray) -> Tensor:
@@ -166,14 +158,6 @@ def trembling(seen: np.ndarray, wanted: np.ndarray) -> float:
     """
     before, now, after = np.asarray(seen, np.float64) - wanted
     return float(np.linalg.norm(before - 2 * now + after, axis=1).mean() / eye_distance(wanted[1]))
-
-
-def _similarity(here: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """The (2, 3) least-squares similarity that takes points (N, 2) to others."""
-    a, b = (points[:, 0] + 1j * points[:, 1] for points in (here, there))
-    turn = np.vdot(a - a.mean(), b - b.mean()) / max(float((np.abs(a - a.mean()) ** 2).sum()), 1e-9)
-    move = b.mean() - turn * a.mean()
-    return np.array([[turn.real, -turn.imag, move.real], [turn.imag, turn.real, move.imag]])
 
 
 def _mouth_box(points: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:

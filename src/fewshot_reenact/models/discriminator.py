@@ -80,11 +80,13 @@ class DiscriminatorDimensions:
 
 
 class Discriminator(nn.Module):
-    """V, w0 and b. The rows of W are given to `forward`: see Rows."""
+    """V, w0 and b. The rows of W are given to `forward`: see Rows. region: what it has learnt to judge, "face" (the
+    whole picture) or "mouth" (losses.mouth_of); kept in its file, so that fine-tuning shows it the same.
+    """
 
-    def __init__(self, dims: DiscriminatorDimensions):
+    def __init__(self, dims: DiscriminatorDimensions, region: str = "face"):
         super().__init__()
-        self.dims = dims
+        self.dims, self.region = dims, region
         sn = dims.spectral_norm
         blocks = encoder_blocks(
             6 * dims.unshuffle**2,
@@ -140,7 +142,7 @@ class Rows(nn.Embedding):
 def save_discriminator(network: Discriminator, path: Path) -> None:
     """Write V, w0 and b atomically, with their dimensions. W is not needed for new people, and large."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    meta = {"format": _FORMAT, "dimensions": json.dumps(dataclasses.asdict(network.dims))}
+    meta = {"format": _FORMAT, "dimensions": json.dumps(dataclasses.asdict(network.dims)), "region": network.region}
     with partial_file(path, overwrite=True) as partial:
         partial.write_bytes(save(tensors, metadata=meta))
 
@@ -154,7 +156,8 @@ def load_discriminator(path: Path) -> Discriminator:
             meta = file.metadata() or {}
             if meta.get("format") != _FORMAT:
                 raise ModelError(f"{path}: is not a discriminator ({_FORMAT})")
-            network = Discriminator(DiscriminatorDimensions.from_dict(json.loads(meta["dimensions"])))
+            dims = DiscriminatorDimensions.from_dict(json.loads(meta["dimensions"]))
+            network = Discriminator(dims, meta.get("region", "face"))
             network.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: damaged ({' '.join(str(error).split())[:300]})") from error

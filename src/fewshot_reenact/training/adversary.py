@@ -34,8 +34,13 @@ class Exhibits:
         """What D is to look at: the face as it is, or its mouth at the same size."""
         if region == "face":
             return self
-        real, made, pose = (mouth_of(pictures, 2.0) for pictures in (self.real, self.made, self.pose))
+        real, made, pose = (shown(pictures, region) for pictures in (self.real, self.made, self.pose))
         return Exhibits(real, made, pose, self.clip)
+
+
+def shown(pictures: Tensor, region: str) -> Tensor:
+    """Pictures (B, 3, S, S) as a discriminator of that region sees them, the same size."""
+    return pictures if region == "face" else mouth_of(pictures, 2.0)
 
 
 class Adversary(nn.Module):
@@ -44,7 +49,7 @@ class Adversary(nn.Module):
     def __init__(self, config: AdversarialConfig, videos: int, order: torch.memory_format):
         super().__init__()
         self.config = config
-        self.network = Discriminator(config.dimensions()).to(memory_format=order)  # type: ignore[call-overload]
+        self.network = Discriminator(config.dimensions(), config.region).to(memory_format=order)  # type: ignore[call-overload]
         self.rows = Rows(videos, self.network.dims.embedding) if config.rows else None
 
     def make_optimisers(self) -> None:

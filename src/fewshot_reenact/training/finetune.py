@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from fewshot_reenact.faces.frame import face_frame, invert, transform
 from fewshot_reenact.landmarks.raster import raster
+from fewshot_reenact.landmarks.shape import take_out
 from fewshot_reenact.landmarks.topology import mirror
 from fewshot_reenact.models.discriminator import Discriminator
+from fewshot_reenact.models.identity import unlikeness
 from fewshot_reenact.models.losses import (
     LossWeights,
     feature_matching,
@@ -25,23 +27,27 @@ from fewshot_reenact.models.losses import (
     laplacian_l1,
     textured_loss,
 )
+from fewshot_reenact.models.mixing import mood
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.rendering import to_signed
+from fewshot_reenact.training.adversary import shown
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.episodes import Clip, Episodes, HeadEpisodes, LoadedClips, whole_frame
 from fewshot_reenact.training.inputs import Inputs, make_faces, make_inputs
 from fewshot_reenact.training.trainer import Diverged
 
 _HELD_OUT_FROM = 4  # frames from which one is kept aside to choose the stopping point
-_PYRAMID = 8.0  # weight of laplacian_l1, on the -1..1 scale: about as much as L1 is worth
+_NEAR = 3  # portraits that a frame is learnt from, the nearest ones: the renderer takes the two nearest
+_PYRAMID = 2.0  # weight of laplacian_l1, on the -1..1 scale: more sharpens edges, and the person's features get lost
+_LIKENESS = 0.5  # weight of the face network's distance
 _LOOK_EVERY = 10  # steps between looks at the held-out frame
 _VIEWS = 4  # portraits from which the held-out frame is drawn
 
 
 def default_steps(frames: int) -> int:
-    """More frames can be looked at longer before they are learnt by heart: 74 steps for 1, 136 for 8, 232 for 32."""
-    return round(40 + 34 * min(frames, 32) ** 0.5)
+    """More frames can be looked at longer before they are learnt by heart: 26 steps for 1, 48 for 8, 82 for 32."""
+    return round(14 + 12 * min(frames, 32) ** 0.5)
 
 
 def held_out(frames: int) -> int | None:
@@ -53,10 +59,20 @@ def held_out(frames: int) -> int | None:
 class Settings:
     steps: int
     batch: int = 4
-    rate: float = 2e-4
-    rate_discriminator: float = 4e-4
-    weights: LossWeights = field(default_factory=LossWeights)
+    rate: float = 1e-4
+    rate_discriminator: float = 2e-4
+    weights: LossWeights = field(default_factory=lambda: LossWeights(l1=2.0, perceptual=1.0, perceptual_mouth=0.5))
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Frozen networks with which made and true pictures are compared: features (the paper's VGG19) and likeness of the
+    person (its VGGFace). What is None is left out.
+    """
+
+    perceptual: FeatureNet | None = None
+    identity: FeatureNet | None = None
 
 
 @dataclass
@@ -73,6 +89,21 @@ class Tuned:
     kept: int
     losses: list[float] = field(default_factory=list)
     held_out: dict[int, float] = field(default_factory=dict)
+
+
+class _Near(Episodes):
+    """Episodes as the renderer will have them: a frame, from one of those nearest to it."""
+
+    def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
+        moods = mood(take_out(clip.points).shape)
+        target = int(rng.integers(len(moods)))
+        near = np.abs(moods - moods[target]).sum(1).argsort(kind="stable")
+        near = near[near != target][:_NEAR]
+        return target, [int(near[rng.integers(len(near))])]
+
+
+class _NearHead(_Near, HeadEpisodes):
+    pass
 
 
 class _Held(Episodes):
@@ -99,10 +130,10 @@ class Tuner:
         settings: Settings,
         *,
         discriminator: Discriminator | None = None,
-        perceptual: FeatureNet | None = None,
+        teachers: Teachers | None = None,
     ):
         """pictures: square crops about the head, (P, P, 3) uint8 RGB. points: (83, 2) in their pixels."""
-        self.settings, self.net = settings, perceptual
+        self.settings, self.teachers = settings, teachers or Teachers()
         self.device = model.feather.device
         self.model = copy.deepcopy(model).eval()
         self.model.requires_grad_(False)
@@ -130,7 +161,7 @@ class Tuner:
 
     def _episodes(self, clip: Clip, length: int, held: bool = False) -> Episodes:
         head = self.model.dims.kind == "paper"
-        kind = {(False, False): Episodes, (False, True): _Held, (True, False): HeadEpisodes, (True, True): _HeldHead}
+        kind = {(False, False): _Near, (False, True): _Held, (True, False): _NearHead, (True, True): _HeldHead}
         # A held-out frame is looked at as it is; training sees what the extractor's errors and other light would make.
         data = DataConfig(clips=".", point_noise=0.0 if held else 0.004, colour=0.0 if held else 0.05)  # type: ignore[arg-type, call-arg]
         dims = self.model.dims
@@ -171,11 +202,13 @@ class Tuner:
         return make_faces(self.model, x, nothing, self.psi.expand(b, -1))[0]
 
     def content(self, face: Tensor, truth: Tensor, points: Tensor) -> Tensor:
-        """The content loss: L1 about mouth and eyes, edges and, if there is a network, perceptual distance.
+        """The content loss: L1 about mouth and eyes, edges, and what the teachers see.
 
         face, truth: (B, 3, S, S) in -1..1. points: (B, 83, 2) in their pixels.
         """
-        loss, _ = textured_loss(face, truth, points, self.net, self.settings.weights)
+        loss, _ = textured_loss(face, truth, points, self.teachers.perceptual, self.settings.weights)
+        if self.teachers.identity is not None:
+            loss = loss + _LIKENESS * unlikeness(self.teachers.identity, face, truth, points)
         return loss + _PYRAMID * laplacian_l1(face, truth)
 
     @torch.no_grad()
@@ -206,7 +239,8 @@ class Tuner:
         assert self.discriminator is not None and self.row is not None
         # The row stands for W_i + w0; what D adds of w0 by itself is taken off again.
         row = (self.row - self.discriminator.own_row()).expand(len(pictures), -1)
-        return self.discriminator(pictures, x.faces.driver_raster, row)
+        pictures, pose = (shown(one, self.discriminator.region) for one in (pictures, x.faces.driver_raster))
+        return self.discriminator(pictures, pose, row)
 
     def _game(self, face: Tensor, x: Inputs) -> Tensor:
         scores, made = self._scores(face, x)
