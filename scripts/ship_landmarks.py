@@ -2,6 +2,7 @@
 """Put trained landmark weights into the package, with their model card (src/fewshot_reenact/weights/README.md).
 
 scripts/ship_landmarks.py [--points FILE] [--detector FILE]      # copy these weights; without: write the card only
+scripts/ship_landmarks.py --points FILE --points FILE            # the mean of two stages of one training
 scripts/benchmark.py landmarks --json figures.json
 scripts/ship_landmarks.py --figures figures.json                 # the card with what was measured of these weights
 """
@@ -9,12 +10,16 @@ scripts/ship_landmarks.py --figures figures.json                 # the card with
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 from safetensors import safe_open
+from safetensors.numpy import load_file, save
 
 from fewshot_reenact.landmarks.network import WEIGHTS
+from fewshot_reenact.video.output import partial_file
 from landmark_table import render
 
 ABOUT = {
@@ -89,14 +94,33 @@ def describe(name: str) -> tuple[str, str, str]:
     return path.name, hashlib.sha256(path.read_bytes()).hexdigest(), note
 
 
+def mean_of(sources: Sequence[Path], out: Path) -> None:
+    """The mean of networks that began with the same weights, each number by itself (model soups, Wortsman et al. 2022):
+    it keeps most of what a second stage gained, and little of what it lost.
+    """
+    every, notes, about = [load_file(path) for path in sources], [], {}
+    for path in sources:
+        with safe_open(str(path), "np") as file:
+            about = file.metadata() or {}
+            notes.append(about.get("note", ""))
+    mean = {
+        name: np.asarray(np.mean([one[name] for one in every], axis=0, dtype=np.float64)).astype(value.dtype)
+        for name, value in every[0].items()
+    }
+    note = notes[0] if len(notes) == 1 else "the mean of two stages, " + " and ".join(notes)
+    with partial_file(out, overwrite=True) as partial:
+        partial.write_bytes(save(mean, metadata={**about, "note": note}))
+
+
 @click.command()
-@click.option("--points", type=click.Path(exists=True, path_type=Path), help="Point network to ship.")
+@click.option("--points", multiple=True, type=click.Path(exists=True, path_type=Path), help="Point network to ship.")
 @click.option("--detector", type=click.Path(exists=True, path_type=Path), help="Detector to ship.")
 @click.option("--figures", type=click.Path(exists=True, path_type=Path), help="JSON of scripts/benchmark.py landmarks.")
-def main(points: Path | None, detector: Path | None, figures: Path | None) -> None:
-    for source, name in ((points, "landmarks"), (detector, "detector")):
-        if source:
-            shutil.copyfile(source, WEIGHTS / f"{name}.safetensors")
+def main(points: tuple[Path, ...], detector: Path | None, figures: Path | None) -> None:
+    if points:
+        mean_of(points, WEIGHTS / "landmarks.safetensors")
+    if detector:
+        shutil.copyfile(detector, WEIGHTS / "detector.safetensors")
     files = []
     for name, about in ABOUT.items():
         file, digest, note = describe(name)
