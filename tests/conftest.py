@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def shared(root: Path) -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("needs ../shared/data, which is not part of the project")
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For networks so tiny that threads would wait for each other most of the time."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from fewshot_reenact.training.distributed import World
 from fewshot_reenact.training.episodes import load_clips
 from fewshot_reenact.training.meta import make_episodes, train
 from fewshot_reenact.training.trainer import Diverged, Trainer
+from killed_runs import dies_at
 from painted_clips import write_clips
 
 CPU = torch.device("cpu")
@@ -38,12 +39,7 @@ D = {"size": 32, "embedding": 8, "channels": [8, 8], "unshuffle": 2, "attention"
 GAME = {"dims": D, "rows": True, "match": 1.0, "updates": 2, "rate": 1e-3}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -181,25 +177,13 @@ def test_a_discriminator_that_diverges_changes_nothing(clips, tmp_path):
 
 
 @pytest.mark.parametrize("model", [PAPER, TEXTURED], ids=["paper", "textured"])
-def test_a_resumed_game_equals_one_that_was_not(clips, tmp_path, monkeypatch, model):
+def test_a_resumed_game_equals_one_that_was_not(clips, tmp_path, model):
     """D, W, the moments of W's rows and the random states too, bit for bit."""
     settings = config(clips, model, steps=5)
     train(settings, tmp_path / "whole", device=CPU)
 
-    class Killed(BaseException):
-        pass
-
-    step = Trainer.train_step
-
-    def dies(self, batch):
-        if self.step == 3:
-            raise Killed
-        return step(self, batch)
-
-    with monkeypatch.context() as m:
-        m.setattr(Trainer, "train_step", dies)
-        with pytest.raises(Killed):
-            train(settings, tmp_path / "parts", device=CPU)
+    with dies_at(3):
+        train(settings, tmp_path / "parts", device=CPU)
     assert train(settings, tmp_path / "parts", device=CPU) == 5
     whole = state(tmp_path / "whole")
     same(state(tmp_path / "parts"), whole)

@@ -20,12 +20,7 @@ SIZE = 160
 AT = {"at": (0.5, 0.45), "scale": 0.09}  # small enough that the picture goes on around the box
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def model(trained: bool = False) -> Reenactor:

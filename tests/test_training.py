@@ -26,6 +26,7 @@ from fewshot_reenact.training.episodes import Episodes, load_clips
 from fewshot_reenact.training.inputs import make_faces, make_inputs, seen_shift
 from fewshot_reenact.training.meta import Preempted, train
 from fewshot_reenact.training.trainer import Diverged, Trainer, learning_rate
+from killed_runs import dies_at
 from painted_clips import face_points, write_clip, write_clips
 
 CPU = torch.device("cpu")
@@ -36,13 +37,7 @@ MODEL = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The networks are so tiny that threads would wait for each other most of the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -221,27 +216,15 @@ def test_folders_that_are_refused(tmp_path, kind):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_resumed_run_equals_one_that_was_not(clips, tmp_path, monkeypatch, workers):
+def test_a_resumed_run_equals_one_that_was_not(clips, tmp_path, workers):
     """Killed after step 5: logged to 4, saved at 2 and 4, and the log's mean of step 5 lost with it. log_every and
     save_every have no common rhythm.
     """
     settings = config(clips, workers=workers, log_every=3, steps=6)
     train(settings, tmp_path / "whole", device=CPU)
 
-    class Killed(BaseException):
-        pass
-
-    step = Trainer.train_step
-
-    def dies(self, batch):
-        if self.step == 5:
-            raise Killed
-        return step(self, batch)
-
-    with monkeypatch.context() as m:
-        m.setattr(Trainer, "train_step", dies)
-        with pytest.raises(Killed):
-            train(settings, tmp_path / "parts", device=CPU)
+    with dies_at(5):
+        train(settings, tmp_path / "parts", device=CPU)
     with (tmp_path / "parts" / "metrics.jsonl").open("a") as log:
         log.write(json.dumps({"step": 5, "loss": 9}) + '\n{"step": 6, "lo')  # logged, not saved; and cut in the middle
     assert state(tmp_path / "parts")["step"] == 4

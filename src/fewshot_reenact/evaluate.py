@@ -14,7 +14,7 @@ from fewshot_reenact._version import __version__
 from fewshot_reenact.animate import plan_motion
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.evaluation.clips import clip_files, person_of, read_frames
+from fewshot_reenact.evaluation.clips import clip_files, person_of
 from fewshot_reenact.evaluation.metrics import Judge, point_errors, trembling
 from fewshot_reenact.evaluation.protocol import (
     GROUP,
@@ -39,7 +39,7 @@ from fewshot_reenact.renderer import Portrait
 from fewshot_reenact.training.finetune import Teachers
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import write_picture
-from fewshot_reenact.video.reader import VideoReader
+from fewshot_reenact.video.reader import VideoReader, read_frames
 
 Progress = Callable[[int, int | None], None]
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fewshot_reenact.animate import animate
+from fewshot_reenact.animate import FRAMES, animate
 from fewshot_reenact.check.files import check_files
 from fewshot_reenact.errors import ReenactError, UsageError
 from fewshot_reenact.landmarks.builtin_motions import NAMES, PREFIX
@@ -102,7 +102,7 @@ def make_page(folder: Path) -> Any:
                     motion = gr.Radio(list(MOTIONS), value="relative", label="Motion")
                     region = gr.Radio(list(REGION_CHOICES), value="all", label="What moves")
                     strength = gr.Slider(0, 2, value=1, step=0.1, label="Strength")
-                    frame = gr.Radio(["full", "crop"], value="full", label="Whole picture, or a square about the head")
+                    frame = gr.Radio(list(FRAMES), value="full", label="Whole picture, or a square about the head")
                     compare = gr.Checkbox(label="Portrait, driver and output side by side")
                     label = gr.Checkbox(value=True, label='Visible label "AI-generated" (other marks are always there)')
                     consent = gr.Textbox(label="How the person shown agreed; kept in the signed manifest")

@@ -11,7 +11,7 @@ from fewshot_reenact.faces.frame import transform
 from fewshot_reenact.landmarks.draw import draw_points
 from fewshot_reenact.landmarks.motion import Motion
 from fewshot_reenact.video.pictures import read_picture
-from fewshot_reenact.video.reader import VideoReader
+from fewshot_reenact.video.reader import read_frames
 
 _SIDE = 480  # pixels of each view and height of the whole
 _PANEL = 620  # pixels of the text's width
@@ -35,23 +35,11 @@ def annotated_driver(report: Report, path: Path, motion: Motion) -> np.ndarray:
     found = np.flatnonzero(motion.found)
     wanted = sorted({int(found[round(at)]) for at in np.linspace(0, len(found) - 1, _SHOWN)})
     if report.findings and any(finding.name == "sound" for finding in report.findings):
-        pictures = _frames(path, wanted)
+        pictures = read_frames(path, wanted)  # once more: none was kept
     else:
         pictures = {index: np.zeros((motion.size[1], motion.size[0], 3), np.uint8) for index in wanted}
     views = [_view(picture, motion.points[index]) for index, picture in pictures.items()]
     return np.concatenate([*views, _panel(report)], 1)
-
-
-def _frames(path: Path, wanted: list[int]) -> dict[int, np.ndarray]:
-    """The frames with these numbers, read once more: none was kept."""
-    with VideoReader(path) as reader:
-        out = {}
-        for frame in reader:
-            if frame.index in wanted:
-                out[frame.index] = frame.picture
-            if len(out) == len(wanted):
-                break
-        return out
 
 
 def _view(picture: np.ndarray, points: np.ndarray | None) -> np.ndarray:

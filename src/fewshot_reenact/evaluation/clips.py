@@ -1,4 +1,4 @@
-"""A folder of talking-head videos: its clips, who is in them, and frames of one."""
+"""A folder of talking-head videos: its clips, and who is in them."""
 
 import zlib
 from pathlib import Path
@@ -7,7 +7,6 @@ import numpy as np
 
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.video.kinds import VIDEO_SUFFIXES
-from fewshot_reenact.video.reader import VideoReader
 
 
 def person_of(clip: Path) -> str:
@@ -41,15 +40,3 @@ def clip_files(clips: Path, limit: int | None) -> list[Path]:
         ranked.append((count.setdefault(person, 0), file))
         count[person] += 1
     return sorted(file for _, file in sorted(ranked)[:limit])
-
-
-def read_frames(file: Path, wanted: set[int]) -> dict[int, np.ndarray]:
-    """The frames with these numbers."""
-    out: dict[int, np.ndarray] = {}
-    with VideoReader(file) as reader:
-        for frame in reader:
-            if frame.index in wanted:
-                out[frame.index] = frame.picture
-            if len(out) == len(wanted):
-                break
-    return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -225,6 +225,18 @@ class VideoReader:
             has_audio=any(s.codec_context is not None for s in container.streams.audio),
             variable=_variable(stream),
         )
+
+
+def read_frames(path: Path, wanted: Collection[int]) -> dict[int, np.ndarray]:
+    """The frames with these numbers, (H, W, 3) uint8 RGB; nothing is read behind the last of them."""
+    out: dict[int, np.ndarray] = {}
+    with VideoReader(path) as reader:
+        for frame in reader:
+            if frame.index in wanted:
+                out[frame.index] = frame.picture
+            if len(out) == len(wanted):
+                break
+    return out
 
 
 def _variable(stream: Any) -> bool | None:
