@@ -78,7 +78,7 @@ def test_only_the_rows_of_the_batch_move():
 def test_dimensions_that_make_no_sense():
     with pytest.raises(ValueError, match="must be divisible by 16"):
         DiscriminatorDimensions(size=40, embedding=8, channels=(8, 8), unshuffle=4)
-    with pytest.raises(ValueError, match="unknown dimensions wings"):
+    with pytest.raises(ValueError, match="unknown dimension wings"):
         DiscriminatorDimensions.from_dict({"size": 32, "embedding": 8, "channels": [8], "wings": 2})
     with pytest.raises(ValueError, match="incomplete: embedding"):
         DiscriminatorDimensions.from_dict({"size": 32, "channels": [8]})

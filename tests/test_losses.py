@@ -117,7 +117,7 @@ def test_relative_l1_is_zero_for_equal_pictures_and_free_of_scale(tmp_path):
 
 
 def test_feature_networks_that_are_refused(tmp_path):
-    with pytest.raises(ModelError, match="no such perceptual network"):
+    with pytest.raises(ModelError, match="no such feature network"):
         FeatureNet(tmp_path / "none.safetensors")
     (tmp_path / "text.safetensors").write_text("not weights" * 9)
     save_file({"a": torch.zeros(1)}, tmp_path / "plain.safetensors")

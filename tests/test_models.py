@@ -131,7 +131,7 @@ def test_dimensions_survive_json(dims):
         ({"stem": 0}, "skips need a stem"),
         ({"kind": "paper"}, "flow corrects a warp"),
         ({"raster_style": "oil"}, "raster_style must be"),
-        ({"wings": 2}, "unknown dimensions wings"),
+        ({"wings": 2}, "unknown dimension wings"),
         ({"size": None, "drop": "size"}, "incomplete.*size"),
     ],
 )

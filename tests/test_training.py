@@ -101,7 +101,8 @@ def write_config(folder: Path, clips: Path, text: str | None = None, **changes: 
         ({"optimiser": {"ema": 1.0}}, "optimiser.ema: Input should be less than 1"),
         ({"model": "huge"}, "model"),
         ({"model": {**MODEL, "size": 33}}, "model: size 33 must be divisible by 8"),
-        ({"model": {**MODEL, "wings": 1}}, "model: unknown dimensions wings"),
+        ({"model": {**MODEL, "wings": 1}}, "model: unknown dimension wings"),
+        ({"model": {**MODEL, "sizes": 32}}, "model: unknown dimension sizes: did you mean size"),
         ({"model": {"size": 32}}, "model: dimensions incomplete"),
         ({5: 1}, "5"),
     ],
@@ -117,7 +118,12 @@ def test_configs_that_are_refused(tmp_path, clips, changes, complaint):
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("model: [", "not YAML"), ("just words", "a mapping of names"), ("", "a mapping of names"), ("- 1", "a mapping")],
+    [
+        ("model: [", "not YAML .* line 1, column 9"),
+        ("just words", "a mapping of names"),
+        ("", "a mapping of names"),
+        ("- 1", "a mapping"),
+    ],
 )
 def test_files_that_are_no_config(tmp_path, clips, text, complaint):
     with pytest.raises(UsageError, match=complaint):
@@ -374,6 +380,9 @@ def test_the_command(clips, tmp_path):
     )
     assert done.exit_code == 0 and "model.safetensors: step 1 of 1" in done.stdout, done.output
     assert load_model(run / "model.safetensors").dims.size == 32
+    missing = write_config(tmp_path, clips, loss={"network": "nowhere.safetensors"})
+    lost = CliRunner().invoke(main, ["train", "--config", str(missing), "--run", str(tmp_path / "b"), "--dry-run"])
+    assert lost.exit_code == 4 and "nowhere.safetensors: no such feature network" in lost.stderr
     wrong = CliRunner().invoke(main, ["train", "--config", str(write_config(tmp_path, clips, stepz=1)), "--dry-run"])
     assert wrong.exit_code == 2 and "did you mean steps?" in wrong.stderr
 

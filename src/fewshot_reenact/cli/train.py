@@ -31,7 +31,7 @@ from fewshot_reenact.cli.common import FILE, device_option
 )
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Processor threads. [default: torch's]")
 @device_option
-@click.option("--dry-run", is_flag=True, help="Check the config, print what would be trained, and stop.")
+@click.option("--dry-run", is_flag=True, help="Check config and networks, print what would be trained, and stop.")
 def train(
     config: Path,
     folder: Path,
@@ -54,12 +54,14 @@ def train(
 
     from fewshot_reenact.device import choose_device
     from fewshot_reenact.training.config import load_config
+    from fewshot_reenact.training.meta import check_networks
     from fewshot_reenact.training.meta import train as run
 
     settings = load_config(config, steps=steps)
     where, why = choose_device(device)
     click.echo(f"device {where} ({why})", err=True)
     if dry_run:
+        check_networks(settings)
         click.echo(settings.model_dump_json(indent=2))
         return
     if threads is not None:

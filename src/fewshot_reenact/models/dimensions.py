@@ -1,11 +1,14 @@
 """The architecture as data: everything that is needed to build the networks, stored in the checkpoint (DESIGN 4)."""
 
 import dataclasses
+import difflib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fewshot_reenact.landmarks.raster import STYLES
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -114,16 +117,8 @@ class ModelDimensions:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "ModelDimensions":
-        """From plain data, lists for tuples. Raises ValueError for unknown or missing names and bad values."""
-        fields = dataclasses.fields(cls)
-        known = [field.name for field in fields]
-        if unknown := [str(name) for name in raw if name not in known]:
-            raise ValueError(f"unknown dimensions {', '.join(unknown)}: misspelt, or made by a newer version?")
-        needed = [field.name for field in fields if field.default is dataclasses.MISSING]
-        if missing := [name for name in needed if name not in raw]:
-            raise ValueError(f"dimensions incomplete: {', '.join(missing)} missing")
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}
-        return cls(**values)
+        """From plain data, see `read_dimensions`."""
+        return read_dimensions(cls, raw)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
@@ -142,3 +137,20 @@ _COUNTS = ("size", "embedding", "generator_unshuffle", "embedder_unshuffle")
 
 def _whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def read_dimensions(kind: type[T], raw: dict[str, Any]) -> T:
+    """A dataclass of dimensions from plain data, lists for tuples. Raises ValueError: unknown or missing names, bad
+    values.
+    """
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    known = [field.name for field in fields]
+    for name in (str(name) for name in raw if name not in known):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]}" if near else "misspelt"
+        raise ValueError(f"unknown dimension {name}: {hint}, or made by a newer version?")
+    needed = [field.name for field in fields if field.default is dataclasses.MISSING]
+    if missing := [name for name in needed if name not in raw]:
+        raise ValueError(f"dimensions incomplete: {', '.join(missing)} missing")
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}
+    return kind(**values)

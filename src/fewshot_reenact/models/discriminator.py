@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.models.blocks import ResidualBlock, encoder_blocks, maybe_spectral
+from fewshot_reenact.models.dimensions import read_dimensions
 from fewshot_reenact.video.output import partial_file
 
 _FORMAT = "fewshot-reenact/discriminator/1"
@@ -69,14 +70,8 @@ class DiscriminatorDimensions:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "DiscriminatorDimensions":
-        """From plain data, lists for tuples. Raises ValueError for unknown or missing names and bad values."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        if unknown := [str(name) for name in raw if name not in known]:
-            raise ValueError(f"unknown dimensions {', '.join(unknown)}; known are {', '.join(known)}")
-        if missing := [name for name in known[:3] if name not in raw]:
-            raise ValueError(f"dimensions incomplete: {', '.join(missing)} missing")
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}
-        return cls(**values)
+        """From plain data, see `read_dimensions`."""
+        return read_dimensions(cls, raw)
 
 
 class Discriminator(nn.Module):

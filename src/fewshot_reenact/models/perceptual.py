@@ -32,9 +32,7 @@ class FeatureNet(nn.Module):
         super().__init__()
         path = Path(path)
         if not path.is_file():
-            raise ModelError(
-                f"{path}: no such perceptual network; give its path in the config (loss.perceptual) or set it to null"
-            )
+            raise ModelError(f"{path}: no such feature network; check the name (in a config: loss.network)")
         try:
             with safe_open(str(path), "pt") as file:
                 meta = file.metadata() or {}

@@ -132,7 +132,7 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     except OSError as error:
         raise UsageError(f"{path}: cannot read the config ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+        raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from error
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: a config is a mapping of names to values")
     raw.update({k: v for k, v in overrides.items() if v is not None})

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from fewshot_reenact.errors import ReenactError
 from fewshot_reenact.training.config import TrainConfig
+from fewshot_reenact.training.content import Content
 from fewshot_reenact.training.dataset import open_clips
 from fewshot_reenact.training.distributed import World, join
 from fewshot_reenact.training.episodes import Clips, Episodes, HeadEpisodes
@@ -46,6 +47,7 @@ def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minute
 def _train(config: TrainConfig, folder: Path, device: torch.device, world: World, max_minutes: float | None) -> int:
     deadline = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
     share = world.share(config.batch)
+    check_networks(config)
     tell = tqdm.write if world.leads else lambda _line: None
     if world.leads:
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +82,11 @@ def _train(config: TrainConfig, folder: Path, device: torch.device, world: World
     if world.any(bool(asked), device):
         raise Preempted(f"stopped by SIGTERM at step {trainer.step}; saved: run the same command to go on")
     return trainer.step
+
+
+def check_networks(config: TrainConfig) -> None:
+    """Look for the networks of the losses before anything that takes long. Raises ModelError naming what is missing."""
+    Content(config.loss, config.weights())
 
 
 def make_episodes(config: TrainConfig, clips: Clips) -> Episodes:
