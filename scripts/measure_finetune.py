@@ -1,22 +1,31 @@
 #!/usr/bin/env python3
 """Does fine-tuning help? T frames of the first half of each clip, held-out frames of its second half, with and without.
 
-    scripts/measure_finetune.py render ../shared/data/clips/val out/tuned --clips v001_00 v005_00
-    scripts/measure_finetune.py score out/tuned --referee ../shared/referee      # in the referee's environment
+    scripts/measure_finetune.py all ../shared/data/clips/val out/tuned --referee ../shared/referee --python REFEREES
 
-Both ways are rendered from the same T portraits, with the points that lie beside the clips. Give `render` the networks
-that tuning may learn with (--perceptual, --identity); the referee measures with others.
+Both ways are rendered from the same T portraits, with the points that lie beside the clips, as `reenact finetune` and
+`reenact animate` would without further options. Then the referee measures, in the environment that the python
+REFEREES belongs to, and the table in README.md between `<!-- finetune -->` and `<!-- after finetune -->` is
+replaced. `render`, `score` and `table` are the steps by themselves. Clips that lie rendered in the folder, by the same
+weights and settings, are not rendered again, so a run that was stopped goes on.
 """
 
 import argparse
 import json
+import re
+import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 METRICS = ("pd", "csim", "mouth_pd", "l1", "nme", "expression")
+# One clip of each of six people; the settings were chosen on clips/train.
+CLIPS = "v001_00 v003_00 v005_00 v007_00 v009_00 v011_00"
+README = Path(__file__).resolve().parent.parent / "README.md"
+_MARKED = re.compile(r"(<!-- finetune -->\n).*?(\n<!-- after finetune -->)", re.DOTALL)
 
 
 def spread(count: int, first: int, end: int) -> list[int]:
@@ -24,28 +33,37 @@ def spread(count: int, first: int, end: int) -> list[int]:
 
 
 def render(options: argparse.Namespace) -> None:
+    """OUT/T008_v001_00.npz and so on: truth, untuned and tuned pictures, and in `how` weights, settings and time."""
     import torch
 
     from fewshot_reenact.finetune import fit
-    from fewshot_reenact.models.checkpoint import load_model
-    from fewshot_reenact.models.perceptual import FeatureNet
+    from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, sha256
     from fewshot_reenact.painter import open_renderer
     from fewshot_reenact.renderer import Portrait
-    from fewshot_reenact.training.finetune import Settings, Teachers, default_steps
-    from fewshot_reenact.video.reader import VideoReader
+    from fewshot_reenact.training.finetune import Settings, load_teachers, usual_steps
+    from fewshot_reenact.video.reader import read_frames
 
     torch.set_num_threads(options.threads)
     base = load_model(options.model)
-    teachers = Teachers(*(FeatureNet(path) if path else None for path in (options.perceptual, options.identity)))
+    teachers = load_teachers(options.perceptual, options.identity)
+    said = {
+        "weights": sha256(options.model or DEFAULT_MODEL)[:8],
+        "held_out": options.held_out,
+        "perceptual": options.perceptual.stem if options.perceptual else "built-in",
+        "identity": options.identity.stem if options.identity else "built-in",
+    }
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in options.clips:
+    for count, name in ((count, name) for count in options.shots for name in options.clips):
+        path = options.out / f"T{count:03d}_{name}.npz"
+        steps = options.steps if options.steps is not None else usual_steps(count, base.dims.kind)
+        asked = {**said, "shots": count, "steps": steps, "rate": options.rate}
+        if path.is_file() and asked.items() <= json.loads(str(np.load(path)["how"])).items():
+            continue
         clip = options.folder / f"{name}.mp4"
         points = np.load(clip.with_suffix(".npz"))["points"].astype(np.float32)
-        with VideoReader(clip) as reader:
-            pictures = [frame.picture for frame in reader][: len(points)]
-        half = len(pictures) // 2
-        known, wanted = spread(options.frames, 0, half), spread(options.held_out, half, len(pictures))
-        steps = options.steps if options.steps is not None else default_steps(len(known))
+        half = len(points) // 2
+        known, wanted = spread(count, 0, half), spread(options.held_out, half, len(points))
+        pictures = read_frames(clip, {*known, *wanted})
         people = [Portrait(pictures[i], points[i]) for i in known]
         began = time.process_time()
         person, tuned = fit(base, people, Settings(steps, rate=options.rate), teachers=teachers)
@@ -55,47 +73,95 @@ def render(options: argparse.Namespace) -> None:
             "untuned": list(open_renderer(base, people, moves).render(moves)),
             "tuned": list(open_renderer(person.model, person.portraits, moves, psi=person.psi).render(moves)),
         }
-        np.savez(options.out / f"{name}.npz", truth=np.stack([pictures[i] for i in wanted]), **made)
-        print(name, f"kept step {tuned.kept} of {steps}, {spent:.0f} s of processor time", tuned.held_out, flush=True)
+        how = {**asked, "kept": tuned.kept, "seconds": round(spent, 1)}
+        np.savez(path, truth=np.stack([pictures[i] for i in wanted]), how=json.dumps(how), **made)
+        print(path.name, json.dumps(how), tuned.held_out, flush=True)
 
 
 def score(options: argparse.Namespace) -> None:
+    """OUT/scores.json: a row for each file, by the referee."""
     sys.path.insert(0, str(options.referee))
     from referee import Faces, measure_self  # type: ignore[import-not-found]
 
-    faces, rows = Faces(), {"untuned": [], "tuned": []}
-    for path in sorted(options.out.glob("*.npz")):
+    faces, rows = Faces(), []
+    for path in sorted(options.out.glob("T*.npz")):
         data = np.load(path)
         truth = [np.ascontiguousarray(frame[..., ::-1]) for frame in data["truth"]]
-        for way in rows:
-            made = [np.ascontiguousarray(frame[..., ::-1]) for frame in data[way]]
-            rows[way].append(measure_self(truth, made, faces))
-    for path, *pair in zip(sorted(options.out.glob("*.npz")), *rows.values(), strict=True):
-        print(path.stem, " ".join(f"{m} {pair[0][m]:.4f} -> {pair[1][m]:.4f}" for m in ("pd", "csim")))
-    means = {way: {m: float(np.mean([row[m] for row in rows[way]])) for m in METRICS} for way in rows}
-    print(json.dumps({"clips": len(rows["tuned"]), **means}, indent=2))
+        row: dict[str, Any] = {"clip": path.stem.partition("_")[2], **json.loads(str(data["how"]))}
+        for way in ("untuned", "tuned"):
+            found = measure_self(truth, [np.ascontiguousarray(frame[..., ::-1]) for frame in data[way]], faces)
+            row[way] = {name: float(found[name]) for name in METRICS}
+        rows.append(row)
+        print(path.stem, " ".join(f"{m} {row['untuned'][m]:.4f} -> {row['tuned'][m]:.4f}" for m in METRICS), flush=True)
+    (options.out / "scores.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def text(rows: list[dict[str, Any]]) -> str:
+    """Words and table for the README."""
+    one = rows[0]
+    lines = [
+        f"Weights {one['weights']}, compared with by {one['perceptual']} features and {one['identity']} likeness, "
+        f"{one['held_out']} held-out frames a clip:",
+        "",
+        "| T | whole pictures | clips | pd ↓ | csim ↑ | mouth_pd ↓ | L1 ↓ | nme ↓ | expression ↓ |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for shots in sorted({row["shots"] for row in rows}):
+        some = [row for row in rows if row["shots"] == shots]
+        learnt = sum(row["kept"] > 0 for row in some)
+        spent = np.mean([row["seconds"] for row in some])
+        tuned = (
+            f"tuned ({learnt} of {len(some)} changed, {spent:.0f} s)" if some[0]["steps"] else "tuned: kept as it is"
+        )
+        for way, name in (("untuned", "untuned"), ("tuned", tuned)):
+            means = {metric: np.mean([row[way][metric] for row in some]) for metric in METRICS}
+            figures = " | ".join(f"{means[m]:.2f}" if m == "l1" else f"{means[m]:.4f}" for m in METRICS)
+            lines.append(f"| {shots} | {name} | {len(some)} | {figures} |")
+    return "\n".join(lines) + "\n"
+
+
+def table(options: argparse.Namespace) -> None:
+    rows = json.loads((options.out / "scores.json").read_text())
+    new, count = _MARKED.subn(lambda found: found[1] + text(rows) + found[2], options.readme.read_text("utf-8"))
+    if count != 1:
+        raise SystemExit(f"{options.readme}: the markers of the table are not there once")
+    options.readme.write_text(new, "utf-8")
+    print(text(rows))
+
+
+def everything(options: argparse.Namespace) -> None:
+    render(options)
+    command = [str(options.python), __file__, "score", str(options.out), "--referee", str(options.referee)]
+    subprocess.run(command, check=True)
+    table(options)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     modes = parser.add_subparsers(required=True)
-    one = modes.add_parser("render")
-    one.add_argument("folder", type=Path)
-    one.add_argument("out", type=Path)
-    one.add_argument("--clips", nargs="+", required=True)
-    one.add_argument("--frames", type=int, default=8, help="T")
-    one.add_argument("--held-out", type=int, default=8)
-    one.add_argument("--steps", type=int)
-    one.add_argument("--rate", type=float, default=1e-4)
-    one.add_argument("--model", type=Path)
-    one.add_argument("--perceptual", type=Path)
-    one.add_argument("--identity", type=Path)
-    one.add_argument("--threads", type=int, default=1)
-    one.set_defaults(job=render)
-    two = modes.add_parser("score")
-    two.add_argument("out", type=Path)
-    two.add_argument("--referee", type=Path, required=True)
-    two.set_defaults(job=score)
+    jobs = {"render": render, "score": score, "table": table, "all": everything}
+    made = {name: modes.add_parser(name) for name in jobs}
+    for name, mode in made.items():
+        mode.set_defaults(job=jobs[name])
+        if name in ("render", "all"):
+            mode.add_argument("folder", type=Path)
+        mode.add_argument("out", type=Path)
+    for name in ("score", "all"):
+        made[name].add_argument("--referee", type=Path, required=True)
+    for name in ("table", "all"):
+        made[name].add_argument("--readme", type=Path, default=README)
+    made["all"].add_argument("--python", type=Path, required=True, help="of the referee's environment")
+    for name in ("render", "all"):
+        mode = made[name]
+        mode.add_argument("--clips", type=str.split, default=CLIPS.split())
+        mode.add_argument("--shots", type=lambda text: [int(n) for n in text.split(",")], default=[1, 8, 32])
+        mode.add_argument("--held-out", type=int, default=6)
+        mode.add_argument("--steps", type=int)
+        mode.add_argument("--rate", type=float, default=1e-4)
+        mode.add_argument("--model", type=Path)
+        mode.add_argument("--perceptual", type=Path)
+        mode.add_argument("--identity", type=Path)
+        mode.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     options.job(options)
 

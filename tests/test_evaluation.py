@@ -270,7 +270,7 @@ def test_a_method_knows_the_portraits_and_nothing_else_of_the_person(painted, cl
 
 def test_finetuned_is_a_method_that_learns_each_person(painted, clips, tiny_model, tmp_path, monkeypatch):
     nets = feature_net(tmp_path / "n.safetensors"), feature_net(tmp_path / "f.safetensors", embedding=True)
-    monkeypatch.setattr("fewshot_reenact.methods.usual_steps", lambda frames, opponent, teachers: 2)
+    monkeypatch.setattr("fewshot_reenact.methods.usual_steps", lambda frames, kind: 2)
     options = ["--model", tiny_model, "--shots", "1,4", "--every", 4, "--limit", 1, "--methods", "model,finetuned"]
     learning = ["--learn-perceptual", nets[0], "--learn-identity", nets[1]]
     result = run("evaluate", clips, *options, *learning, "--json", "-")

@@ -34,9 +34,8 @@ from fewshot_reenact.landmarks.retarget import Retargeting
 from fewshot_reenact.landmarks.tracker import track_video
 from fewshot_reenact.methods import METHODS, QUICK
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, sha256
-from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.renderer import Portrait
-from fewshot_reenact.training.finetune import Teachers
+from fewshot_reenact.training.finetune import load_teachers
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import write_picture
 from fewshot_reenact.video.reader import VideoReader, read_frames
@@ -93,10 +92,10 @@ def evaluate(
     cross: each clip's person is moved by another's clip (relative motion) instead of the rest of their own (absolute).
     shots: numbers T of portraits. methods: names in METHODS. model: a safetensors file; None: the built-in one.
     perceptual, identity: feature networks by path; without them their columns are left out. learn_perceptual,
-    learn_identity: those with which `finetuned` learns; they should not be the ones that measure. every: frames from
-    one frame compared to the next; held_out: such frames a clip at most. limit: clips at most, one of each person
-    first. seed: of the choice of portraits and, for `cross`, of drivers. smooth: 0..1, of the motion, as in `animate`.
-    sheet: also write a picture sheet (.png). progress: called with (clips done, clips in all).
+    learn_identity: those with which `finetuned` learns (None: the built-in ones); they should not be the ones that
+    measure. every: frames from one frame compared to the next; held_out: such frames a clip at most. limit: clips at
+    most, one of each person first. seed: of the choice of portraits and, for `cross`, of drivers. smooth: 0..1, of the
+    motion, as in `animate`. sheet: also write a picture sheet (.png). progress: called with (clips done, clips in all).
 
     Raises UsageError, InputError when no clip can be used, ModelError.
     """
@@ -108,8 +107,7 @@ def evaluate(
     networks = load_model(model, where)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
     judge = Judge(backend, perceptual, identity, where)
-    nets = (FeatureNet(path).to(where) if path is not None else None for path in (learn_perceptual, learn_identity))
-    teachers = Teachers(*nets)
+    teachers = load_teachers(learn_perceptual, learn_identity, where)
     made = {name: METHODS[name](networks, where, teachers) for name in methods}
     titles = ["portrait", "driver" if cross else "truth", *methods]
     run = _Run(judge, made, sorted(set(shots)), seed, every, held_out, smooth, Sheet(titles))
@@ -131,8 +129,8 @@ def evaluate(
         "model_sha256": sha256(Path(model) if model else DEFAULT_MODEL),
         "perceptual": str(perceptual) if perceptual else None,
         "identity": str(identity) if identity else None,
-        "learn_perceptual": str(learn_perceptual) if learn_perceptual else None,
-        "learn_identity": str(learn_identity) if learn_identity else None,
+        "learn_perceptual": str(learn_perceptual or "built-in"),
+        "learn_identity": str(learn_identity or "built-in"),
         **{"every": every, "held_out": held_out, "limit": limit, "seed": seed, "smooth": smooth},
         "landmarks": backend.name,
         "device": f"{where} ({why})",

@@ -18,14 +18,22 @@ from fewshot_reenact.landmarks.base import LandmarkBackend, load_backend
 from fewshot_reenact.landmarks.tracker import choose_face, parse_face
 from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.models.discriminator import Discriminator, load_discriminator
-from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.rendering import to_signed
 from fewshot_reenact.person import SUFFIX, Person, save_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits
 from fewshot_reenact.provenance.consent import check_consent
 from fewshot_reenact.renderer import Portrait, Renderer, cut_face
-from fewshot_reenact.training.finetune import Settings, Teachers, Tuned, Tuner, default_steps, held_out, tune
+from fewshot_reenact.training.finetune import (
+    Settings,
+    Teachers,
+    Tuned,
+    Tuner,
+    held_out,
+    load_teachers,
+    tune,
+    usual_steps,
+)
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import is_picture, is_video
 from fewshot_reenact.video.reader import VideoReader
@@ -33,9 +41,9 @@ from fewshot_reenact.video.reader import VideoReader
 _CROP = 256  # side of the crops that are learnt from, pixels: what the clips of meta-training have
 _KEPT = 32  # portraits kept in the file; the two nearest to a pose show in it
 _CANDIDATES = 4  # frames of a video measured for each one taken
-_BLIND = (
-    "the networks are kept as they are: with neither --perceptual, --identity nor a discriminator, what is learnt from "
-    "colours alone makes faces softer and less like the person; the file holds the portraits (--steps N: learn anyway)"
+_ALONE = (
+    "the networks are kept as they are, and the file holds the picture: from a single one they would learn its one "
+    "expression by heart; give more pictures, or a video (--steps N: learn anyway)"
 )
 Progress = Callable[[str, int, int], None]
 """Called with the stage ("frames" or "steps"), how much is done and how much there is."""
@@ -43,7 +51,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class FineTuning:
-    """What was made, and how. held_out: the held-out frame's loss by step; at "0" the untuned model's."""
+    """What was made, and how. held_out: the held-out frame's loss by step; at "0" the untuned model's. perceptual,
+    identity: with which networks pictures were compared, files or "built-in".
+    """
 
     output: Path
     frames: int
@@ -51,8 +61,8 @@ class FineTuning:
     kept_step: int
     held_out: dict[int, float]
     discriminator: bool
-    perceptual: bool
-    identity: bool
+    perceptual: str
+    identity: str
     device: str
     seconds: float
     warnings: list[str] = field(default_factory=list)
@@ -89,7 +99,7 @@ def finetune(
     inputs: pictures and videos; the first picture (or frame) is the one that will move. take: frames of each video, as
     different from each other as can be. steps: updates; None: see usual_steps. model, discriminator: weights; a
     discriminator.safetensors beside the model is used by itself. perceptual, identity: self-describing networks
-    (models.perceptual), of features and of faces, with which pictures are compared.
+    (models.perceptual), of features and of faces, with which pictures are compared; None: the built-in ones.
 
     consent: how the person agreed; kept in the file and in the manifest of every video made from it.
 
@@ -104,15 +114,14 @@ def finetune(
     beside = Path(model).with_name("discriminator.safetensors") if model is not None else None
     chosen = Path(discriminator) if discriminator is not None else beside if beside and beside.is_file() else None
     opponent = load_discriminator(chosen).to(where) if chosen is not None else None
-    nets = (FeatureNet(path).to(where) if path is not None else None for path in (perceptual, identity))
-    teachers = Teachers(*nets)
+    teachers = load_teachers(perceptual, identity, where)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
     tell = progress or (lambda stage, done, total: None)
 
     frames, notes = _gather([Path(one) for one in inputs], backend, face, take, tell)
     if steps is None:
-        steps = usual_steps(len(frames), opponent, teachers)
-        notes += [] if steps else [_BLIND]
+        steps = usual_steps(len(frames), networks.dims.kind)
+        notes += [] if steps else [_ALONE]
     settings = Settings(steps)
     person, tuned = fit(
         networks,
@@ -132,17 +141,12 @@ def finetune(
         kept_step=tuned.kept,
         held_out={step: round(loss, 5) for step, loss in tuned.held_out.items()},
         discriminator=opponent is not None,
-        perceptual=teachers.perceptual is not None,
-        identity=teachers.identity is not None,
+        perceptual=str(perceptual or "built-in"),
+        identity=str(identity or "built-in"),
         device=f"{where} ({why})",
         seconds=round(time.perf_counter() - began, 1),
         warnings=notes,
     )
-
-
-def usual_steps(frames: int, discriminator: Discriminator | None, teachers: Teachers) -> int:
-    """How long to learn from so many frames: not at all where there is nothing to compare with but colours."""
-    return 0 if discriminator is None and teachers == Teachers() else default_steps(frames)
 
 
 def fit(

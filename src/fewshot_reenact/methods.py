@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from fewshot_reenact.evaluation.protocol import Method, Task
-from fewshot_reenact.finetune import fit, usual_steps
+from fewshot_reenact.finetune import fit
 from fewshot_reenact.landmarks.retarget import find_reference
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.painter import Painter, open_renderer
 from fewshot_reenact.renderer import Portrait
-from fewshot_reenact.training.finetune import Settings, Teachers
+from fewshot_reenact.training.finetune import Settings, Teachers, usual_steps
 
 
 def copy(task: Task) -> Iterable[np.ndarray]:
@@ -32,7 +32,7 @@ def _finetuned(model: Reenactor, device: torch.device, teachers: Teachers) -> Me
     """The networks fitted to each person by what `reenact finetune` does with the task's portraits."""
 
     def render(task: Task) -> Iterable[np.ndarray]:
-        steps = usual_steps(len(task.portraits), None, teachers)
+        steps = usual_steps(len(task.portraits), model.dims.kind)
         person, _ = fit(model, task.portraits, Settings(steps), teachers=teachers)
         return _pictures(person.model, person.portraits, task.moves, device, psi=person.psi)
 

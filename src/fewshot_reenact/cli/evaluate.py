@@ -36,8 +36,8 @@ class Numbers(click.ParamType):
     "--perceptual", type=common.FILE, metavar="FILE", help="Network of the perceptual distance; left out without."
 )
 @click.option("--identity", type=common.FILE, metavar="FILE", help="Network of the CSIM (faces); left out without.")
-@click.option("--learn-perceptual", type=common.FILE, metavar="FILE", help="Network of features finetuned learns with.")
-@click.option("--learn-identity", type=common.FILE, metavar="FILE", help="Network of faces finetuned learns with.")
+@click.option("--learn-perceptual", type=common.FILE, metavar="FILE", help="For finetuned: see finetune --perceptual.")
+@click.option("--learn-identity", type=common.FILE, metavar="FILE", help="For finetuned: see finetune --identity.")
 @click.option(
     "--every",
     type=click.IntRange(1),

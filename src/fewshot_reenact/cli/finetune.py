@@ -23,9 +23,17 @@ from fewshot_reenact.cli import common
     help="The model's discriminator. [default: discriminator.safetensors beside --model, if there is one]",
 )
 @click.option(
-    "--perceptual", type=common.FILE, metavar="FILE", help="A feature network (safetensors) for a perceptual loss."
+    "--perceptual",
+    type=common.FILE,
+    metavar="FILE",
+    help="Compare pictures by the features of this network (safetensors). [default: built-in]",
 )
-@click.option("--identity", type=common.FILE, metavar="FILE", help="A face network (safetensors) for the likeness.")
+@click.option(
+    "--identity",
+    type=common.FILE,
+    metavar="FILE",
+    help="Compare the likeness by this network of faces (safetensors). [default: built-in]",
+)
 @common.face_option
 @common.landmarks_option
 @common.device_option

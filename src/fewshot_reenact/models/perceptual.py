@@ -25,9 +25,10 @@ class FeatureNet(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, path: Path | str, skip_heads: int = 0):
+    def __init__(self, path: Path | str, skip_heads: int = 0, maps_only: bool = False):
         """skip_heads: leave out that many of the first heads: those at full size are most of the cost and see little
-        but pixels. Raises ModelError when the file is missing or not such a network.
+        but pixels. maps_only: end at the last map, also where a vector for pictures of one size would follow. Raises
+        ModelError when the file is missing or not such a network.
         """
         super().__init__()
         path = Path(path)
@@ -46,6 +47,9 @@ class FeatureNet(nn.Module):
             raise ModelError(f"{path}: not a self-describing feature network ({error})") from error
         for op in [op for op in self.ops if op["op"] == "head"][:skip_heads]:
             op["skipped"] = True
+        if maps_only:
+            last = max(number for number, op in enumerate(self.ops) if op["op"] in ("tap", "head"))
+            self.ops = self.ops[: last + 1]
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:

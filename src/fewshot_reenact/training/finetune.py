@@ -7,6 +7,7 @@ then on and learn with G and D. E is left out. Steps are counted, not epochs: an
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from fewshot_reenact.faces.frame import face_frame, invert, transform
 from fewshot_reenact.landmarks.raster import raster
 from fewshot_reenact.landmarks.shape import take_out
 from fewshot_reenact.landmarks.topology import mirror
+from fewshot_reenact.models.checkpoint import WEIGHTS
 from fewshot_reenact.models.discriminator import Discriminator
 from fewshot_reenact.models.identity import unlikeness
 from fewshot_reenact.models.losses import (
@@ -37,7 +39,8 @@ from fewshot_reenact.training.episodes import Clip, Episodes, HeadEpisodes, Load
 from fewshot_reenact.training.inputs import Inputs, make_faces, make_inputs
 from fewshot_reenact.training.trainer import Diverged
 
-_HELD_OUT_FROM = 4  # frames from which one is kept aside to choose the stopping point
+TEACHER = WEIGHTS / "face_teacher.safetensors"  # made by scripts/distil_teacher.py
+_HELD_OUT_FROM = 2  # frames from which one is kept aside to choose the stopping point
 _NEAR = 3  # portraits that a frame is learnt from, the nearest ones: the renderer takes the two nearest
 _PYRAMID = 2.0  # weight of laplacian_l1, on the -1..1 scale: more sharpens edges, and the person's features get lost
 _LIKENESS = 0.5  # weight of the face network's distance
@@ -45,8 +48,14 @@ _LOOK_EVERY = 10  # steps between looks at the held-out frame
 _VIEWS = 4  # portraits from which the held-out frame is drawn
 
 
-def default_steps(frames: int) -> int:
-    """More frames can be looked at longer before they are learnt by heart: 26 steps for 1, 48 for 8, 82 for 32."""
+def usual_steps(frames: int, kind: str) -> int:
+    """More frames can be looked at longer before they are learnt by heart: 31 steps for 2, 48 for 8, 82 for 32.
+
+    From a single picture a model that paints ("paper") learns 26 steps; one that warps it ("textured") none: the warp
+    carries all that the picture shows, and what is learnt from it and its mirror image is this one expression.
+    """
+    if frames == 1 and kind == "textured":
+        return 0
     return round(14 + 12 * min(frames, 32) ** 0.5)
 
 
@@ -73,6 +82,14 @@ class Teachers:
 
     perceptual: FeatureNet | None = None
     identity: FeatureNet | None = None
+
+
+def load_teachers(
+    perceptual: Path | str | None = None, identity: Path | str | None = None, device: torch.device | str = "cpu"
+) -> Teachers:
+    """Those in these files; for None the built-in network: its maps, the vector that it ends in. Raises ModelError."""
+    features = FeatureNet(perceptual) if perceptual is not None else FeatureNet(TEACHER, maps_only=True)
+    return Teachers(features.to(device), FeatureNet(identity if identity is not None else TEACHER).to(device))
 
 
 @dataclass
