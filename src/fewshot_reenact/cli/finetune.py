@@ -11,7 +11,12 @@ from fewshot_reenact.cli import common
 @click.command(short_help="Fit the networks to one person, from a few pictures or a video.")
 @click.argument("frames", nargs=-1, required=True, metavar="FRAMES...", type=common.FILE)
 @click.option("-o", "--output", required=True, type=common.FILE, help="The file of the person: .safetensors.")
-@click.option("--steps", type=click.IntRange(1), metavar="N", help="Updates. [default: by the number of frames]")
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Updates. [default: by the number of frames; from a single one none]",
+)
 @click.option(
     "--take", type=click.IntRange(1, 256), default=8, show_default=True, metavar="N", help="Frames taken of each video."
 )
@@ -77,8 +82,9 @@ def finetune(
             **options,
         )
     common.warn(made.warnings)
-    at = f"step {made.kept_step} of {made.steps}"
-    if made.held_out and made.steps:
+    at = f"step {made.kept_step} of {made.steps}" if made.kept_step else "networks kept as they are"
+    if made.held_out and made.kept_step:
         at += f", held-out loss {made.held_out[0]:.4f} -> {min(made.held_out.values()):.4f}"
-    click.echo(f"{output}: {made.frames} frames, {at} ({made.seconds:.0f} s, on {made.device})", err=str(report) == "-")
+    frames_said = "1 frame" if made.frames == 1 else f"{made.frames} frames"
+    click.echo(f"{output}: {frames_said}, {at} ({made.seconds:.0f} s, on {made.device})", err=str(report) == "-")
     common.write_report(made.report(), report, overwrite)

@@ -124,12 +124,11 @@ class _NearHead(_Near, HeadEpisodes):
 
 
 class _Held(Episodes):
-    """Episodes whose target is always the last frame, each from the next portrait."""
+    """Episodes whose target is always the last frame, from any of the others."""
 
     def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
         last = len(clip.frames) - 1
-        self.turn = getattr(self, "turn", -1) + 1
-        return last, [round(self.turn * (last - 1) / max(_VIEWS - 1, 1)) % last]
+        return last, [int(rng.integers(last))]
 
 
 class _HeldHead(_Held, HeadEpisodes):
