@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 PERCEPTUAL, IDENTITY = "vgg19_distilled_relu1_to_5.safetensors", "faceid_metric.safetensors"
-LEARN_IDENTITY = "faceid_train.safetensors"
 README = Path(__file__).resolve().parent.parent / "README.md"
 _MARKED = re.compile(r"(<!-- evaluation -->\n).*?(\n<!-- after the table -->)", re.DOTALL)
 
@@ -37,8 +36,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             model=options.model,
             perceptual=nets / PERCEPTUAL,
             identity=nets / IDENTITY,
-            learn_perceptual=nets / PERCEPTUAL if "finetuned" in methods else None,
-            learn_identity=nets / LEARN_IDENTITY if "finetuned" in methods else None,
             every=options.every,
             limit=options.limit,
             sheet=options.out / "sheet.png",
@@ -68,7 +65,7 @@ def text(report: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="?")
-    parser.add_argument("--nets", type=Path, help=f"folder of {PERCEPTUAL}, {IDENTITY} and {LEARN_IDENTITY}")
+    parser.add_argument("--nets", type=Path, help=f"folder of {PERCEPTUAL} and {IDENTITY}")
     parser.add_argument("--out", type=Path, default=Path("out/evaluation"))
     parser.add_argument("--scores", type=Path, help="rows measured before")
     parser.add_argument("--readme", type=Path, default=README)
