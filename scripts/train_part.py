@@ -227,22 +227,26 @@ for _part in PARTS:
     main.add_command(_command(_part))
 
 
+def joined(base: Reenactor, runs: tuple[Path, ...]) -> tuple[Reenactor, str]:
+    """A model with the refiners of these runs in place of any that it had, and a word on how long each learnt."""
+    states = [torch.load(run / "state.pt", weights_only=True) for run in runs]
+    refiners = tuple(RefinerDimensions(**state["dims"]) for state in states)
+    model = Reenactor(dataclasses.replace(base.dims, refiners=refiners))
+    tensors = {name: value for name, value in base.state_dict().items() if not name.startswith("refiners.")}
+    for at, state in enumerate(states):
+        tensors |= {f"refiners.{at}.{name}": value for name, value in state["averaged"].items()}
+    model.load_state_dict(tensors)
+    return model, ", ".join(f"{own.part} {state['step']} steps" for own, state in zip(refiners, states, strict=True))
+
+
 @main.command()
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("runs", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1, required=True)
 @click.option("-o", "output", type=click.Path(path_type=Path), required=True)
 def join(model: Path, runs: tuple[Path, ...], output: Path) -> None:
     """MODEL with the refiners of these runs, in place of any that it had."""
-    states = [torch.load(run / "state.pt", weights_only=True) for run in runs]
-    base = load_model(model)
-    refiners = tuple(RefinerDimensions(**state["dims"]) for state in states)
-    joined = Reenactor(dataclasses.replace(base.dims, refiners=refiners))
-    tensors = {name: value for name, value in base.state_dict().items() if not name.startswith("refiners.")}
-    for at, state in enumerate(states):
-        tensors |= {f"refiners.{at}.{name}": value for name, value in state["averaged"].items()}
-    joined.load_state_dict(tensors)
-    note = ", ".join(f"{own.part} step {state['step']}" for own, state in zip(refiners, states, strict=True))
-    save_model(joined, output, note=f"{model.name}, refined: {note}")
+    networks, note = joined(load_model(model), runs)
+    save_model(networks, output, note=f"{model.name}, refined: {note}")
     click.echo(f"{output}: {note}")
 
 
