@@ -155,8 +155,7 @@ def test_pack_train_stop_resume_join(
     settings = yaml.safe_load((Path(__file__).parent.parent / "configs/parts.yaml").read_text())["mouth"]
     settings |= {"network": str(feature_net(tmp_path / "net.safetensors")), "steps": 6, "batch": 4, "skip_heads": 0}
     settings |= {"down_channels": [8], "up_channels": [8]}
-    settings["adversarial"] |= {"start": 2, "alone": 1}
-    settings["adversarial"]["dims"] |= {"size": 40, "channels": [8]}
+    settings["adversarial"] |= {"start": 2, "alone": 1, "wide": 4}
     config = tmp_path / "parts.yaml"
     config.write_text(yaml.safe_dump({"mouth": settings}))
     given = ["--data", packs, "--held-out", packs, "--model", tiny_model, "--config", config]
