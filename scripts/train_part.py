@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train a refiner of mouth or eyes (models.refiner) on packs made by scripts/part_data.py.
 
-    scripts/train_part.py mouth --data run/parts --held-out run/parts_val --run run/mouth --config configs/parts.yaml
+    scripts/train_part.py mouth --data run/parts --data run/parts_open --held-out run/parts_val --run run/mouth
     scripts/train_part.py join run/meta/model.safetensors run/mouth run/eyes -o model.safetensors
 
 The discriminator's share is set by gradients: it pulls on the pictures with a fixed share of the force of all other
@@ -36,23 +36,31 @@ LOG_EVERY, SAVE_EVERY = 100, 500
 
 
 class Packs:
-    """The episodes of a folder of chunks, of one part. rows(numbers) -> pictures by name and `embedding`."""
+    """The episodes of folders of chunks, of one part. rows(numbers) -> pictures by name and `embedding`."""
 
-    def __init__(self, folder: Path, part: str):
+    def __init__(self, folders: tuple[Path, ...], part: str):
         parts: dict[str, list[np.ndarray]] = {}
-        for path in sorted(folder.glob("*.npz")):
-            with np.load(path, allow_pickle=False) as chunk:
-                for name in NAMES:
-                    parts.setdefault(name, []).append(chunk[f"{part}_{name}"])
-                parts.setdefault("embedding", []).append(chunk["embedding"])
-        if not parts:
-            raise click.UsageError(f"{folder}: no packs; scripts/part_data.py makes them")
+        self.starts = [0]  # of each folder's episodes, and the end
+        for folder in folders:
+            for path in sorted(folder.glob("*.npz")):
+                with np.load(path, allow_pickle=False) as chunk:
+                    for name in NAMES:
+                        parts.setdefault(name, []).append(chunk[f"{part}_{name}"])
+                    parts.setdefault("embedding", []).append(chunk["embedding"])
+            self.starts.append(sum(map(len, parts.get("embedding", []))))
+            if self.starts[-1] == self.starts[-2]:
+                raise click.UsageError(f"{folder}: no packs; scripts/part_data.py makes them")
         self.arrays = {}
         for name in list(parts):  # one at a time: they are large
             self.arrays[name] = np.concatenate(parts.pop(name))
 
     def __len__(self) -> int:
         return len(self.arrays["embedding"])
+
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Numbers of episodes, as many from each folder."""
+        folder = np.arange(count) % (len(self.starts) - 1)
+        return rng.integers(np.take(self.starts, folder), np.take(self.starts, folder + 1))
 
     def rows(self, numbers: np.ndarray) -> dict[str, Tensor]:
         order = np.sort(numbers)
@@ -205,7 +213,7 @@ def main() -> None:
 
 def _command(part: str) -> click.Command:
     @click.command(part, help=f"Train the refiner of the {part}.")
-    @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+    @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, multiple=True)
     @click.option("--held-out", type=click.Path(exists=True, path_type=Path), required=True)
     @click.option("--run", type=click.Path(path_type=Path), required=True)
     @click.option("--config", type=click.Path(exists=True, path_type=Path), default=Path("configs/parts.yaml"))
@@ -213,13 +221,19 @@ def _command(part: str) -> click.Command:
     @click.option("--minutes", type=float, default=600.0, help="Training time in all, over all calls.")
     @click.option("--threads", type=int, default=1, show_default=True)
     def train(
-        data: Path, held_out: Path, run: Path, config: Path, model: Path | None, minutes: float, threads: int
+        data: tuple[Path, ...],
+        held_out: Path,
+        run: Path,
+        config: Path,
+        model: Path | None,
+        minutes: float,
+        threads: int,
     ) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         settings = yaml.safe_load(config.read_text())[part]
         training = Training(part, load_model(model).dims, settings)
-        packs, held = Packs(data, part), Packs(held_out, part)
+        packs, held = Packs(data, part), Packs((held_out,), part)
         run.mkdir(parents=True, exist_ok=True)
         checkpoint = run / "state.pt"
         if checkpoint.exists():
@@ -230,7 +244,7 @@ def _command(part: str) -> click.Command:
             began = time.monotonic()
             rng = np.random.default_rng([0, training.step])
             training.rate(minutes)
-            for name, value in training.learn(packs.rows(rng.integers(len(packs), size=settings["batch"]))).items():
+            for name, value in training.learn(packs.rows(packs.draw(rng, settings["batch"]))).items():
                 sums.setdefault(name, []).append(value)
             training.spent += time.monotonic() - began
             row: dict[str, Any] = {}

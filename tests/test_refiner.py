@@ -38,7 +38,7 @@ def refined(path: Path, *parts: str, trained: bool = False) -> Reenactor:
     net = Reenactor(dataclasses.replace(base.dims, refiners=own))
     net.load_state_dict(base.state_dict(), strict=False)
     for refiner in net.refiners if trained else ():
-        torch.nn.init.constant_(refiner.generator.out.bias, 0.5)
+        torch.nn.init.constant_(refiner.generator.out.bias[:-1], 0.5)  # colours alone, not the gate
     return net.eval().requires_grad_(False)
 
 
@@ -90,6 +90,19 @@ def test_a_refiner_changes_its_part_alone_and_fades_at_its_edge(tiny_model: Path
     assert inside[..., 0, :].abs().max() == inside[..., -1].abs().max() == 0
     change[..., y0:y1, x0:x1] = 0
     assert change.abs().max() == 0
+
+
+def test_the_gate_takes_detail_away_or_sharpens(tiny_model: Path) -> None:
+    torch.manual_seed(1)
+    faces = FaceInputs(*(torch.rand(1, 3, 80, 80) * 2 - 1 for _ in range(4)))
+    x0, y0, x1, y1 = part_box("mouth", 80)
+    inside = (..., slice(y0 + 8, y1 - 8), slice(x0 + 8, x1 - 8))
+    spread = []
+    for gate in (3.0, -3.0):
+        net = refined(tiny_model, "mouth")
+        torch.nn.init.constant_(net.refiners[0].generator.out.bias[-1:], gate)
+        spread.append(net.refine(faces, torch.rand(1, 16))[inside].std() / faces.warped[inside].std())
+    assert spread[0] < 0.3 and 1.5 < spread[1] < 2.5
 
 
 def test_pictures_with_refiners(tiny_model: Path, tmp_path: Path) -> None:
@@ -158,7 +171,19 @@ def test_pack_train_stop_resume_join(
     settings["adversarial"] |= {"start": 2, "alone": 1, "wide": 4}
     config = tmp_path / "parts.yaml"
     config.write_text(yaml.safe_dump({"mouth": settings}))
-    given = ["--data", packs, "--held-out", packs, "--model", tiny_model, "--config", config]
+    run(data, clips, tmp_path / "open", "--model", tiny_model, "--count", 8, "--open-mouths")
+    given = [
+        "--data",
+        packs,
+        "--data",
+        tmp_path / "open",
+        "--held-out",
+        packs,
+        "--model",
+        tiny_model,
+        "--config",
+        config,
+    ]
     run(train, "mouth", *given, "--run", tmp_path / "whole")
     with monkeypatch.context() as m:
         real = train.Training.learn
