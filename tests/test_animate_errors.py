@@ -282,7 +282,8 @@ def test_signals_leave_nothing_behind(
     """In the middle of rendering, with the partial file there."""
     args = f"animate {folder}/ann.png motion:talk --model {tiny_model} -o {tmp_path}/o.mp4".split()
     script = f"""
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored, for children too
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from fake_face import PaintedFaces
 from fewshot_reenact.landmarks import base

@@ -326,7 +326,8 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path):
     """Interrupted in the middle of the overlay video, the longest part."""
     source = film(tmp_path / "in.mp4", [[(20, 30, 40, 50)]] * 40)
     code = f"""
-import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import signal, sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored, for children too
 from fake_face import PaintedFaces
 from fewshot_reenact.landmarks import base
 from fewshot_reenact import extract
