@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 METRICS = ("pd", "csim", "mouth_pd", "l1", "nme", "expression")
-# One clip of each of six people; the settings were chosen on clips/train.
+# One clip of each of six people; the settings were chosen on other people (docs/training-log.md).
 CLIPS = "v001_00 v003_00 v005_00 v007_00 v009_00 v011_00"
 README = Path(__file__).resolve().parent.parent / "README.md"
-_MARKED = re.compile(r"(<!-- finetune -->\n).*?(\n<!-- after finetune -->)", re.DOTALL)
+_MARKED = re.compile(r"(<!-- finetune -->\n).*?(<!-- after finetune -->)", re.DOTALL)
 
 
 def spread(count: int, first: int, end: int) -> list[int]:
