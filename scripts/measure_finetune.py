@@ -100,8 +100,8 @@ def text(rows: list[dict[str, Any]]) -> str:
     """Words and table for the README."""
     one = rows[0]
     lines = [
-        f"Weights {one['weights']}, compared with by {one['perceptual']} features and {one['identity']} likeness, "
-        f"{one['held_out']} held-out frames a clip:",
+        f"Weights {one['weights']}; features {one['perceptual']}, likeness {one['identity']}; {one['held_out']} "
+        "held-out frames a clip:",
         "",
         "| T | whole pictures | clips | pd ↓ | csim ↑ | mouth_pd ↓ | L1 ↓ | nme ↓ | expression ↓ |",
         "|---:|---|---:|---:|---:|---:|---:|---:|---:|",
