@@ -1,5 +1,10 @@
 """The networks with which fine-tuning compares pictures: the built-in one, and what likeness and edges are."""
 
+import json
+import runpy
+import sys
+from pathlib import Path
+
 import cv2
 import pytest
 import torch
@@ -69,3 +74,25 @@ def test_the_pyramid_sees_edges_before_shades():
     checks = (torch.arange(16) % 2 * 2.0 - 1).expand(1, 3, 16, 16)
     assert laplacian_l1(truth, truth) == 0
     assert laplacian_l1(checks * 0.1, truth) > 3 * laplacian_l1(truth + 0.1, truth)
+
+
+def test_the_readmes_figures_are_written_by_a_script(tmp_path, monkeypatch, capsys):
+    script = Path(__file__).parent.parent / "scripts" / "measure_finetune.py"
+    figures = dict.fromkeys(("pd", "csim", "mouth_pd", "l1", "nme", "expression"), 0.5)
+    said = {"weights": "abcdef01", "perceptual": "built-in", "identity": "built-in", "held_out": 6, "seconds": 33.2}
+    rows = [
+        {**said, "shots": shots, "steps": steps, "kept": kept, "untuned": figures, "tuned": {**figures, "csim": csim}}
+        for shots, steps, kept, csim in ((8, 48, 40, 0.75), (8, 48, 0, 0.25), (1, 0, 0, 0.5))
+    ]
+    (tmp_path / "scores.json").write_text(json.dumps(rows))
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- finetune -->\nold words\n<!-- after finetune -->\nkept\n")
+    monkeypatch.setattr(sys, "argv", ["x", "table", str(tmp_path), "--readme", str(page)])
+    runpy.run_path(str(script), run_name="__main__")
+    new = page.read_text()
+    assert "old words" not in new and new.startswith("before\n") and new.endswith("-->\nkept\n")
+    assert "Weights abcdef01; features built-in" in new and "| 1 | tuned: kept as it is | 1 | 0.5000 |" in new
+    assert "| 8 | tuned (1 of 2 changed, 33 s) | 2 | 0.5000 | 0.5000 |" in new
+    page.write_text("no markers")
+    with pytest.raises(SystemExit, match="markers"):
+        runpy.run_path(str(script), run_name="__main__")
