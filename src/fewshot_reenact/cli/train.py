@@ -1,5 +1,6 @@
 """`reenact train`: options of the training loop; training.meta does it."""
 
+import os
 from pathlib import Path
 
 import click
@@ -59,7 +60,9 @@ def train(
 
     settings = load_config(config, steps=steps)
     where, why = choose_device(device)
-    click.echo(f"device {where} ({why})", err=True)
+    leads = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started one speaks
+    if leads:
+        click.echo(f"device {where} ({why})", err=True)
     if dry_run:
         check_networks(settings)
         click.echo(settings.model_dump_json(indent=2))
@@ -67,4 +70,5 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
     reached = run(settings, folder, device=where, max_minutes=max_minutes)
-    click.echo(f"{folder / 'model.safetensors'}: step {reached} of {settings.steps}")
+    if leads:
+        click.echo(f"{folder / 'model.safetensors'}: step {reached} of {settings.steps}")
