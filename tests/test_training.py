@@ -380,6 +380,9 @@ def test_the_command(clips, tmp_path):
     )
     assert done.exit_code == 0 and "model.safetensors: step 1 of 1" in done.stdout, done.output
     assert load_model(run / "model.safetensors").dims.size == 32
+    again = ["train", "--config", str(path), "--run", str(run), "--device", "cpu", "--steps", "1"]
+    second = CliRunner(env={"RANK": "1"}).invoke(main, again)
+    assert second.exit_code == 0 and "step 1 of 1" not in second.stdout, "of torchrun's processes one speaks"
     missing = write_config(tmp_path, clips, loss={"network": "nowhere.safetensors"})
     lost = CliRunner().invoke(main, ["train", "--config", str(missing), "--run", str(tmp_path / "b"), "--dry-run"])
     assert lost.exit_code == 4 and "nowhere.safetensors: no such feature network" in lost.stderr
