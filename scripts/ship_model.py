@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Put a trained model into the package, with its card.
 
-scripts/ship_model.py run/meta    # -> src/fewshot_reenact/weights/textured.safetensors and textured.md
+    scripts/ship_model.py run/meta --refiners run/mouth --refiners run/eyes
+
+writes src/fewshot_reenact/weights/textured.safetensors and textured.md.
 """
 
 import json
@@ -11,6 +13,7 @@ import click
 from safetensors import safe_open
 
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, save_model, sha256
+from train_part import joined
 
 CARD = """# textured.safetensors
 
@@ -18,9 +21,10 @@ The default model (`models/reenactor.py`): embedder and textured generator, {par
 {size:.1f} MB. The dimensions are in the file's metadata.
 
 - **Made with** `reenact train`: {steps} steps of {batch} episodes on a two-core CPU ({episodes} episodes), averaged
-  weights, seed {seed}{begun}. The settings of every stage are in docs/training-log.md. No discriminator.
-- **Data**: {data} of research excerpts at 256 x 256, not in this repository; points by the built-in extractor. People
-  of the validation clips are not among them.
+  weights, seed {seed}{begun}. The settings of every stage are in docs/training-log.md.
+- **Refiners** (`models/refiner.py`): {refiners}.
+- **Data**: {data} of research excerpts at 256 x 256, not in this repository; points by the built-in extractor.
+  People of the validation clips are not among them.
 - **Loss**: L1 weighted about mouth and eyes, relative L1 of a small distilled VGG-19's features of face and mouth, and
   L1 of the correction of the flow to what optical flow sees.
 - **Last training figures** (mean of the last {log} steps): {figures}.
@@ -36,15 +40,16 @@ SHA-256: `{digest}`
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.option("--data", default="614 clips of 319 people", show_default=True, help="For the card: what it saw.")
 @click.option("--begun", default="", help="For the card: what the run began with, e.g. 'the weights of ...'.")
-def main(run: Path, data: str, begun: str) -> None:
+@click.option("--refiners", type=click.Path(exists=True, path_type=Path), multiple=True, help="Runs of train_part.py.")
+def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...]) -> None:
     config = json.loads((run / "config.json").read_text())
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][-10:]
     with safe_open(str(run / "model.safetensors"), "pt") as file:
         step = int(file.metadata()["note"].split()[1])
     keys = ("l1", "perceptual", "perceptual_mouth", "l1_over_warp")
     figures = ", ".join(f"{key} {sum(row[key] for row in rows) / len(rows):.4f}" for key in keys)
-    model = load_model(run / "model.safetensors")
-    save_model(model, DEFAULT_MODEL, note=f"textured, step {step}", half=True)
+    model, refined = joined(load_model(run / "model.safetensors"), refiners)
+    save_model(model, DEFAULT_MODEL, note=f"textured, step {step}; refined: {refined or 'nothing'}", half=True)
     text = CARD.format(
         parameters=sum(p.numel() for p in model.parameters()) / 1e6,
         size=DEFAULT_MODEL.stat().st_size / 1e6,
@@ -56,6 +61,9 @@ def main(run: Path, data: str, begun: str) -> None:
         begun=f"; begun with {begun}" if begun else "",
         log=len(rows) * config["log_every"],
         figures=figures,
+        refiners=f"{refined} of 16 parts with `scripts/train_part.py` and `configs/parts.yaml`, with discriminators"
+        if refiners
+        else "none",
         digest=sha256(DEFAULT_MODEL),
     )
     DEFAULT_MODEL.with_suffix(".md").write_text(text)

@@ -10,10 +10,11 @@ import torch
 
 from fewshot_reenact.faces.crop import head_box
 from fewshot_reenact.faces.frame import face_frame, invert, transform
+from fewshot_reenact.faces.paste import cut_face
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.mixing import nearest
 from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.renderer import BATCH, Portrait, Renderer, cut_face
+from fewshot_reenact.renderer import BATCH, Portrait, Renderer
 from painted_clips import face_points, paint_face
 
 SIZE = 160

@@ -14,6 +14,7 @@ from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.faces.frame import face_frame, invert, transform
+from fewshot_reenact.faces.paste import cut_face
 from fewshot_reenact.landmarks.base import LandmarkBackend, load_backend
 from fewshot_reenact.landmarks.tracker import choose_face, parse_face
 from fewshot_reenact.models.checkpoint import load_model
@@ -24,7 +25,7 @@ from fewshot_reenact.models.rendering import to_signed
 from fewshot_reenact.person import SUFFIX, Person, save_person
 from fewshot_reenact.portraits import crop_portrait, load_portraits
 from fewshot_reenact.provenance.consent import check_consent
-from fewshot_reenact.renderer import Portrait, Renderer, cut_face
+from fewshot_reenact.renderer import Portrait, Renderer
 from fewshot_reenact.training.finetune import Settings, Teachers, Tuned, Tuner, default_steps, held_out, tune
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import is_picture, is_video

@@ -18,15 +18,16 @@ from torch import Tensor
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.faces.frame import face_frame, invert, transform
 from fewshot_reenact.faces.head_flow import BOX_GRID, HeadFlow
-from fewshot_reenact.faces.paste import paste_change, sample_picture
+from fewshot_reenact.faces.paste import cut_face, paste_change, sample_picture
 from fewshot_reenact.landmarks.raster import raster
 from fewshot_reenact.landmarks.shape import take_out
 from fewshot_reenact.models.mixing import match_colour, mood, nearest, stretch
-from fewshot_reenact.models.reenactor import Correction, FaceInputs, Reenactor
+from fewshot_reenact.models.reenactor import FaceInputs, Reenactor, feather_mask
 from fewshot_reenact.models.rendering import (
     FLOW_SIZE,
     apply_affine,
     displace_flow,
+    enlarge,
     enlarge_flow,
     to_signed,
 )
@@ -47,12 +48,14 @@ class Portrait:
 class _Face:
     """One pose, inferred.
 
-    frame: (2, 3), face frame -> picture. face_flow: (g, g, 2) over the frame and box_flow: (G, G, 2) over the box, both
-    portrait pixels. shift: (S, S, 2) frame pixels, how the networks correct the flow. warped, change: (S, S, 3) float32
-    on the 0..1 scale; warped is the portrait seen through the corrected flow.
+    frame, shown: (2, 3), face frame -> picture, of the networks' side S and of the finished face's L, which is larger
+    where refiners follow. face_flow: (g, g, 2) over the frame and box_flow: (G, G, 2) over the box, both portrait
+    pixels. shift: (S, S, 2) frame pixels, how the networks correct the flow. warped, change: (L, L, 3) float32 on the
+    0..1 scale; warped is the portrait seen through the corrected flow.
     """
 
     frame: np.ndarray
+    shown: np.ndarray
     face_flow: np.ndarray
     box_flow: np.ndarray
     shift: np.ndarray | None
@@ -82,9 +85,10 @@ class Renderer:
             raise ModelError(f"a model of kind {model.dims.kind!r} has no warp to correct; see painter.open_renderer")
         self.model, self.portraits, self.box = model, portraits, box
         self.device, self.warp_only, self.psi = torch.device(device), warp_only, psi
-        self.size = model.dims.size
+        self.size, self.shown = model.dims.size, model.dims.size if warp_only else model.dims.shown
         self.seconds = {"networks": 0.0, "compose": 0.0}
         self.feather = model.feather[0, 0].cpu().numpy()
+        self.edge = feather_mask(self.shown)
         self.frames = [face_frame(p.points, self.size) for p in portraits]
         self.flow = HeadFlow(box, (portraits[0].picture.shape[1], portraits[0].picture.shape[0]), self.feather)
         self.face_grid = grid(FLOW_SIZE, self.size)[None]
@@ -99,6 +103,11 @@ class Renderer:
         drawn = [self._draw(p.points, f) for p, f in zip(self.portraits, self.frames, strict=True)]
         self.sources, self.rasters = self._signed(cut), self._signed(drawn)
         self.embedding = self.model.embed(self.sources[None], self.rasters[None])
+        large = [face_frame(p.points, self.shown) for p in self.portraits]
+        self.large = self._signed(
+            [cut_face(p.picture, f, self.shown) for p, f in zip(self.portraits, large, strict=True)]
+        )
+        self.large_rasters = enlarge(self.rasters, self.shown)
         # What the networks sample from: as large as they can use, no larger, so that fine patterns do not alias.
         self.pictures = []
         for portrait, frame in zip(self.portraits, self.frames, strict=True):
@@ -138,6 +147,7 @@ class Renderer:
         """Flow and change for a few poses at once, small."""
         began = time.perf_counter()
         frames = [face_frame(points, self.size) for points in motion]
+        shown = [face_frame(points, self.shown) for points in motion]
         driver = torch.from_numpy(np.ascontiguousarray(motion, np.float32))
         matrices = torch.from_numpy(np.stack(frames)).float()
         own = torch.from_numpy(self.portraits[0].points).float().expand_as(driver)
@@ -150,6 +160,7 @@ class Renderer:
         return [
             _Face(
                 frames[i],
+                shown[i],
                 face_flow[i].numpy(),
                 box_flow[i].numpy(),
                 None if shift is None else shift[i],
@@ -167,32 +178,32 @@ class Renderer:
         """What the networks see and make. Returns `warped`, `change` and `shift` of _Face for a batch."""
         drawn = self._signed([self._draw(p, f) for p, f in zip(motion, frames, strict=True)])
         fine = enlarge_flow(flow, matrices, self.size)
-        first = self._warp([0] * len(motion), fine)
         if len(self.portraits) > 1:
             # The picture under it is the first portrait's: what the others show instead is change.
-            change = (self._mixed(motion, frames, drawn, first) - first) * self.model.feather
+            first = self._see([0] * len(motion), fine)
+            change = (self._mixed(motion, frames, drawn, first) - first) * self.edge.to(self.device)
             return _pictures(first) / 2 + 0.5, _pictures(change) / 2, None
-        seen, made = self._through([0] * len(motion), fine, first, drawn)
-        shift = None if made is None or made.shift is None else _pictures(made.shift)
-        change = torch.zeros_like(first) if made is None else made.colour
-        return _pictures(seen) / 2 + 0.5, _pictures(change) / 2, shift
+        seen, change, shift = self._through([0] * len(motion), fine, drawn)
+        return _pictures(seen) / 2 + 0.5, _pictures(change) / 2, None if shift is None else _pictures(shift)
 
-    def _through(
-        self, own: Sequence[int], flow: Tensor, warped: Tensor, drawn: Tensor
-    ) -> tuple[Tensor, Correction | None]:
-        """Faces from one portrait each, its number in `own`: seen through the corrected flow, and the correction."""
-        if self.warp_only:
-            return warped, None
+    def _through(self, own: Sequence[int], flow: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Faces from one portrait each, its number in `own`. Returns the portraits seen through the corrected flow and
+        the change of colour, (B, 3, L, L), and how the flow was corrected.
+        """
         b, numbers = len(own), list(own)
+        warped = self._warp(own, flow)
+        if self.warp_only:
+            return warped, torch.zeros_like(warped), None
         psi = None if self.psi is None else self.psi.expand(b, -1)
-        faces = FaceInputs(warped, self.sources[numbers], self.rasters[numbers], drawn)
-        made = self.model(faces, self.embedding.expand(b, -1), psi)
-        if made.shift is not None:
-            warped = self._warp(own, displace_flow(flow.to(self.device), made.shift))
-        return warped, made
+        embedding = self.embedding.expand(b, -1)
+        made = self.model(FaceInputs(warped, self.sources[numbers], self.rasters[numbers], drawn), embedding, psi)
+        seen = self._see(own, flow if made.shift is None else displace_flow(flow.to(self.device), made.shift))
+        face = seen + enlarge(made.colour, self.shown)
+        large = FaceInputs(face, self.large[numbers], self.large_rasters[numbers], enlarge(drawn, self.shown))
+        return seen, self.model.refine(large, embedding) - seen, made.shift
 
     def _mixed(self, motion: np.ndarray, frames: list[np.ndarray], drawn: Tensor, first: Tensor) -> Tensor:
-        """Faces of the two portraits nearest in pose and expression, (B, 3, S, S), -1..1: the networks know one
+        """Faces of the two portraits nearest in pose and expression, (B, 3, L, L), -1..1: the networks know one
         portrait at a time, so each goes through them alone. Where a warp stretches one portrait the other shows.
         """
         moods = mood(take_out(motion).shape)
@@ -210,19 +221,22 @@ class Renderer:
         matrix = torch.from_numpy(matrices).float()
         flow = spline(apply_affine(matrix, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
         fine = enlarge_flow(flow, matrix, self.size)
-        warped = self._warp(own, fine)
-        face, made = self._through(own, fine, warped, drawn[rows])
-        faces = match_colour(face if made is None else face + made.colour, warped, first[rows])
+        seen, change, _ = self._through(own, fine, drawn[rows])
+        faces = match_colour(seen + change, self._see(own, fine), first[rows])
 
         cells = ((self.size - 1) / (FLOW_SIZE - 1)) ** 2  # frame pixels in a cell of the flow's grid
         kept = stretch(flow, torch.from_numpy(np.stack([self.frames[k] for k in own])), cells)
         score = share.clamp(min=1e-6).log()[:, :, None, None] - kept.view(*chosen.shape, FLOW_SIZE, FLOW_SIZE)
-        weight = F.interpolate(score, size=(self.size,) * 2, mode="bilinear", align_corners=True).softmax(1)
+        weight = F.interpolate(score, size=(self.shown,) * 2, mode="bilinear", align_corners=True).softmax(1)
         return (faces.view(*chosen.shape, *faces.shape[1:]) * weight[:, :, None].to(self.device)).sum(1)
 
+    def _see(self, own: Sequence[int], flow: Tensor) -> Tensor:
+        """The same at the side of the finished face, (B, 3, L, L)."""
+        return self._warp(own, enlarge(flow.permute(0, 3, 1, 2), self.shown).permute(0, 2, 3, 1))
+
     def _warp(self, own: Sequence[int], flow: Tensor) -> Tensor:
-        """Portraits, by their numbers, seen through flows (B, S, S, 2) in their pixels -> (B, 3, S, S) in -1..1."""
-        made = flow.new_empty(len(own), 3, self.size, self.size, device=self.device)
+        """Portraits, by their numbers, seen through flows (B, s, s, 2) in their pixels -> (B, 3, s, s) in -1..1."""
+        made = flow.new_empty(len(own), 3, *flow.shape[1:3], device=self.device)
         for k in sorted(set(own)):
             rows = [row for row, number in enumerate(own) if number == k]
             picture, scale = self.pictures[k]
@@ -238,29 +252,12 @@ class Renderer:
         x0, y0, x1, y1 = self.box
         flow = self.flow.full(face.frame, face.face_flow, face.box_flow, face.shift)
         picture[y0:y1, x0:x1] = sample_picture(self.portraits[0].picture, flow)
-        magnified = float(np.sqrt(np.linalg.det(self.frames[0][:, :2])))
+        magnified = float(np.sqrt(np.linalg.det(self.frames[0][:, :2]))) * self.size / self.shown
         # In the box alone, whatever the pose: the picture around it is promised to stay.
-        inside = face.frame - np.array([[0, 0, x0], [0, 0, y0]])
-        paste_change(picture[y0:y1, x0:x1], face.change, face.warped, self.feather, inside, magnified)
+        inside = face.shown - np.array([[0, 0, x0], [0, 0, y0]])
+        paste_change(picture[y0:y1, x0:x1], face.change, face.warped, self.edge[0, 0].numpy(), inside, magnified)
         self.seconds["compose"] += time.perf_counter() - began
         return picture
-
-
-def cut_face(picture: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
-    """The face frame's view of a picture, (size, size, 3) uint8; averaged first where it is much smaller than the
-    picture.
-    """
-    shrink = float(np.sqrt(np.linalg.det(frame[:, :2])))
-    if shrink > 1.5:
-        h, w = picture.shape[:2]
-        small = cv2.resize(
-            picture, (max(2, round(w / shrink)), max(2, round(h / shrink))), interpolation=cv2.INTER_AREA
-        )
-        scale = np.array([small.shape[1] / w, small.shape[0] / h])
-        linear = frame[:, :2] * scale[:, None]
-        picture, frame = small, np.concatenate([linear, ((frame[:, 2] + 0.5) * scale - 0.5)[:, None]], 1)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(picture, frame, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _pictures(x: Tensor) -> np.ndarray:

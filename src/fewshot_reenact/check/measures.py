@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 
 from fewshot_reenact.faces.frame import face_frame
+from fewshot_reenact.faces.paste import cut_face
 from fewshot_reenact.landmarks.base import LandmarkBackend
 from fewshot_reenact.landmarks.shape import openness, take_out
 from fewshot_reenact.landmarks.topology import REGIONS, eye_distance
-from fewshot_reenact.renderer import cut_face
 
 _SIDE = 192  # pixels of the face frame in which sharpness is measured; the outer eye corners are about 90 apart
 _EDGE = 24  # pixels of it that are left out: background

@@ -1,4 +1,6 @@
-"""Full-resolution compositing: the flow applied to the original picture, and the networks' change pasted onto it."""
+"""Between pictures and face frames: faces cut out, the flow applied to the original picture, and the networks' change
+pasted onto it.
+"""
 
 import cv2
 import numpy as np
@@ -33,6 +35,23 @@ def onto_picture(
     matrix[:, 2] += matrix[:, :2] @ np.array([x0, y0], float)
     flags = (cv2.INTER_CUBIC if smooth else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(values, matrix, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+
+
+def cut_face(picture: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
+    """The face frame's view of a picture, (size, size, 3) uint8; averaged first where it is much smaller than the
+    picture.
+    """
+    shrink = float(np.sqrt(np.linalg.det(frame[:, :2])))
+    if shrink > 1.5:
+        h, w = picture.shape[:2]
+        small = cv2.resize(
+            picture, (max(2, round(w / shrink)), max(2, round(h / shrink))), interpolation=cv2.INTER_AREA
+        )
+        scale = np.array([small.shape[1] / w, small.shape[0] / h])
+        linear = frame[:, :2] * scale[:, None]
+        picture, frame = small, np.concatenate([linear, ((frame[:, 2] + 0.5) * scale - 0.5)[:, None]], 1)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(picture, frame, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def sample_picture(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:

@@ -7,6 +7,28 @@ from typing import Any
 
 from fewshot_reenact.landmarks.raster import STYLES
 
+REFINED = 1.25  # refiners work on a face frame this much larger than the generator's: what clips of 256 pixels show
+
+
+@dataclass(frozen=True)
+class RefinerDimensions:
+    """A small generator for one part of the face frame, see models.refiner."""
+
+    part: str
+    """One of models.refiner.PARTS."""
+    down_channels: tuple[int, ...] = (64, 128)
+    up_channels: tuple[int, ...] = (64, 32)
+    residual_blocks: int = 2
+    stem: int = 32
+    generator_unshuffle: int = 2
+
+    def generator(self, model: "ModelDimensions", side: int) -> "ModelDimensions":
+        """Dimensions of the Generator that does the work, on pictures whose shorter side is this."""
+        own = {name: value for name, value in dataclasses.asdict(self).items() if name != "part"}
+        return dataclasses.replace(
+            model, size=side, embedder_channels=(1,), embedder_unshuffle=1, skips=True, flow=False, refiners=(), **own
+        )
+
 
 @dataclass(frozen=True)
 class ModelDimensions:
@@ -44,6 +66,18 @@ class ModelDimensions:
     """How landmarks are drawn, see landmarks.raster."""
     flow: bool = False
     """Textured: whether G also corrects the warp, by a shift of each place, besides the change of colour."""
+    refiners: tuple[RefinerDimensions, ...] = ()
+    """Textured: what works on single parts of the face after G."""
+
+    @property
+    def shown(self) -> int:
+        """Side of the finished face frame: the networks' own, or the refiners'."""
+        return self.refined if self.refiners else self.size
+
+    @property
+    def refined(self) -> int:
+        """Side of the face frame that refiners work on."""
+        return round(self.size * REFINED)
 
     def __post_init__(self) -> None:
         self._check_values()
@@ -75,6 +109,8 @@ class ModelDimensions:
                 raise ValueError(f"{name} must be a list of whole numbers from 1, not {value!r}")
         if self.flow and self.kind != "textured":
             raise ValueError("flow corrects a warp: only kind 'textured' has one")
+        if self.refiners and self.kind != "textured":
+            raise ValueError("refiners work on the face frame: only kind 'textured' has one")
         if self.raster_style not in STYLES:
             raise ValueError(f"raster_style must be one of {', '.join(STYLES)}, not {self.raster_style!r}")
 
@@ -122,7 +158,8 @@ class ModelDimensions:
         needed = [field.name for field in fields if field.default is dataclasses.MISSING]
         if missing := [name for name in needed if name not in raw]:
             raise ValueError(f"dimensions incomplete: {', '.join(missing)} missing")
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}
+        values = _tuples(raw)
+        values["refiners"] = tuple(_refiner(one) for one in values.get("refiners", ()))
         return cls(**values)
 
     def to_json(self) -> str:
@@ -142,3 +179,14 @@ _COUNTS = ("size", "embedding", "generator_unshuffle", "embedder_unshuffle")
 
 def _whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _tuples(raw: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+
+
+def _refiner(raw: Any) -> RefinerDimensions:
+    known = [field.name for field in dataclasses.fields(RefinerDimensions)]
+    if not isinstance(raw, dict) or "part" not in raw or set(raw) - set(known):
+        raise ValueError(f"refiners must be mappings with {', '.join(known)}, not {raw!r}")
+    return RefinerDimensions(**_tuples(raw))

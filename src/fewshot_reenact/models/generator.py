@@ -27,13 +27,15 @@ class Generator(nn.Module):
 
     paper: n = 1, the driver's landmark picture; the result is the picture, -1..1.
     textured: n = 4, [warped portrait, portrait, its landmark picture, the driver's]; the result is the change to add to
-    the warped portrait, in units of the -1..1 scale; it is zero before training. With `dims.flow` two more channels
-    follow, (B, 5, S, S): the shift that corrects the warp, x and y, zero before training, any scale.
+    the warped portrait, in units of the -1..1 scale; it is zero before training. `maps` more channels follow,
+    (B, 3 + maps, S, S): smooth, zero before training, any scale. With `dims.flow` they are two: the shift that corrects
+    the warp, x and y.
     """
 
-    def __init__(self, dims: ModelDimensions):
+    def __init__(self, dims: ModelDimensions, maps: int | None = None):
         super().__init__()
         self.dims = dims
+        self.maps = maps if maps is not None else 2 if dims.flow else 0
         sn, shuffle = dims.spectral_norm, dims.generator_unshuffle
         channels = 3 * _PICTURES[dims.kind] * shuffle**2
         size = dims.size // shuffle
@@ -64,8 +66,8 @@ class Generator(nn.Module):
         seen = channels + skips.pop() if dims.skips else channels
         self.last = ResidualBlock(seen, channels, norm="adain", spectral=sn) if dims.skips else nn.Identity()
         self.out_norm = make_norm("adain", channels)
-        # The shift is smooth: it needs no unfolding to single pixels.
-        out = nn.Conv2d(channels, 3 * shuffle**2 + (2 if dims.flow else 0), 3, padding=1)
+        # The maps are smooth: they need no unfolding to single pixels.
+        out = nn.Conv2d(channels, 3 * shuffle**2 + self.maps, 3, padding=1)
         if dims.kind == "textured":
             nn.init.zeros_(out.weight)
             nn.init.zeros_(out.bias)  # type: ignore[arg-type]
@@ -105,11 +107,11 @@ class Generator(nn.Module):
             x = block(torch.cat([x, skips.pop()], 1) if self.dims.skips else x)
         x = self.last(torch.cat([x, skips.pop()], 1) if self.dims.skips else x)
         x = self.out(F.relu(self.out_norm(x)))
-        colour, shift = x[:, : 3 * shuffle**2], x[:, 3 * shuffle**2 :]
+        colour, maps = x[:, : 3 * shuffle**2], x[:, 3 * shuffle**2 :]
         if shuffle > 1:
             colour = F.pixel_shuffle(colour, shuffle)
         if self.dims.kind == "paper":
             return torch.tanh(colour)
-        if not self.dims.flow:
+        if not self.maps:
             return colour
-        return torch.cat([colour, F.interpolate(shift, colour.shape[-2:], mode="bilinear", align_corners=False)], 1)
+        return torch.cat([colour, F.interpolate(maps, colour.shape[-2:], mode="bilinear", align_corners=False)], 1)

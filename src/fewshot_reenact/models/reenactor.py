@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.embedder import Embedder
 from fewshot_reenact.models.generator import Generator
+from fewshot_reenact.models.refiner import Refiner, add_change, cut_part
 
 _FEATHER = 0.10  # the change fades out over this share of the side, so that pasting it leaves no edge
 REACH = 1 / 16  # the farthest that a place of the warp can be corrected, as a share of the side
@@ -49,6 +50,7 @@ class Reenactor(nn.Module):
         self.dims = dims
         self.embedder = Embedder(dims)
         self.generator = Generator(dims)
+        self.refiners = nn.ModuleList(Refiner(dims, one) for one in dims.refiners)
         self.register_buffer("feather", feather_mask(dims.size), persistent=False)
 
     def embed(self, portraits: Tensor, rasters: Tensor) -> Tensor:
@@ -66,6 +68,18 @@ class Reenactor(nn.Module):
         if not self.dims.flow:
             return Correction(colour, None)
         return Correction(colour, torch.tanh(made[:, 3:]) * (REACH * self.dims.size) * self.feather)
+
+    def refine(self, faces: FaceInputs, embedding: Tensor) -> Tensor:
+        """The finished faces, (B, 3, L, L) with L = dims.shown. faces: as for `forward`, but of that side, and in
+        place of the warped portrait what `forward` made of it.
+        """
+        finished = faces.warped
+        for refiner in self.refiners:
+            assert isinstance(refiner, Refiner)
+            seen = (faces.warped, faces.source, faces.source_raster, faces.driver_raster)
+            change = refiner(*(cut_part(pictures, refiner.part) for pictures in seen), embedding)
+            finished = add_change(finished, refiner.part, change)
+        return finished
 
 
 def feather_mask(size: int, share: float = _FEATHER) -> Tensor:

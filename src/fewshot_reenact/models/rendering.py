@@ -78,6 +78,21 @@ def correct(pictures: Tensor, flow: Tensor, warped: Tensor, correction: Correcti
     return warped + correction.colour
 
 
+def enlarge(pictures: Tensor, size: int) -> Tensor:
+    """(B, C, S, S) -> (B, C, size, size): the same face frame at another side."""
+    if pictures.shape[-1] == size:
+        return pictures
+    return F.interpolate(pictures, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def see(pictures: Tensor, flow: Tensor, correction: Correction, size: int) -> tuple[Tensor, Tensor]:
+    """Portraits through the corrected flow, and the change of colour, both (B, 3, size, size); see `correct`."""
+    if correction.shift is not None:
+        flow = displace_flow(flow, correction.shift)
+    large = enlarge(flow.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1)
+    return sample(pictures, large), enlarge(correction.colour, size)
+
+
 def to_signed(pictures: Tensor) -> Tensor:
     """uint8 0..255 -> float32 -1..1."""
     return pictures.float() / 127.5 - 1

@@ -152,6 +152,8 @@ def _check_together(config: TrainConfig) -> None:
         dims = config.dimensions()
     except ValueError as error:
         raise ValueError(f"model: {error}") from error
+    if dims.refiners:
+        raise ValueError("model.refiners: trained after the rest, by scripts/train_part.py; leave them out here")
     weights, game = config.weights(), config.adversarial
     if weights.vggface and config.loss.vggface_network is None:
         raise ValueError(

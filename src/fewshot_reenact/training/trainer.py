@@ -91,10 +91,11 @@ class Trainer:
     def begin_from(self, path: Path) -> None:
         """Begin with a model's weights instead of random ones. Raises ModelError: missing, other dimensions.
 
-        A model that corrects colours alone may begin one that corrects the flow too: the shift starts at zero.
+        A model that corrects colours alone may begin one that corrects the flow too: the shift starts at zero. Refiners
+        are left out: they belong to what the networks made before.
         """
         given = load_model(path)
-        if replace(given.dims, flow=self.model.dims.flow) != self.model.dims or (
+        if replace(given.dims, flow=self.model.dims.flow, refiners=()) != self.model.dims or (
             given.dims.flow and not self.model.dims.flow
         ):
             raise ModelError(f"{path}: has other model dimensions than the config's; take them over or leave out init")

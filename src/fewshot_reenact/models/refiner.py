@@ -1,0 +1,84 @@
+"""Refiners: second, small generators for mouth and eyes, where faces are looked at and where a warp helps least.
+
+Each sees what the first generator made of its part, at the size at which clips of 256 pixels show it, beside the
+portrait's own, adds a change, and takes detail away. Few pixels make it cheap to train for long, and with a
+discriminator. A part needs no search: it always stands at the same place of the face frame (faces.frame).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fewshot_reenact.models.dimensions import ModelDimensions, RefinerDimensions
+from fewshot_reenact.models.generator import Generator
+
+# x0, y0, x1, y1 as shares of the face frame's side.
+PARTS = {"mouth": (0.25, 0.4375, 0.75, 0.9375), "eyes": (0.125, 0.15, 0.875, 0.5)}
+_FEATHER = 0.10  # share of the part's shorter side over which its change fades out
+
+
+def part_box(part: str, side: int) -> tuple[int, int, int, int]:
+    """A part's pixels of a face frame of that side: x0, y0, x1, y1, the last two exclusive."""
+    x0, y0, x1, y1 = (round(share * side) for share in PARTS[part])
+    return x0, y0, x1, y1
+
+
+def cut_part(faces: Tensor, part: str) -> Tensor:
+    """(B, C, S, S) -> the part's (B, C, h, w)."""
+    x0, y0, x1, y1 = part_box(part, faces.shape[-1])
+    return faces[..., y0:y1, x0:x1]
+
+
+class Refiner(nn.Module):
+    """forward: made, source, source_raster, driver_raster, each (B, 3, h, w) in -1..1, and embedding (B, N)
+    -> the change to add to `made`, (B, 3, h, w), zero at the edge and, before training, everywhere.
+
+    made: the part of the face that the first generator made. source: the portrait's own. Raises ValueError for an
+    unknown part and for dimensions that its sides cannot be divided by.
+    """
+
+    feather: Tensor
+    part: str
+
+    def __init__(self, model: ModelDimensions, dims: RefinerDimensions):
+        super().__init__()
+        if dims.part not in PARTS:
+            raise ValueError(f"refiners are for {', '.join(PARTS)}, not {dims.part!r}")
+        self.part = dims.part
+        x0, y0, x1, y1 = part_box(dims.part, model.refined)
+        _, theirs = dims.generator(model, x1 - x0), dims.generator(model, y1 - y0)  # both sides are checked
+        self.generator = Generator(theirs, maps=1)
+        self.register_buffer("feather", _feather(x1 - x0, y1 - y0), persistent=False)
+
+    def forward(
+        self, made: Tensor, source: Tensor, source_raster: Tensor, driver_raster: Tensor, embedding: Tensor
+    ) -> Tensor:
+        out = self.generator(torch.cat([made, source, source_raster, driver_raster], 1), embedding).float()
+        # A change that is added can hardly undo what it cannot foretell, as lips drawn out over an open mouth: there
+        # detail is taken away as a whole. Below zero the same number sharpens.
+        away = torch.tanh(out[:, 3:]) * (made - coarse(made))
+        return (out[:, :3] - away) * self.feather
+
+
+def coarse(pictures: Tensor) -> Tensor:
+    """Pictures (B, C, h, w) without what is finer than some sixteen pixels."""
+    h, w = pictures.shape[-2:]
+    return F.interpolate(F.adaptive_avg_pool2d(pictures, (h // 8, w // 8)), size=(h, w), mode="bilinear")
+
+
+def add_change(faces: Tensor, part: str, change: Tensor) -> Tensor:
+    """Faces (B, 3, S, S) with the part's change (B, 3, h, w) added."""
+    x0, y0, x1, y1 = part_box(part, faces.shape[-1])
+    side = faces.shape[-1]
+    return faces + F.pad(change, (x0, side - x1, y0, side - y1))
+
+
+def _feather(width: int, height: int) -> Tensor:
+    """(1, 1, height, width): 1 inside, falling smoothly to 0 at the edge."""
+    reach = _FEATHER * min(width, height)
+    ramps = []
+    for side in (height, width):
+        line = torch.arange(side)
+        ramp = (torch.minimum(line, side - 1 - line) / reach).clamp(0, 1)
+        ramps.append(ramp * ramp * (3 - 2 * ramp))
+    return (ramps[0][:, None] * ramps[1][None, :])[None, None]
