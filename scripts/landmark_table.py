@@ -17,10 +17,12 @@ from fewshot_reenact.landmarks.network import WEIGHTS
 TRIED = {
     "blinks": "a second stage in which frames agree saw 82.4 % of them, and 91.3 % of what it saw was right; the mean "
     "of both stages 89.5 % and 90.2 %; then a short third one that weighs the lids' gap: docs/training-log.md.",
-    "detector": "reduced by halves, input memory kept, picked in NumPy: a sixth to a quarter less. Private fused "
-    "convolutions of PyTorch gained nothing more, cv2.dnn is no faster; `torch.jit.freeze` saves a sixth of the net "
-    "but takes long to load; ONNX Runtime would halve the rest for 18 MB and a second format of weights.",
-    "points": "batch norms folded in, 1 x 1 convolutions as matrix products. On an idle core it was 3.8 ms.",
+    "detector": "reduced by halves, input memory kept, picked in NumPy: on one busy core, by turns with what was "
+    "before, a quarter less; what was before took 11.4 and 12.6 ms on an idle one. Private fused convolutions of "
+    "PyTorch gained nothing, cv2.dnn neither; `torch.jit.freeze` would save a sixth of the network and takes long to "
+    "load; ONNX Runtime would halve the network for 18 MB and a second format of weights.",
+    "points": "batch norms folded in, 1 x 1 convolutions as matrix products. On an idle core they took 3.8 ms.",
+    "tracking": "nothing more than for the points. On an idle core it took 4.7 ms.",
 }
 
 

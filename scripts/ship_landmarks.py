@@ -63,7 +63,8 @@ things and textures, a cat, drawn animals, faces cut up or upside down.
 
 `scripts/benchmark.py landmarks`, these files. Errors are mean distances from the teacher's points over the distance of
 the outer eye corners. "Darkest" and "lightest fifth" go by the grey level of the cheeks in the picture: light as much
-as skin, for the data has no labels of people. Glasses, beards and coverings are drawn over held-out stills.
+as skin, for the data has no labels of people. Glasses, beards and coverings are drawn over held-out stills. Times are
+lower quartiles on one core; other programs on the machine make them longer.
 
 {figures}
 
@@ -87,7 +88,8 @@ were among the changes. {stages}
 """
 AGREED = """In a second stage (`--config configs/landmarks_agree.yaml --start WEIGHTS`: supervision by registration,
 Dong et al. 2018), where those were, the points learnt to agree between frames; shipped is the mean of stages
-(`ship_landmarks.py --points FIRST --points SECOND`; model soups, Wortsman et al. 2022): docs/training-log.md."""
+(`ship_landmarks.py --points FIRST --points SECOND`; model soups, Wortsman et al. 2022). What was done to closed eyes
+since (`configs/landmarks_blinks.yaml`, `configs/landmarks_lids.yaml`) is in docs/training-log.md."""
 FIRST_ONLY = """A second stage of the points (`--config configs/landmarks_agree.yaml --start
 WEIGHTS`: supervision by registration, Dong et al. 2018) was tried and not shipped: docs/training-log.md says why."""
 
