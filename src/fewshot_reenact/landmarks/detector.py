@@ -124,7 +124,7 @@ def _find_at(
 
 
 def _room(shape: tuple[int, ...]) -> np.ndarray:
-    """Floats to write to, this thread's own: memory asked for anew for each picture costs a tenth of the time."""
+    """Floats to write to, this thread's own: memory asked for anew each time can cost a quarter of the whole."""
     count, room = math.prod(shape), getattr(_KEPT, "room", None)
     if room is None or room.size < count:
         room = _KEPT.room = np.empty(count, np.float32)
