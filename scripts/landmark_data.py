@@ -106,7 +106,7 @@ class Source:
     def __init__(
         self, pictures: np.ndarray, points: np.ndarray, index: np.ndarray, chance: np.ndarray | None, seed: int
     ):
-        self.pictures, self.points, self.index = pictures, points, index
+        self.pictures, self.points, self.index, self.chance = pictures, points, index, chance
         chosen = np.ones(len(index)) if chance is None else chance[index]
         self.ladder = np.cumsum(chosen / chosen.sum())
         self.rng = np.random.default_rng(seed)

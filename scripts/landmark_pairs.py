@@ -59,18 +59,20 @@ class Match:
 
 
 class Pairs:
-    """Packed pairs, and random augmented crops of them. `train`: those of clips not held out, else those held out."""
+    """Packed pairs, and random augmented crops of them: of the source's pictures alone, the rarer faces oftener."""
 
     def __init__(self, source: Source, packed: Path):
         self.source = source
         with np.load(packed / "pairs.npz", allow_pickle=False) as found:
             self.frames, self.columns = found["frames"], {k: found[k] for k in ("here", "there", "bend", "weight")}
         self.index = np.flatnonzero(np.isin(self.frames, source.index).all(1))
+        rare = np.ones(len(self.index)) if source.chance is None else source.chance[self.frames[self.index]].max(1)
+        self.chance = rare / rare.sum()
 
     def draw(self) -> tuple[list[tuple[np.ndarray, np.ndarray]], Match]:
         """Crops (128, 128, 3) of two frames with the teacher's points in them, and their Match in the crops' pixels."""
         source = self.source
-        i = int(source.rng.choice(self.index))
+        i = int(source.rng.choice(self.index, p=self.chance))
         found = Match(**{name: column[i] for name, column in self.columns.items()})
         mirrored = source.rng.random() < 0.5
         crops, ways = [], []

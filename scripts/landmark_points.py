@@ -15,6 +15,7 @@ from landmark_data import read_packed, to_tensor
 from landmark_pairs import Pairs
 
 GAPS = torch.tensor([*LIP_PAIRS, *LEFT_LIDS, *RIGHT_LIDS])
+LIDS = torch.tensor([LEFT_LIDS, RIGHT_LIDS])  # (eyes, pairs, upper and lower)
 
 
 def point_weights() -> Tensor:
@@ -57,10 +58,16 @@ def miss(points: Tensor, pairs: dict[str, Tensor]) -> Tensor:
     return (points[0] - pairs["here"] - moved).norm(dim=-1)
 
 
+def opening(points: Tensor) -> Tensor:
+    """How far each eye is open: the mean gap of its lids. (B, 83, 2) crop pixels -> (B, 2)."""
+    return (points[:, LIDS[..., 0]] - points[:, LIDS[..., 1]]).norm(dim=-1).mean(-1)
+
+
 class PointTask:
     """Single crops, and with `pairs: N` in the settings N pairs of frames a step whose points must agree.
 
-    settings: batch, the crops a step, those of pairs among them; pairs; agreement, the weight of their term.
+    settings: batch, the crops a step, those of pairs among them; pairs; agreement, the weight of their term; apart, the
+    ranges of points that need not agree; lids, the weight of how far each eye is open.
     """
 
     network = PointNet
@@ -70,6 +77,9 @@ class PointTask:
         self.settings = settings
         self.pairs = Pairs(self.source, packed) if settings.get("pairs") else None
         self.weights = point_weights()
+        self.agreed = self.weights.clone()
+        for first, end in settings.get("apart", []):
+            self.agreed[first:end] = 0
 
     def batch(self) -> dict[str, Tensor]:
         """x (B, 3, 128, 128), points (B, 83, 2), real (B,): pairs stand first, all first frames before all second
@@ -105,12 +115,15 @@ class PointTask:
         doubt = F.binary_cross_entropy_with_logits(sure, right)
         n = real.sum().clamp(min=1)
         single = place + 0.7 * shape + 1.5 * (ballot(votes, want) * weights).mean(1)
+        if lids := self.settings.get("lids"):
+            # Closed lids lie on each other, whatever else is wrong with them: a blink is the gap, not the places.
+            single = single + lids * wing((opening(got) - opening(want)).abs()).mean(1)
         loss = (single * real).sum() / n + 2.0 * doubt
         numbers = {"nme": float((nme * real).sum() / n), "doubt": float(doubt.detach())}
         if "here" in batch:
             count = len(batch["here"])
             apart = miss(got[: 2 * count].unflatten(0, (2, count)), batch)
-            trust = batch["weight"] * weights
+            trust = batch["weight"] * self.agreed
             loss = loss + self.settings["agreement"] * (wing(apart) * trust).sum() / trust.sum().clamp(min=1)
             numbers["apart"] = float((apart.detach() * batch["weight"]).sum() / batch["weight"].sum().clamp(min=1))
         return loss, numbers

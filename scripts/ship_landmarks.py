@@ -3,8 +3,8 @@
 
 scripts/ship_landmarks.py [--points FILE] [--detector FILE]      # copy these weights; without: write the card only
 scripts/ship_landmarks.py --points FILE --points FILE            # the mean of two stages of one training
-scripts/benchmark.py landmarks --json figures.json
-scripts/ship_landmarks.py --figures figures.json                 # the card with what was measured of these weights
+scripts/ship_landmarks.py [--points FILE] --measure ../shared/data   # measure them too, and put the table into the card
+scripts/ship_landmarks.py --figures figures.json     # the same with what `benchmark.py landmarks --json` measured
 """
 
 import hashlib
@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import cv2
 import numpy as np
+import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from fewshot_reenact.landmarks.network import WEIGHTS
 from fewshot_reenact.video.output import partial_file
-from landmark_table import render
+from landmark_table import measure, render
 
 ABOUT = {
     "detector": "Face detector of the built-in landmarks (`landmarks/detector.py`).",
@@ -61,7 +63,8 @@ things and textures, a cat, drawn animals, faces cut up or upside down.
 
 `scripts/benchmark.py landmarks`, these files. Errors are mean distances from the teacher's points over the distance of
 the outer eye corners. "Darkest" and "lightest fifth" go by the grey level of the cheeks in the picture: light as much
-as skin, for the data has no labels of people. Glasses, beards and coverings are drawn over held-out stills.
+as skin, for the data has no labels of people. Glasses, beards and coverings are drawn over held-out stills. Times are
+lower quartiles on one core; other programs on the machine make them longer.
 
 {figures}
 
@@ -81,9 +84,14 @@ as skin, for the data has no labels of people. Glasses, beards and coverings are
     scripts/ship_landmarks.py --points run/landmarks/points.safetensors --detector run/landmarks/detector.safetensors
 
 The minutes are those of one shared CPU core; the shipped weights were made before drawn glasses, beards and coverings
-were among the changes. A second stage of the points (`--config configs/landmarks_agree.yaml --start WEIGHTS`:
-supervision by registration, Dong et al. 2018) was tried and not shipped: docs/training-log.md says why.
+were among the changes. {stages}
 """
+AGREED = """In a second stage (`--config configs/landmarks_agree.yaml --start WEIGHTS`: supervision by registration,
+Dong et al. 2018), where those were, the points learnt to agree between frames; shipped is the mean of stages
+(`ship_landmarks.py --points FIRST --points SECOND`; model soups, Wortsman et al. 2022). What was done to closed eyes
+since (`configs/landmarks_blinks.yaml`, `configs/landmarks_lids.yaml`) is in docs/training-log.md."""
+FIRST_ONLY = """A second stage of the points (`--config configs/landmarks_agree.yaml --start
+WEIGHTS`: supervision by registration, Dong et al. 2018) was tried and not shipped: docs/training-log.md says why."""
 
 
 def describe(name: str) -> tuple[str, str, str]:
@@ -116,7 +124,10 @@ def mean_of(sources: Sequence[Path], out: Path) -> None:
 @click.option("--points", multiple=True, type=click.Path(exists=True, path_type=Path), help="Point network to ship.")
 @click.option("--detector", type=click.Path(exists=True, path_type=Path), help="Detector to ship.")
 @click.option("--figures", type=click.Path(exists=True, path_type=Path), help="JSON of scripts/benchmark.py landmarks.")
-def main(points: tuple[Path, ...], detector: Path | None, figures: Path | None) -> None:
+@click.option("--measure", "data", type=click.Path(exists=True, path_type=Path), help="Measure with this data instead.")
+def main(points: tuple[Path, ...], detector: Path | None, figures: Path | None, data: Path | None) -> None:
+    if figures and data:
+        raise click.UsageError("--figures are measured already: leave out --measure")
     if points:
         mean_of(points, WEIGHTS / "landmarks.safetensors")
     if detector:
@@ -133,8 +144,12 @@ def main(points: tuple[Path, ...], detector: Path | None, figures: Path | None) 
         (WEIGHTS / f"{name}.md").write_text("\n".join(lines) + "\n")
         files.append(f"- `{file}`: {about} {size:,} bytes, SHA-256 {digest}")
         click.echo(files[-1])
-    table = render(json.loads(figures.read_text())) if figures else "Not measured yet."
-    (WEIGHTS / "README.md").write_text(CARD.format(files="\n".join(files), figures=table))
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    found = json.loads(figures.read_text()) if figures else measure(data) if data else None
+    stages = AGREED if "mean of" in describe("landmarks")[2] else FIRST_ONLY
+    table = render(found) if found else "Not measured yet."
+    (WEIGHTS / "README.md").write_text(CARD.format(files="\n".join(files), figures=table, stages=stages))
 
 
 if __name__ == "__main__":

@@ -20,13 +20,23 @@ import numpy as np
 import torch
 import yaml
 
-from fewshot_reenact.landmarks.network import read_weights, save_weights
+from fewshot_reenact.landmarks.network import PointNet, read_weights, save_weights
+from fewshot_reenact.landmarks.topology import N_POINTS
 from landmark_data import pack, read_names
 from landmark_pairs import pack_pairs
 from landmark_points import PointTask
 from landmark_scenes import DetectorTask
 
 TASKS = {"points": PointTask, "detector": DetectorTask}
+
+
+def keep_all_but(net: PointNet, first: int, end: int) -> None:
+    """Let training change nothing but how the cells vote for the points first..end: all others stay where they are."""
+    net.requires_grad_(False)
+    rows = torch.zeros(3, N_POINTS)
+    rows[:, first:end] = 1
+    for p, mask in ((net.votes.weight, rows.flatten()[:, None, None, None]), (net.votes.bias, rows.flatten())):
+        p.requires_grad_(True).register_hook(lambda grad, mask=mask: grad * mask)
 
 
 @click.command()
@@ -55,7 +65,10 @@ def main(part: str, data: Path, run: Path, config: Path, minutes: float, start: 
     mean.load_state_dict(net.state_dict())
     for each in (net, mean):
         each.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=settings["rate"], weight_decay=1e-4)
+    if only := settings.get("only"):
+        keep_all_but(net, *only)
+    learnt = [p for p in net.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(learnt, lr=settings["rate"], weight_decay=0.0 if only else 1e-4)
     step, steps, spent = 0, settings["steps"], 0.0
     checkpoint = run / f"{part}.pt"
     if checkpoint.exists():
@@ -75,7 +88,7 @@ def main(part: str, data: Path, run: Path, config: Path, minutes: float, start: 
         rise, fall = min(1.0, (step + 1) / 200), 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
         for group in optimiser.param_groups:
             group["lr"] = settings["rate"] * rise * max(fall, 0.005)
-        net.train()
+        net.train(not only)
         loss, numbers = task.loss(net, task.batch())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -150,3 +150,19 @@ def test_the_table_says_what_was_missed(scripts: None) -> None:
     assert rows[0].line() == "| error (five frames) | 2.1 % | at most 2.5 % | met |"
     assert "96.9 %" in rows[1].line() and "at least 97 %" in rows[1].line() and "missed" in rows[1].line()
     assert rows[2].line() == "| just so | 3.25 % |  |  |"
+    assert rows[1].shortfall == "found by 0.1 %"
+
+
+def test_lids_can_be_left_out_of_the_agreement_and_closed_for_themselves(pairs: ModuleType, packed: Path) -> None:
+    pairs.pack_pairs(packed, 8)
+    points = importlib.import_module("landmark_points")
+    settings = {"batch": 4, "pairs": 2, "agreement": 3.0, "apart": [[0, 17], [36, 48]], "lids": 1.0}
+    task = points.PointTask(packed, True, 0, settings)
+    batch = task.batch()
+    got = batch["points"].clone().requires_grad_(True)
+    trust = batch["weight"] * task.agreed
+    (points.miss(got.unflatten(0, (2, 2)), batch) * trust).sum().backward()
+    assert not got.grad[:, 36:48].any() and not got.grad[:, :17].any() and got.grad[:, 27:36].any()
+    shut = batch["points"].clone()
+    shut[:, [37, 38, 43, 44]] = shut[:, [41, 40, 47, 46]]
+    assert (points.opening(shut) == 0).all() and (points.opening(batch["points"]) > 0.5).any()

@@ -1,5 +1,6 @@
 """The built-in landmarks: found where faces are and nowhere else, at every size, turned, mirrored, cut off."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from fewshot_reenact.errors import ModelError
 from fewshot_reenact.landmarks import network
 from fewshot_reenact.landmarks.base import load_backend
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
-from fewshot_reenact.landmarks.detector import DetectorNet
+from fewshot_reenact.landmarks.detector import DetectorNet, face_size, find
 from fewshot_reenact.landmarks.network import WEIGHTS, PointNet, fuse, load_network, save_weights
 from fewshot_reenact.landmarks.topology import LEFT_EYE, MOUTH, RIGHT_EYE, eye_distance, mirror
 
@@ -163,6 +164,24 @@ def test_the_same_picture_gives_the_same_points(backend: BuiltinLandmarks, astro
     a, b = backend.detect(astronaut)[0], backend.detect(astronaut)[0]
     assert np.array_equal(a.points, b.points) and a.confidence == b.confidence
     assert np.array_equal(before, astronaut)
+
+
+def test_no_picture_is_left_in_the_next_one(backend: BuiltinLandmarks, astronaut: np.ndarray) -> None:
+    small = cv2.resize(astronaut, (200, 120))
+    alone = [find(backend.detector, p, 0.3, backend.device)[0] for p in (small, astronaut)]  # type: ignore[arg-type]
+    with ThreadPoolExecutor(2) as threads:
+        pictures = [small, astronaut, np.zeros_like(astronaut)] * 4
+        again = list(threads.map(lambda p: find(backend.detector, p, 0.3, backend.device)[0], pictures))  # type: ignore[arg-type]
+    for i, found in enumerate(again):
+        assert np.array_equal(found, alone[i % 3]) if i % 3 < 2 else len(found) == 0
+
+
+def test_a_face_is_found_where_it_is_at_every_reduction(backend: BuiltinLandmarks, astronaut: np.ndarray) -> None:
+    want = find(backend.detector, astronaut, 0.3, backend.device)[0][0]  # type: ignore[arg-type]
+    for width in (300, 477, 641, 1023, 1439, 2000):
+        k = width / astronaut.shape[1]
+        got = find(backend.detector, cv2.resize(astronaut, (width, width)), 0.3, backend.device)[0][0]  # type: ignore[arg-type]
+        assert np.linalg.norm((got + 0.5) / k - 0.5 - want, axis=1).max() < 0.08 * float(face_size(want)), width
 
 
 def test_fusing_changes_nothing() -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from fewshot_reenact.landmarks import align
 from fewshot_reenact.landmarks.builtin_motions import load_builtin_motion
-from fewshot_reenact.landmarks.network import PointNet, load_network
+from fewshot_reenact.landmarks.network import PointNet, load_network, save_weights
 
 
 @pytest.fixture
@@ -112,6 +112,27 @@ def test_training_learns_saves_and_resumes(train: ModuleType, data: Path, tmp_pa
     if part == "points":
         points, sure = load_network(PointNet, run / "points.safetensors")(torch.zeros(1, 3, 128, 128))
         assert points.shape == (1, 83, 2) and sure.shape == (1,)
+
+
+def test_a_stage_for_some_points_moves_no_other(train: ModuleType, data: Path, tmp_path: Path) -> None:
+    config, run, start = tmp_path / "c.yaml", tmp_path / "run", tmp_path / "start.safetensors"
+    (tmp_path / "names.txt").write_text("f0.jpg\n")
+    torch.manual_seed(1)
+    net = PointNet()
+    save_weights(net, start, net.dims, "")
+    config.write_text(
+        "points: {held_out: names.txt, batch: 4, only: [36, 48], lids: 1, steps: 3, rate: 1.0e-2, save_every: 3}"
+    )
+    options = ["points", "--data", str(data), "--run", str(run), "--config", str(config), "--start", str(start)]
+    threads = torch.get_num_threads()
+    try:
+        CliRunner().invoke(train.main, options, catch_exceptions=False)
+    finally:
+        torch.set_num_threads(threads)
+    x = torch.rand(2, 3, 128, 128)
+    before, after = (load_network(PointNet, path)(x)[0] for path in (start, run / "points.safetensors"))
+    moved = (before - after).abs().amax((0, 2)) > 0
+    assert moved[36:48].all() and not moved[:36].any() and not moved[48:].any()
 
 
 def test_the_ballot_is_least_where_the_point_is(train: ModuleType) -> None:
