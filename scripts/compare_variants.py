@@ -117,10 +117,10 @@ def table(data: Path, run: Path, net: Path, pairs: int) -> None:
         if not file.exists():
             continue
         state = torch.load(file, weights_only=True)
-        way = make()
-        averaged = torch.optim.swa_utils.AveragedModel(way)
+        averaged = torch.optim.swa_utils.AveragedModel(make())
         averaged.load_state_dict(state["averaged"])
-        frame = time_of(way.eval(), batches(way, clips, 8))
+        way = averaged.module.eval()  # a copy of what it was given
+        frame = time_of(way, batches(way, clips, 8))
         shown = measure(lambda batch, way=way: way(batch, SHOWN), batches(way, clips, pairs), features)  # type: ignore[misc]
         rows[name] = {"about": about, "steps": state["step"], "minutes": state["seconds"] / 60, "frame": frame, **shown}
     plain = WAYS["face 128"][1]()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Put a trained model into the package, with its card.
 
-    scripts/ship_model.py run/meta --refiners run/mouth --refiners run/eyes
+    scripts/ship_model.py run/meta --refiners run/mouth --strength 0.75
 
 writes src/fewshot_reenact/weights/textured.safetensors and textured.md.
 """
@@ -41,14 +41,15 @@ SHA-256: `{digest}`
 @click.option("--data", default="614 clips of 319 people", show_default=True, help="For the card: what it saw.")
 @click.option("--begun", default="", help="For the card: what the run began with, e.g. 'the weights of ...'.")
 @click.option("--refiners", type=click.Path(exists=True, path_type=Path), multiple=True, help="Runs of train_part.py.")
-def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...]) -> None:
+@click.option("--strength", type=click.FloatRange(0, 1), default=1.0, help="How much of the refiners' change counts.")
+def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], strength: float) -> None:
     config = json.loads((run / "config.json").read_text())
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][-10:]
     with safe_open(str(run / "model.safetensors"), "pt") as file:
         step = int(file.metadata()["note"].split()[1])
     keys = ("l1", "perceptual", "perceptual_mouth", "l1_over_warp")
     figures = ", ".join(f"{key} {sum(row[key] for row in rows) / len(rows):.4f}" for key in keys)
-    model, refined = joined(load_model(run / "model.safetensors"), refiners)
+    model, refined = joined(load_model(run / "model.safetensors"), refiners, strength)
     save_model(model, DEFAULT_MODEL, note=f"textured, step {step}; refined: {refined or 'nothing'}", half=True)
     text = CARD.format(
         parameters=sum(p.numel() for p in model.parameters()) / 1e6,
@@ -61,7 +62,8 @@ def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...]) -> None:
         begun=f"; begun with {begun}" if begun else "",
         log=len(rows) * config["log_every"],
         figures=figures,
-        refiners=f"{refined} of 16 parts with `scripts/train_part.py` and `configs/parts.yaml`, with discriminators"
+        refiners=f"{refined} of 16 parts with `scripts/train_part.py` and `configs/parts.yaml`, with a discriminator; "
+        f"{strength:.0%} of the change is used"
         if refiners
         else "none",
         digest=sha256(DEFAULT_MODEL),

@@ -268,10 +268,10 @@ for _part in PARTS:
     main.add_command(_command(_part))
 
 
-def joined(base: Reenactor, runs: tuple[Path, ...]) -> tuple[Reenactor, str]:
+def joined(base: Reenactor, runs: tuple[Path, ...], strength: float) -> tuple[Reenactor, str]:
     """A model with the refiners of these runs in place of any that it had, and a word on how long each learnt."""
     states = [torch.load(run / "state.pt", weights_only=True) for run in runs]
-    refiners = tuple(RefinerDimensions(**state["dims"]) for state in states)
+    refiners = tuple(RefinerDimensions(**state["dims"] | {"strength": strength}) for state in states)
     model = Reenactor(dataclasses.replace(base.dims, refiners=refiners))
     tensors = {name: value for name, value in base.state_dict().items() if not name.startswith("refiners.")}
     for at, state in enumerate(states):
@@ -284,9 +284,10 @@ def joined(base: Reenactor, runs: tuple[Path, ...]) -> tuple[Reenactor, str]:
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("runs", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1, required=True)
 @click.option("-o", "output", type=click.Path(path_type=Path), required=True)
-def join(model: Path, runs: tuple[Path, ...], output: Path) -> None:
+@click.option("--strength", type=click.FloatRange(0, 1), default=1.0, help="How much of their change counts.")
+def join(model: Path, runs: tuple[Path, ...], output: Path, strength: float) -> None:
     """MODEL with the refiners of these runs, in place of any that it had."""
-    networks, note = joined(load_model(model), runs)
+    networks, note = joined(load_model(model), runs, strength)
     save_model(networks, output, note=f"{model.name}, refined: {note}")
     click.echo(f"{output}: {note}")
 

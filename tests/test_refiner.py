@@ -57,6 +57,8 @@ def test_parts_of_the_default_model() -> None:
         ([{"part": "mouth", "wings": 2}], "unknown dimension wings"),
         ([{"size": 2}], "unknown dimension size"),
         (["mouth"], "refiners must be mappings"),
+        ([{"part": "mouth", "strength": 1.5}], "between 0 and 1, not 1.5"),
+        ([{"part": "mouth", "strength": "all"}], "between 0 and 1, not 'all'"),
         ([{"part": "mouth", "stem": 0}], "skips need a stem"),
     ],
 )
@@ -84,6 +86,10 @@ def test_a_refiner_changes_its_part_alone_and_fades_at_its_edge(tiny_model: Path
     embedding = torch.rand(2, 16)
     assert torch.equal(plain.refine(faces, embedding), faces.warped)  # nothing before training
     change = trained.refine(faces, embedding) - faces.warped
+    weaker = dataclasses.replace(trained.dims, refiners=(dataclasses.replace(trained.dims.refiners[0], strength=0.5),))
+    half = Reenactor(weaker)
+    half.load_state_dict(trained.state_dict())
+    assert torch.allclose(half.eval().refine(faces, embedding) - faces.warped, change / 2, atol=1e-6)
     x0, y0, x1, y1 = part_box(part, 80)
     inside = change[..., y0:y1, x0:x1]
     assert inside[..., 8:-8, 8:-8].min() > 0.4

@@ -286,3 +286,21 @@ def test_a_face_is_cut_where_its_frame_says(scale):
             abs((part * rows).sum() / part.sum() + top - y) < 1
             and abs((part * columns).sum() / part.sum() + left - x) < 1
         )
+
+
+def test_grey_and_toned_pictures_keep_their_tone_and_coloured_ones_do_not():
+    """Networks paint any colour; in a grey picture it must come out grey, in a brown one brown."""
+    one, net = portrait(), model(trained=True)
+    grey = np.repeat(cv2.cvtColor(one.picture, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
+    brown = np.stack(
+        [np.clip(grey[..., 0] * share + more, 0, 255) for share, more in ((0.9, 20), (0.85, 10), (0.8, 0))], -1
+    )
+    kept = {}
+    for name, picture in {"grey": grey, "brown": brown.astype(np.uint8), "coloured": one.picture}.items():
+        made = list(renderer(Portrait(picture, one.points), net=net).render(moving()))
+        colours = np.stack(made).astype(int)
+        assert differ(made[-1], picture).max() > 20  # it did paint
+        kept[name] = np.quantile(np.abs(colours[..., 0] - colours[..., 2]), 0.999), made
+    assert kept["grey"][0] <= 2
+    assert kept["coloured"][0] > 60
+    assert kept["brown"][0] <= 0.1 * 255 + 20 + 2

@@ -31,6 +31,7 @@ from fewshot_reenact.models.rendering import (
     enlarge_flow,
     to_signed,
 )
+from fewshot_reenact.models.tone import Tone
 from fewshot_reenact.models.warp import fit_warp, grid, sample
 
 BATCH = 4  # frames through the networks at once: faster than one by one, and little memory
@@ -108,6 +109,7 @@ class Renderer:
             [cut_face(p.picture, f, self.shown) for p, f in zip(self.portraits, large, strict=True)]
         )
         self.large_rasters = enlarge(self.rasters, self.shown)
+        self.tone = Tone(self.large)
         # What the networks sample from: as large as they can use, no larger, so that fine patterns do not alias.
         self.pictures = []
         for portrait, frame in zip(self.portraits, self.frames, strict=True):
@@ -200,7 +202,8 @@ class Renderer:
         seen = self._see(own, flow if made.shift is None else displace_flow(flow.to(self.device), made.shift))
         face = seen + enlarge(made.colour, self.shown)
         large = FaceInputs(face, self.large[numbers], self.large_rasters[numbers], enlarge(drawn, self.shown))
-        return seen, self.model.refine(large, embedding) - seen, made.shift
+        change = self.tone.keep(self.model.refine(large, embedding) - seen, seen, numbers)
+        return seen, change, made.shift
 
     def _mixed(self, motion: np.ndarray, frames: list[np.ndarray], drawn: Tensor, first: Tensor) -> Tensor:
         """Faces of the two portraits nearest in pose and expression, (B, 3, L, L), -1..1: the networks know one

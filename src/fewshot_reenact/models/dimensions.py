@@ -23,10 +23,12 @@ class RefinerDimensions:
     residual_blocks: int = 2
     stem: int = 32
     generator_unshuffle: int = 2
+    strength: float = 1.0
+    """How much of its change counts, 0..1; chosen after training."""
 
     def generator(self, model: "ModelDimensions", side: int) -> "ModelDimensions":
         """Dimensions of the Generator that does the work, on pictures whose shorter side is this."""
-        own = {name: value for name, value in dataclasses.asdict(self).items() if name != "part"}
+        own = {name: value for name, value in dataclasses.asdict(self).items() if name not in ("part", "strength")}
         return dataclasses.replace(
             model, size=side, embedder_channels=(1,), embedder_unshuffle=1, skips=True, flow=False, refiners=(), **own
         )

@@ -34,7 +34,7 @@ class Refiner(nn.Module):
     -> the change to add to `made`, (B, 3, h, w), zero at the edge and, before training, everywhere.
 
     made: the part of the face that the first generator made. source: the portrait's own. Raises ValueError for an
-    unknown part and for dimensions that its sides cannot be divided by.
+    unknown part, a strength outside 0..1, and dimensions that its sides cannot be divided by.
     """
 
     feather: Tensor
@@ -44,7 +44,9 @@ class Refiner(nn.Module):
         super().__init__()
         if dims.part not in PARTS:
             raise ValueError(f"refiners are for {', '.join(PARTS)}, not {dims.part!r}")
-        self.part = dims.part
+        if not isinstance(dims.strength, (int, float)) or not 0 <= dims.strength <= 1:
+            raise ValueError(f"a refiner's strength is between 0 and 1, not {dims.strength!r}")
+        self.part, self.strength = dims.part, dims.strength
         x0, y0, x1, y1 = part_box(dims.part, model.refined)
         _, theirs = dims.generator(model, x1 - x0), dims.generator(model, y1 - y0)  # both sides are checked
         self.generator = Generator(theirs, maps=1)
@@ -57,7 +59,7 @@ class Refiner(nn.Module):
         # A change that is added can hardly undo what it cannot foretell, as lips drawn out over an open mouth: there
         # detail is taken away as a whole. Below zero the same number sharpens.
         away = torch.tanh(out[:, 3:]) * (made - coarse(made))
-        return (out[:, :3] - away) * self.feather
+        return (out[:, :3] - away) * (self.strength * self.feather)
 
 
 def coarse(pictures: Tensor) -> Tensor:
