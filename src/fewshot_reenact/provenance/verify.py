@@ -39,6 +39,7 @@ from fewshot_reenact.video.reader import VideoReader
 MADE, NO_MARK, UNREADABLE = 0, 1, 3
 # Frames looked at together, some ten seconds: a marked part inside a longer video is found.
 _WINDOW = 250
+_SUREST = 0.999999  # a confidence is never rounded up to certainty
 _ALTERED = ("assertion.bmffHash.mismatch", "assertion.dataHash.mismatch", "assertion.boxesHash.mismatch")
 Picture = NDArray[np.uint8]
 Progress = Callable[[str, int], None]
@@ -224,7 +225,7 @@ def _watermark(pictures: Iterable[Picture]) -> Watermark | None:
         found = detect(window)
         if found is not None:
             name = f"{found.payload:016x}"
-            return Watermark(name, found.confidence, found.frames, found.mirrored, history.find(name))
+            return Watermark(name, min(found.confidence, _SUREST), found.frames, found.mirrored, history.find(name))
         for _ in window:  # what the detector did not look at
             pass
     return None

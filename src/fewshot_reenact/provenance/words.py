@@ -24,7 +24,8 @@ def in_words(finding: Finding) -> list[str]:
         lines.append(f"  watermark  {_watermark(finding.watermark)}")
     if finding.foreign_manifest:
         lines.append("  beware     signature and watermark name different outputs: one comes from another file")
-    tags = [f'"{finding.tags.comment}"'] if finding.tags.comment else []
+    # Another program's comment ("Lavc63") is no mark.
+    tags = [f'"{finding.tags.comment}"'] if finding.tags.comment and finding.tags.by_this_tool else []
     if finding.tags.source_type:
         tags.append(f"digitalSourceType {finding.tags.source_type.rsplit('/', 1)[-1]}")
     if tags:
@@ -36,7 +37,7 @@ def in_words(finding: Finding) -> list[str]:
     ]
     if missing and finding.made_by_this_tool:
         lines.append(f"  not found  {', '.join(missing)}")
-    if finding.signature:
+    if finding.signature and finding.signature.holds:  # else it may be what was said of another file
         for consent, when in _consents(finding.signature.statement):
             lines.append(f'  consent    "{printable(consent, 1000)}" (said by who made it{when}; not checked)')
     return lines
@@ -96,5 +97,4 @@ def _watermark(one: Watermark) -> str:
         if one.known
         else "not in this machine's history"
     )
-    confidence = min(one.confidence, 0.999999)  # not rounded up to certainty
-    return f"id {one.id}, confidence {confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"
+    return f"id {one.id}, confidence {one.confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"
