@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, help="rows measured before")
     parser.add_argument("--readme", type=Path, default=README)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--methods", default="copy,warp,model")
+    parser.add_argument("--methods", default="copy,warp,dense,model")
     parser.add_argument("--shots", default="1,8,32")
     parser.add_argument("--every", type=int, default=24)
     parser.add_argument("--limit", type=int, default=12)

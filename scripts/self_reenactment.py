@@ -7,8 +7,9 @@ with it.
     scikit-image)
 
 `render` writes, for each clip, truth.mp4 (the rest of the clip, lossless), and what `animate --motion absolute` makes
-of the first frame with the model and with the plain warp. `score` prints a Markdown table of the means over clips and
-writes scores_every_N.json. `still` is the portrait itself, repeated.
+of the first frame: `warp`, the plain warp by points; `dense`, the same with the driver's dense motion; `points`, the
+networks without dense motion, as with a motion file; `model`, all of it. `still` is the portrait itself, repeated.
+`score` prints a Markdown table of the means over clips and writes scores_every_N.json.
 """
 
 import argparse
@@ -16,7 +17,9 @@ import json
 import sys
 from pathlib import Path
 
-VARIANTS = ("still", "warp", "model")
+VARIANTS = ("still", "warp", "dense", "points", "model")
+# Networks left out, dense motion used: what each variant of `animate` is.
+MADE = {"warp": (True, False), "dense": (True, True), "points": (False, False), "model": (False, True)}
 LOWER = ("mouth_pd", "mouth_l1", "pd", "l1", "expression", "pose_deg", "nme", "nme_mouth", "nme_eyes", "jitter", "lost")
 HIGHER = ("csim", "ssim", "psnr")
 
@@ -50,10 +53,11 @@ def render(clips: Path, out: Path, model: Path | None, variants: list[str], only
                 for frame in frames:
                     frame.picture[:] = frames[0].picture
                 write(folder / "still.mp4", frames[1:], reader)
-        for variant in {"warp", "model"} & set(variants):
+        for variant in [name for name in MADE if name in variants]:
+            warp_only, dense = MADE[variant]
             made = animate(
                 folder / "portrait.png", folder / "truth.mp4", folder / f"{variant}.mp4", motion="absolute",
-                model=model, warp_only=variant == "warp", overwrite=True,
+                model=model, warp_only=warp_only, dense=dense, overwrite=True,
                 marks=PlainNote(),  # the pixels are compared with the truth's: neither label nor watermark
             )  # fmt: skip
             print(clip.stem, variant, made.frames, Fraction(made.fps), made.seconds["all"], flush=True)

@@ -181,7 +181,9 @@ def test_the_label_is_in_the_corner_and_no_label_leaves_the_other_marks(stage: S
     assert b"AI-generated" in stage.output.read_bytes(), "made without the label"
     where = moved(stage.made(label=True), plain)
     # A few pixels elsewhere: the encoder has fewer bits for them.
-    assert where.sum() > 100 and where[90:, 60:].sum() > 0.9 * where.sum()
+    elsewhere = where.copy()
+    elsewhere[90:, 60:] = False
+    assert where.sum() > 100 and where[90:, 60:].mean() > 20 * elsewhere.mean()
 
 
 # Whose face

@@ -213,19 +213,19 @@ def test_the_protocol_on_clips(painted, clips, tiny_model, tmp_path):
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert [line.split("|")[1:4] for line in lines[2:]] == [
-        [f" {shots} ", f" {method} ", " 2 "] for shots in (1, 4) for method in ("copy", "warp", "model")
+        [f" {shots} ", f" {method} ", " 2 "] for shots in (1, 4) for method in ("copy", "warp", "dense", "model")
     ]
     told = json.loads(scores.read_text())
     assert set(told["skipped"]) == {"empty.mp4", "text.mp4", "ann_1.mp4, T = 32", "bob_1.mp4, T = 32"}
     assert all(f"{clip}: left out" in result.stderr for clip in told["skipped"])
-    assert len(told["rows"]) == 12 and all(set(METRICS) <= set(row) for row in told["rows"])
+    assert len(told["rows"]) == 16 and all(set(METRICS) <= set(row) for row in told["rows"])
     means = {(row["shots"], row["method"]): row for row in told["means"]}
     for shots in (1, 4):
         # The painted face goes where it should; its portrait does not.
         assert means[shots, "warp"]["landmarks"] < 0.3 * means[shots, "copy"]["landmarks"]
         assert means[shots, "warp"]["psnr"] > means[shots, "copy"]["psnr"]
     picture = read_picture(sheet)
-    assert picture.shape == (26 + 4 * 194, 96 + 5 * 194, 3)
+    assert picture.shape == (26 + 4 * 194, 96 + 6 * 194, 3)
     assert "--overwrite" in complaint(run("evaluate", clips, *options, "--sheet", sheet), 2)
     assert names_in(clips) == ["ann_1.mp4", "bob_1.mp4", "empty.mp4", "notes.txt", "text.mp4"]
 
@@ -312,7 +312,7 @@ def test_a_model_of_the_papers_kind_is_measured_too(painted, clips, tmp_path):
 
 def test_what_makes_no_sense_is_told(painted, clips, tiny_model, tmp_path):
     assert "1,8,32" in complaint(run("evaluate", clips, "--shots", "1,0"), 2)
-    assert "copy, warp, model, finetuned" in complaint(run("evaluate", clips, "--methods", "wrap"), 2)
+    assert "copy, warp, dense, points, model, finetuned" in complaint(run("evaluate", clips, "--methods", "wrap"), 2)
     assert "same file" in complaint(run("evaluate", clips, "--sheet", "a.png", "--json", "a.png"), 2)
     assert "--identity" in complaint(run("evaluate", clips, "--identity", tmp_path / "none"), 4)
     assert "no such folder" in complaint(run("evaluate", tmp_path / "none"), 3)

@@ -232,11 +232,11 @@ def test_a_face_at_the_pictures_edge():
 def test_an_error_in_the_thread_reaches_the_caller(monkeypatch, bad):
     made, calls, real = renderer(), [], Renderer._infer
 
-    def fails(self, motion):
+    def fails(self, motion, *rest):
         calls.append(threading.current_thread() is threading.main_thread())
         if len(calls) > bad:
             raise ValueError("no luck")
-        return real(self, motion)
+        return real(self, motion, *rest)
 
     monkeypatch.setattr(Renderer, "_infer", fails)
     seen = []
@@ -257,7 +257,12 @@ def test_a_caller_that_stops_early_leaves_no_thread():
 def test_only_a_few_frames_are_ahead(monkeypatch):
     """Memory does not grow with the driver: the networks are never more than a batch ahead of what was taken."""
     begun, real = [], Renderer._infer
-    monkeypatch.setattr(Renderer, "_infer", lambda self, motion: (begun.append(len(motion)), real(self, motion))[1])
+
+    def counts(self, motion, *rest):
+        begun.append(len(motion))
+        return real(self, motion, *rest)
+
+    monkeypatch.setattr(Renderer, "_infer", counts)
     frames = renderer().render(moving(10 * BATCH))
     for taken in range(1, 3 * BATCH):
         next(frames)

@@ -20,10 +20,11 @@ from torch.utils.data import DataLoader
 from fewshot_reenact.cli import main
 from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.models.checkpoint import load_model
+from fewshot_reenact.models.registration import register
 from fewshot_reenact.training import content
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig, load_config
 from fewshot_reenact.training.episodes import Episodes, load_clips
-from fewshot_reenact.training.inputs import make_faces, make_inputs, seen_shift
+from fewshot_reenact.training.inputs import make_faces, make_inputs
 from fewshot_reenact.training.meta import Preempted, train
 from fewshot_reenact.training.trainer import Diverged, Trainer, learning_rate
 from killed_runs import dies_at
@@ -426,7 +427,7 @@ def test_optical_flow_sees_which_way_the_warp_must_be_corrected():
     warped, truth = (
         torch.from_numpy(noise[a : a + 64, b : b + 64]).permute(2, 0, 1)[None] for a, b in ((3, 3), (2, 5))
     )
-    seen = seen_shift(warped, truth)[0, :, 16:-16, 16:-16]
+    seen = register(warped, truth)[0, :, 16:-16, 16:-16]
     assert seen.shape == (2, 32, 32)
     assert torch.allclose(seen.mean((1, 2)), torch.tensor([2.0, -1.0]), atol=0.2)
-    assert seen_shift(warped, warped).abs().max() < 0.1
+    assert register(warped, warped).abs().max() < 0.1

@@ -1,9 +1,11 @@
 """The main job: portrait + driver -> a video of that person moving like the driver (DESIGN 5).
 
     driver -> tracker -> motion -> smoothing -> retargeting -> renderer -> writer
+      `------------------ dense motion ------------------------'
 
 Two passes: the first measures the driver and keeps points only, so that smoothing has no lag and the reference frame
-can be searched; the second renders and writes. No frame is kept: memory does not grow with the driver's length.
+can be searched; the second measures dense motion, renders and writes. No frame is kept: memory does not grow with the
+driver's length.
 """
 
 import json
@@ -18,22 +20,21 @@ import torch
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.compare import side_by_side
+from fewshot_reenact.dense import dense_motion_of
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.drivers import Driver, check_driver, driver_kind, load_driver
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.landmarks.base import LandmarkBackend, load_backend
-from fewshot_reenact.landmarks.motion import Motion
-from fewshot_reenact.landmarks.retarget import Retargeting, find_reference, retarget
-from fewshot_reenact.landmarks.smoothing import smooth_motion
+from fewshot_reenact.landmarks.retarget import Retargeting
 from fewshot_reenact.landmarks.tracker import parse_face
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, sha256
 from fewshot_reenact.origin import marks_for
 from fewshot_reenact.painter import open_renderer
 from fewshot_reenact.person import Person, is_person, load_person
+from fewshot_reenact.plan import plan_motion
 from fewshot_reenact.portraits import crop_portrait, load_portraits, portrait_files
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.marks import StandardMarks
-from fewshot_reenact.renderer import Portrait
 from fewshot_reenact.video.marking import Marks
 from fewshot_reenact.video.output import check_output, partial_file
 from fewshot_reenact.video.pictures import PICTURE_OUTPUTS, write_picture
@@ -102,6 +103,7 @@ def animate(
     landmarks: str | LandmarkBackend = "builtin",
     model: str | Path | None = None,
     warp_only: bool = False,
+    dense: bool | None = None,
     device: str = "auto",
     label: bool = True,
     consent: str | None = None,
@@ -129,7 +131,8 @@ def animate(
     smooth: 0 (as measured) to 1. start, end: seconds of the driver.
     compare: portrait, driver and output side by side. audio: "driver" or "none".
     landmarks: "builtin", "fan", or a LandmarkBackend. model: a safetensors file; None: the built-in one.
-    warp_only: leave the networks out, for comparison. device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    warp_only: leave the networks out, for comparison. dense: also take from a driver's video what its points miss of
+        the motion; None: unless warp_only. device: "auto", "cpu", "cuda", "cuda:1", "mps".
     label: the visible label "AI-generated". Watermark, signature and tags are always there.
     consent: how the person shown agreed, for the signed manifest. sign_cert, sign_key: PEM files to sign with, not
         the key made here. embed_thumbnails: small portraits go into the manifest, otherwise only hashes of the inputs.
@@ -176,12 +179,14 @@ def animate(
         end=end,
         progress=lambda done, total: tell("driver", done, total),
     )
-    moves, references = plan_motion(driven.motion, people[0], how, smooth)
+    plan = plan_motion(driven.motion, people[0], how, smooth)
     clock["driver"] = time.perf_counter() - step
 
     psi = person.psi if person else None
-    renderer = open_renderer(networks, people, moves, device=where, warp_only=warp_only, psi=psi)
-    pictures = renderer.render(moves)
+    renderer = open_renderer(networks, people, plan.moves, device=where, warp_only=warp_only, psi=psi)
+    wanted = (not warp_only if dense is None else dense) and networks.dims.kind != "paper"
+    shifts = dense_motion_of(driven, plan.steady, plan.nearest, how, networks.dims.size, start, end) if wanted else None
+    pictures = renderer.render(plan.moves, shifts)
     if compare:
         pictures = side_by_side(people[0].picture, driven, pictures, start, end)
     step = time.perf_counter()
@@ -193,13 +198,13 @@ def animate(
     found = driven.motion.report()
     made = Animation(
         output=path,
-        frames=len(moves),
+        frames=len(plan.moves),
         fps=str(driven.motion.fps),
         width=shape[1],
         height=shape[0],
         found=found["found"],
         missing_spans=driven.motion.missing_spans(),
-        reference=references,
+        reference=plan.references,
         device=f"{where} ({why})",
         model=str(files[0] if person else model or "built-in"),
         model_sha256=model_sha256,
@@ -223,34 +228,6 @@ def _person(portrait: Path, model: str | Path | None, device: torch.device) -> P
     if model is not None:
         raise UsageError(f"{portrait}: holds networks of its own; leave out the model")
     return load_person(portrait, device)
-
-
-def plan_motion(
-    motion: Motion, portrait: Portrait, how: Retargeting, smooth: float
-) -> tuple[np.ndarray, list[int | None]]:
-    """The portrait's points for every frame, (T, 83, 2), and the reference frame of each shot.
-
-    Each shot has a reference of its own: after a cut the driver's head is elsewhere, and the portrait's must not jump.
-    """
-    steady = smooth_motion(motion.filled().points, motion.times, smooth, motion.cuts)
-    moves = np.empty_like(steady)
-    references: list[int | None] = []
-    size = (portrait.picture.shape[1], portrait.picture.shape[0])
-    for first, end in motion.shots:
-        shot = slice(first, end)
-        # A single pose has no rest to compare with; then the mean face stands for it.
-        reference = find_reference(steady[shot], portrait.points, motion.confidence[shot]) if len(motion) > 1 else None
-        moves[shot] = retarget(
-            steady[shot],
-            portrait.points,
-            motion.times[shot],
-            how=how,
-            reference=reference,
-            driver_size=motion.size,
-            portrait_size=size,
-        )
-        references.append(None if reference is None or how.motion == "absolute" else first + reference)
-    return moves, references
 
 
 def _write(

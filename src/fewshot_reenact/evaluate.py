@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_reenact._version import __version__
-from fewshot_reenact.animate import plan_motion
+from fewshot_reenact.dense import dense_motion_at
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.evaluation.clips import clip_files, person_of
@@ -34,6 +34,7 @@ from fewshot_reenact.landmarks.retarget import Retargeting
 from fewshot_reenact.landmarks.tracker import track_video
 from fewshot_reenact.methods import METHODS, QUICK
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, sha256
+from fewshot_reenact.plan import plan_motion
 from fewshot_reenact.renderer import Portrait
 from fewshot_reenact.training.finetune import load_teachers
 from fewshot_reenact.video.output import check_output
@@ -110,7 +111,8 @@ def evaluate(
     teachers = load_teachers(learn_perceptual, learn_identity, where)
     made = {name: METHODS[name](networks, where, teachers) for name in methods}
     titles = ["portrait", "driver" if cross else "truth", *methods]
-    run = _Run(judge, made, sorted(set(shots)), seed, every, held_out, smooth, Sheet(titles))
+    side = None if networks.dims.kind == "paper" else networks.dims.size
+    run = _Run(judge, made, sorted(set(shots)), seed, every, held_out, smooth, side, Sheet(titles))
     (run.cross if cross else run.own)(files, progress or (lambda done, total: None))
     if not run.scores.rows:
         reasons = "; ".join(f"{clip}: {reason}" for clip, reason in list(run.skipped.items())[:3])
@@ -152,7 +154,9 @@ def _left_out(cross: bool, perceptual: Path | None, identity: Path | None) -> li
 
 @dataclass
 class _Run:
-    """One evaluation under way; the settings are those of `evaluate`."""
+    """One evaluation under way; the settings are those of `evaluate`. side: of the face frames of a model that corrects
+    a warp, and so can be given dense motion; None for others.
+    """
 
     judge: Judge
     methods: dict[str, Method]
@@ -161,6 +165,7 @@ class _Run:
     every: int
     held_out: int
     smooth: float
+    side: int | None
     sheet: Sheet
     scores: Scores = field(default_factory=Scores)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -174,7 +179,7 @@ class _Run:
                     motion, file.name, self.shots, seed=self.seed, every=self.every, held_out=self.held_out
                 )
                 pictures = read_frames(file, {*choice.portraits, *choice.middles})
-                self._clip(file, motion, choice.portraits, pictures, motion, choice.middles, pictures, "absolute")
+                self._clip(file, motion, choice.portraits, pictures, file, motion, choice.middles, pictures, "absolute")
             progress(done + 1, len(files))
 
     def cross(self, files: Sequence[Path], progress: Progress) -> None:
@@ -192,7 +197,7 @@ class _Run:
             choice = choose_frames(motion, name, self.shots, seed=self.seed, every=self.every)
             middles = choose_groups(driving, 0, self.every, self.held_out)
             pictures, shown = read_frames(file, set(choice.portraits)), read_frames(driver_file, set(middles))
-            self._clip(file, motion, choice.portraits, pictures, driving, middles, shown, "relative")
+            self._clip(file, motion, choice.portraits, pictures, driver_file, driving, middles, shown, "relative")
             progress(len(files) + done + 1, 2 * len(files))
 
     def _motion(self, file: Path) -> Motion | None:
@@ -209,6 +214,7 @@ class _Run:
         motion: Motion,
         chosen: Sequence[int],
         pictures: dict[int, np.ndarray],
+        driver_file: Path,
         driving: Motion,
         middles: Sequence[int],
         shown: dict[int, np.ndarray],
@@ -219,12 +225,19 @@ class _Run:
             self.skipped[file.name] = f"{len(chosen)} portraits and {len(middles)} held-out frames with a face"
             return
         portraits = [Portrait(pictures[t], motion.points[t]) for t in chosen]
-        moves, _ = plan_motion(driving, portraits[0], Retargeting(how), self.smooth)
+        own = how == "absolute"
+        # Of an own clip the first half is the portraits': a reference from there would be one more of them.
+        plan = plan_motion(
+            driving, portraits[0], Retargeting(how), self.smooth, references_from=len(driving) // 2 if own else 0
+        )
         reach = GROUP // 2
         groups = np.stack([np.arange(middle - reach, middle + reach + 1) for middle in middles])
-        own = how == "absolute"
+        asked = groups.ravel()
+        dense = None
+        if self.side is not None:
+            dense = dense_motion_at(driver_file, driving, plan.steady, plan.nearest, asked, self.side)
         # What each output should show: the truth's own points where there is a truth, else those it was asked for.
-        wanted = driving.points[groups] if own else moves[groups]
+        wanted = driving.points[groups] if own else plan.moves[groups]
         truths = [shown[middle] for middle in middles] if own else None
         known = self.judge.face(portraits[0].picture, portraits[0].points)
         faces = [self.judge.face(shown[m], driving.points[m]) if own else known for m in middles]
@@ -234,7 +247,7 @@ class _Run:
                 continue
             row = [portraits[0].picture, shown[middles[len(middles) // 2]]]
             for name, method in self.methods.items():
-                outputs = iter(method(Task(portraits[:shots], moves[groups.ravel()])))
+                outputs = iter(method(Task(portraits[:shots], plan.moves[asked], dense)))
                 frames = []
                 for index, points in enumerate(wanted):
                     group = [next(outputs) for _ in range(GROUP)]

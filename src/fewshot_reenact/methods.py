@@ -24,8 +24,14 @@ def copy(task: Task) -> Iterable[np.ndarray]:
     return (task.portraits[find_reference(own, wanted)].picture for wanted in task.moves)
 
 
-def _rendered(model: Reenactor, device: torch.device, warp_only: bool) -> Method:
-    return lambda task: _pictures(model, list(task.portraits), task.moves, device, warp_only=warp_only)
+def _rendered(model: Reenactor, device: torch.device, *, warp_only: bool = False, dense: bool = True) -> Method:
+    """The renderer without networks (warp_only), without the driver's dense motion, or with both."""
+
+    def render(task: Task) -> Iterable[np.ndarray]:
+        shifts = task.dense if dense else None
+        return _pictures(model, list(task.portraits), task.moves, device, dense=shifts, warp_only=warp_only)
+
+    return render
 
 
 def _finetuned(model: Reenactor, device: torch.device, teachers: Teachers) -> Method:
@@ -34,7 +40,7 @@ def _finetuned(model: Reenactor, device: torch.device, teachers: Teachers) -> Me
     def render(task: Task) -> Iterable[np.ndarray]:
         steps = usual_steps(len(task.portraits), model.dims.kind)
         person, _ = fit(model, task.portraits, Settings(steps), teachers=teachers)
-        return _pictures(person.model, person.portraits, task.moves, device, psi=person.psi)
+        return _pictures(person.model, person.portraits, task.moves, device, dense=task.dense, psi=person.psi)
 
     return render
 
@@ -45,12 +51,13 @@ def _pictures(
     moves: np.ndarray,
     device: torch.device,
     *,
+    dense: np.ndarray | None = None,
     warp_only: bool = False,
     psi: Tensor | None = None,
 ) -> Iterable[np.ndarray]:
     """Pictures of the first portrait's size, whatever the model makes."""
     renderer = open_renderer(model, portraits, moves, device=device, warp_only=warp_only, psi=psi)
-    made = renderer.render(moves)
+    made = renderer.render(moves, dense)
     if isinstance(renderer, Painter):
         return (renderer.place(square, portraits[0].picture) for square in made)
     return made
@@ -61,8 +68,15 @@ Maker = Callable[[Reenactor, torch.device, Teachers], Method]
 
 METHODS: dict[str, Maker] = {
     "copy": lambda model, device, teachers: copy,
-    "warp": lambda model, device, teachers: _rendered(model, device, warp_only=True),
-    "model": lambda model, device, teachers: _rendered(model, device, warp_only=False),
+    "warp": lambda model, device, teachers: _rendered(model, device, warp_only=True, dense=False),
+    "dense": lambda model, device, teachers: _rendered(model, device, warp_only=True),
+    "points": lambda model, device, teachers: _rendered(model, device, dense=False),
+    "model": lambda model, device, teachers: _rendered(model, device),
     "finetuned": _finetuned,
 }
-QUICK = ("copy", "warp", "model")  # what is compared where nothing else is asked for: learning takes minutes a clip
+QUICK = (
+    "copy",
+    "warp",
+    "dense",
+    "model",
+)  # what is compared where nothing else is asked for: learning takes minutes a clip

@@ -3,7 +3,7 @@ the head from landmarks (Zakharov et al. 2019, section 3.2), so that square is w
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import cv2
@@ -25,7 +25,7 @@ class Maker(Protocol):
 
     seconds: dict[str, float]
 
-    def render(self, motion: np.ndarray) -> Iterator[np.ndarray]: ...
+    def render(self, motion: np.ndarray, dense: Iterable[np.ndarray] | None = None) -> Iterator[np.ndarray]: ...
 
 
 class Painter:
@@ -66,8 +66,12 @@ class Painter:
     def _draw(self, points: np.ndarray) -> np.ndarray:
         return raster(points, self.size, self.model.dims.raster_style)
 
-    def render(self, motion: np.ndarray) -> Iterator[np.ndarray]:
-        """A square for each pose. motion: (T, 83, 2) pixels of the first portrait -> T pictures (S, S, 3) uint8 RGB."""
+    def render(self, motion: np.ndarray, dense: Iterable[np.ndarray] | None = None) -> Iterator[np.ndarray]:
+        """A square for each pose. motion: (T, 83, 2) pixels of the first portrait -> T pictures (S, S, 3) uint8 RGB.
+        dense: must be None, it corrects a warp and there is none.
+        """
+        if dense is not None:
+            raise ValueError("dense motion corrects a warp, and a model of kind 'paper' has none")
         for at in range(0, len(motion), BATCH):
             yield from self._paint(motion[at : at + BATCH])
 

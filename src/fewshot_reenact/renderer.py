@@ -5,7 +5,7 @@ pasted onto it.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_reenact.errors import ModelError
-from fewshot_reenact.faces.frame import face_frame, invert, transform
+from fewshot_reenact.faces.frame import chain, face_frame, invert, transform
 from fewshot_reenact.faces.head_flow import BOX_GRID, HeadFlow
 from fewshot_reenact.faces.paste import cut_face, paste_change, sample_picture
 from fewshot_reenact.landmarks.raster import raster
@@ -26,6 +26,7 @@ from fewshot_reenact.models.reenactor import FaceInputs, Reenactor, feather_mask
 from fewshot_reenact.models.rendering import (
     FLOW_SIZE,
     apply_affine,
+    displace,
     displace_flow,
     enlarge,
     enlarge_flow,
@@ -51,8 +52,8 @@ class _Face:
 
     frame, shown: (2, 3), face frame -> picture, of the networks' side S and of the finished face's L, which is larger
     where refiners follow. face_flow: (g, g, 2) over the frame and box_flow: (G, G, 2) over the box, both portrait
-    pixels. shift: (S, S, 2) frame pixels, how the networks correct the flow. warped, change: (L, L, 3) float32 on the
-    0..1 scale; warped is the portrait seen through the corrected flow.
+    pixels. shift: (S, S, 2) frame pixels, how dense motion and networks correct the flow. warped, change: (L, L, 3)
+    float32 on the 0..1 scale; warped is the portrait seen through the corrected flow.
     """
 
     frame: np.ndarray
@@ -87,7 +88,7 @@ class Renderer:
         self.model, self.portraits, self.box = model, portraits, box
         self.device, self.warp_only, self.psi = torch.device(device), warp_only, psi
         self.size, self.shown = model.dims.size, model.dims.size if warp_only else model.dims.shown
-        self.seconds = {"networks": 0.0, "compose": 0.0}
+        self.seconds = {"dense": 0.0, "networks": 0.0, "compose": 0.0}
         self.feather = model.feather[0, 0].cpu().numpy()
         self.edge = feather_mask(self.shown)
         self.frames = [face_frame(p.points, self.size) for p in portraits]
@@ -129,24 +130,29 @@ class Renderer:
     def _draw(self, points: np.ndarray, frame: np.ndarray) -> np.ndarray:
         return raster(transform(invert(frame), points), self.size, self.model.dims.raster_style)
 
-    def render(self, motion: np.ndarray) -> Iterator[np.ndarray]:
+    def render(self, motion: np.ndarray, dense: Iterable[np.ndarray] | None = None) -> Iterator[np.ndarray]:
         """A picture for each pose. motion: (T, 83, 2) pixels of the first portrait -> T pictures (H, W, 3) uint8 RGB.
+        dense: T shifts (2, S, S) of frame pixels, what the points miss of the motion (dense.DenseMotion).
 
         The networks work on the next few poses, on a thread of their own, while these are composed.
         """
         starts = range(0, len(motion), BATCH)
+        shifts = None if dense is None else iter(dense)
         with ThreadPoolExecutor(1) as ahead:
-            waiting = [ahead.submit(self._infer, motion[at : at + BATCH]) for at in starts[:1]]
+            waiting = [ahead.submit(self._infer, motion[at : at + BATCH], shifts) for at in starts[:1]]
             for at in starts[1:]:
                 done = waiting.pop().result()
-                waiting.append(ahead.submit(self._infer, motion[at : at + BATCH]))
+                waiting.append(ahead.submit(self._infer, motion[at : at + BATCH], shifts))
                 yield from map(self._compose, done)
             for last in waiting:
                 yield from map(self._compose, last.result())
 
     @torch.inference_mode()
-    def _infer(self, motion: np.ndarray) -> list["_Face"]:
+    def _infer(self, motion: np.ndarray, shifts: Iterator[np.ndarray] | None = None) -> list["_Face"]:
         """Flow and change for a few poses at once, small."""
+        began = time.perf_counter()
+        dense = None if shifts is None else torch.from_numpy(np.stack([next(shifts) for _ in motion])).to(self.device)
+        self.seconds["dense"] += time.perf_counter() - began
         began = time.perf_counter()
         frames = [face_frame(points, self.size) for points in motion]
         shown = [face_frame(points, self.shown) for points in motion]
@@ -157,7 +163,7 @@ class Renderer:
         spline = fit_warp(driver, own, edges.expand(len(driver), 4))
         face_flow = spline(apply_affine(matrices, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
         box_flow = spline(torch.from_numpy(self.flow.grid).view(1, -1, 2)).view(-1, BOX_GRID, BOX_GRID, 2)
-        warped, change, shift = self._faces(motion, frames, matrices, face_flow)
+        warped, change, shift = self._faces(motion, frames, matrices, face_flow, dense)
         self.seconds["networks"] += time.perf_counter() - began
         return [
             _Face(
@@ -175,17 +181,18 @@ class Renderer:
     # ---- the networks' part, in the face's frame -------------------------------------------------------------------
 
     def _faces(
-        self, motion: np.ndarray, frames: list[np.ndarray], matrices: Tensor, flow: Tensor
+        self, motion: np.ndarray, frames: list[np.ndarray], matrices: Tensor, flow: Tensor, dense: Tensor | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """What the networks see and make. Returns `warped`, `change` and `shift` of _Face for a batch."""
         drawn = self._signed([self._draw(p, f) for p, f in zip(motion, frames, strict=True)])
-        fine = enlarge_flow(flow, matrices, self.size)
+        fine = _displaced(enlarge_flow(flow, matrices, self.size).to(self.device), dense)
         if len(self.portraits) > 1:
             # The picture under it is the first portrait's: what the others show instead is change.
             first = self._see([0] * len(motion), fine)
-            change = (self._mixed(motion, frames, drawn, first) - first) * self.edge.to(self.device)
-            return _pictures(first) / 2 + 0.5, _pictures(change) / 2, None
+            change = (self._mixed(motion, frames, drawn, first, dense) - first) * self.edge.to(self.device)
+            return _pictures(first) / 2 + 0.5, _pictures(change) / 2, None if dense is None else _pictures(dense)
         seen, change, shift = self._through([0] * len(motion), fine, drawn)
+        shift = _one_after_the_other(dense, shift)
         return _pictures(seen) / 2 + 0.5, _pictures(change) / 2, None if shift is None else _pictures(shift)
 
     def _through(self, own: Sequence[int], flow: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -205,7 +212,9 @@ class Renderer:
         change = self.tone.keep(self.model.refine(large, embedding) - seen, seen, numbers)
         return seen, change, made.shift
 
-    def _mixed(self, motion: np.ndarray, frames: list[np.ndarray], drawn: Tensor, first: Tensor) -> Tensor:
+    def _mixed(
+        self, motion: np.ndarray, frames: list[np.ndarray], drawn: Tensor, first: Tensor, dense: Tensor | None
+    ) -> Tensor:
         """Faces of the two portraits nearest in pose and expression, (B, 3, L, L), -1..1: the networks know one
         portrait at a time, so each goes through them alone. Where a warp stretches one portrait the other shows.
         """
@@ -214,16 +223,16 @@ class Renderer:
         chosen, share = nearest(distance)
         own, rows = chosen.flatten().tolist(), torch.arange(len(motion)).repeat_interleave(chosen.shape[1])
         # Poses as each portrait's picture would have them: the same place in its own face frame.
-        onto = [_chain(self.frames[k], invert(self.frames[0])) for k in own]
+        onto = [chain(self.frames[k], invert(self.frames[0])) for k in own]
         theirs = np.stack([transform(m, motion[row]) for m, row in zip(onto, rows, strict=True)])
-        matrices = np.stack([_chain(m, frames[row]) for m, row in zip(onto, rows, strict=True)])
+        matrices = np.stack([chain(m, frames[row]) for m, row in zip(onto, rows, strict=True)])
         pictures = [self.portraits[k].picture for k in own]
         boxes = torch.tensor([[0, 0, picture.shape[1] - 1, picture.shape[0] - 1] for picture in pictures])
         points = torch.from_numpy(np.stack([self.portraits[k].points for k in own])).float()
         spline = fit_warp(torch.from_numpy(theirs).float(), points, boxes.float())
         matrix = torch.from_numpy(matrices).float()
         flow = spline(apply_affine(matrix, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
-        fine = enlarge_flow(flow, matrix, self.size)
+        fine = _displaced(enlarge_flow(flow, matrix, self.size), None if dense is None else dense[rows])
         seen, change, _ = self._through(own, fine, drawn[rows])
         faces = match_colour(seen + change, self._see(own, fine), first[rows])
 
@@ -263,11 +272,17 @@ class Renderer:
         return picture
 
 
+def _displaced(flow: Tensor, shift: Tensor | None) -> Tensor:
+    return flow if shift is None else displace_flow(flow, shift.to(flow.device))
+
+
+def _one_after_the_other(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """The one shift (B, 2, S, S) that does what correcting a flow by `first` and the result by `second` does."""
+    if first is None or second is None:
+        return second if first is None else first
+    return second + displace(first, second)
+
+
 def _pictures(x: Tensor) -> np.ndarray:
     """(B, 3, S, S) -> contiguous (B, S, S, 3) numpy."""
     return np.ascontiguousarray(x.permute(0, 2, 3, 1).float().cpu().numpy())
-
-
-def _chain(second: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """The (2, 3) affine matrix that does `first`, then `second`."""
-    return np.concatenate([second[:, :2] @ first[:, :2], (second[:, :2] @ first[:, 2] + second[:, 2])[:, None]], 1)

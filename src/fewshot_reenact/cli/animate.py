@@ -96,6 +96,11 @@ _SHARE = click.FloatRange(0, 2)
 @landmarks_option
 @click.option("--model", type=FILE, metavar="FILE", help="Other weights (safetensors). [default: the built-in model]")
 @click.option("--warp-only", is_flag=True, help="Leave the networks out: the plain warp, for comparison.")
+@click.option(
+    "--dense/--no-dense",
+    default=None,
+    help="Take from a driver's video also what its 83 points miss of the motion. [default: unless --warp-only]",
+)
 @device_option
 @click.option(
     "--no-label", is_flag=True, help='No visible "AI-generated". Watermark, signature and tags are always there.'

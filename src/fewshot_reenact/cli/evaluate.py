@@ -29,7 +29,7 @@ class Numbers(click.ParamType):
     "--shots", type=Numbers(), default="1,8,32", show_default=True, metavar="T,T,...", help="Numbers of portraits."
 )
 @click.option(
-    "--methods", default="copy,warp,model", show_default=True, metavar="NAME,NAME,...", help="What is compared."
+    "--methods", default="copy,warp,dense,model", show_default=True, metavar="NAME,NAME,...", help="What is compared."
 )
 @click.option("--model", type=common.FILE, metavar="FILE", help="Other weights. [default: the built-in model]")
 @click.option(

@@ -27,11 +27,13 @@ class Task:
     """What a method is given, and all that it may know of the person.
 
     portraits: T of them (renderer.Portrait); the first one's picture is the one that moves. moves: (N, 83, 2), the face
-    wanted in each output frame, pixels of the first portrait.
+    wanted in each output frame, pixels of the first portrait. dense: (N, 2, S, S), the driver's dense motion, for
+    models that correct a warp; None for others.
     """
 
     portraits: Sequence[Any]
     moves: np.ndarray
+    dense: np.ndarray | None = None
 
 
 class Method(Protocol):

@@ -15,14 +15,20 @@ def _bounds(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     return low, high, height
 
 
+def room_about(points: np.ndarray) -> np.ndarray:
+    """(x0, y0, x1, y1) about heads with these points (..., 83, 2): the faces, hair and neck, and room to move."""
+    low, high, height = _bounds(points)
+    return np.concatenate([low - _ROOM * height, high + _ROOM * height])
+
+
 def head_box(points: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """The box that may move while the head takes all these positions: fixed for a whole video.
 
     points: (T, 83, 2) pixels of the picture, the portrait's own among them. size: (width, height) of the picture.
     Returns x0, y0, x1, y1, whole pixels inside the picture, x1 and y1 exclusive.
     """
-    low, high, height = _bounds(points)
-    low, high = low - _ROOM * height, high + _ROOM * height
+    corners = room_about(points)
+    low, high = corners[:2], corners[2:]
     # A face beyond the edge still gets a box with an inside.
     x0, y0 = (int(np.clip(np.floor(v), 0, max(0, limit - 2))) for v, limit in zip(low, size, strict=True))
     x1, y1 = (

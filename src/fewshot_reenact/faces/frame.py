@@ -10,7 +10,7 @@ from fewshot_reenact.landmarks.align import apply as transform
 from fewshot_reenact.landmarks.align import inverse as invert
 from fewshot_reenact.landmarks.topology import LEFT_EYE, RIGHT_EYE
 
-__all__ = ["face_frame", "invert", "transform"]
+__all__ = ["chain", "face_frame", "invert", "transform"]
 
 # Upper lip and corners: unlike the mouth's centre they hardly move when the jaw drops, so speech does not pump the
 # frame.
@@ -40,3 +40,8 @@ def face_frame(points: np.ndarray, size: int) -> np.ndarray:
     anchor = _EYES_SHARE * eyes + (1 - _EYES_SHARE) * mouth
     place = np.array(_PLACE) * size - 0.5  # pixel centres are at integers
     return np.concatenate([linear, (anchor - linear @ place)[:, None]], axis=1)
+
+
+def chain(second: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The (2, 3) affine matrix that does `first`, then `second`."""
+    return np.concatenate([second[:, :2] @ first[:, :2], (second[:, :2] @ first[:, 2] + second[:, 2])[:, None]], 1)

@@ -27,6 +27,13 @@ class DataConfig(_Strict):
     frame_step: int = Field(2, ge=1, description="every frame_step-th frame of a clip is used: neighbours are alike")
     portraits: int = Field(1, ge=1, description="K, portraits an episode")
     candidates: int = Field(4, ge=1, description="drawn for the target frame; the one that differs most is likeliest")
+    dense: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the episodes whose warp is corrected by the driver's dense motion, as `animate` does "
+        "with a video; the others go by points alone, as with a motion file",
+    )
     point_noise: float = Field(0.006, ge=0, description="jitter of the points, in eye distances: extractors err")
     colour: float = Field(
         0.15, ge=0, description="strength of gain and colour jitter, the same for portrait and target"
@@ -152,6 +159,8 @@ def _check_together(config: TrainConfig) -> None:
         dims = config.dimensions()
     except ValueError as error:
         raise ValueError(f"model: {error}") from error
+    if config.data.dense and dims.kind == "paper":
+        raise ValueError("data.dense: corrects a warp, and the paper's model has none; leave it out")
     if dims.refiners:
         raise ValueError("model.refiners: trained after the rest, by scripts/train_part.py; leave them out here")
     weights, game = config.weights(), config.adversarial

@@ -26,6 +26,7 @@ from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.video.reader import VideoReader
 
 _JPEG_QUALITY = 96  # frames wait in memory as JPEG: a tenth of the size, and the clips are lossy anyway
+_REFERENCES, _SAME = 8, 0.3  # frames among which a reference is sought; how often the portrait itself is one of them
 T = TypeVar("T")
 
 
@@ -130,9 +131,18 @@ class Episodes(Dataset):
 
         portraits (K, 3, P, P) uint8 and portrait_points (K, 83, 2); driver_points (83, 2); driver_frame (2, 3), the
         target's face frame; sources and source_rasters (K, 3, S, S), driver_raster and target (3, S, S), all uint8;
-        driver_face_points (83, 2) in the face frame; clip (), the clip's number.
+        driver_face_points (83, 2) in the face frame; clip (), the clip's number. With data.dense also reference
+        (3, P, P) uint8 with reference_points (83, 2), a frame of the clip like the portrait, and dense (), 1 or 0:
+        whether this episode's warp is to be corrected with it.
         """
         number, pictures, told = self._draw_frames(index)
+        more = {}
+        if self.config.dense:
+            more = {
+                "reference": _stack([pictures.pop()])[0],
+                "reference_points": torch.from_numpy(told.pop()),
+                "dense": torch.tensor(float(self._rng(index, 1).random() < self.config.dense)),
+            }
         frame = face_frame(told[0], self.size)
         frames = [face_frame(p, self.size) for p in told[1:]]
         return {
@@ -146,18 +156,26 @@ class Episodes(Dataset):
             "driver_raster": _stack([self._draw(told[0], frame)])[0],
             "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
             "clip": torch.tensor(number),
+            **more,
         }
 
+    def _rng(self, index: int, stream: int = 0) -> np.random.Generator:
+        """Each stream of an episode's random numbers is its own: what one of them is used for leaves the others be."""
+        return np.random.default_rng([self.seed, index, stream] if stream else [self.seed, index])
+
     def _draw_frames(self, index: int) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
-        """The clip's number, and 1 + K pictures with the points told of them; the target comes first."""
-        rng = np.random.default_rng([self.seed, index])
+        """The clip's number, and 1 + K pictures with the points told of them; the target comes first, and with
+        data.dense a reference last.
+        """
+        rng = self._rng(index)
         numbers = _pick(rng, self.by_person)
         number = int(numbers[rng.integers(len(numbers))])
         clip = self.clips[number]
         target, portraits = self._choose(rng, clip)
         flip, tint = rng.random() < 0.5, self._tint(rng)
         pictures, points = [], []
-        for at in [target, *portraits]:
+        reference = [self._refer(self._rng(index, 2), clip, portraits[0])] if self.config.dense else []
+        for at in [target, *portraits, *reference]:
             picture = _decode(clip.frames[at])
             p = clip.points[at]
             if flip:
@@ -177,6 +195,16 @@ class Episodes(Dataset):
         shape = _describe(clip.points[[*drawn, portraits[0]]])
         differ = np.abs(shape[:-1] - shape[-1]).mean(1) + 1e-4
         return int(rng.choice(drawn, p=differ / differ.sum())), portraits
+
+    def _refer(self, rng: np.random.Generator, clip: Clip, portrait: int) -> int:
+        """The frame of a few that is likest to the portrait, at times the portrait itself: animate finds such a frame
+        in any driver, nearer or farther.
+        """
+        drawn = rng.integers(len(clip.frames), size=_REFERENCES)
+        if rng.random() < _SAME:
+            drawn[0] = portrait
+        shape = _describe(clip.points[[*drawn, portrait]])
+        return int(drawn[np.abs(shape[:-1] - shape[-1]).mean(1).argmin()])
 
     def _tint(self, rng: np.random.Generator) -> np.ndarray:
         """One random gain, gamma and colour cast, as a lookup table (3, 256) uint8."""

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_reenact.models.reenactor import REACH, Correction, FaceInputs, Reenactor
-from fewshot_reenact.models.rendering import correct, face_flow, picture_box, to_signed
+from fewshot_reenact.models.reenactor import Correction, FaceInputs, Reenactor, feather_mask
+from fewshot_reenact.models.registration import dense_motion
+from fewshot_reenact.models.rendering import correct, displace_flow, face_flow, picture_box, to_signed
 from fewshot_reenact.models.warp import sample
 
 
@@ -17,8 +16,9 @@ class Inputs:
     """What one step needs of B episodes with K portraits, pictures in -1..1 and in face frames of side S.
 
     faces: the generator's, of the first portrait. pictures: (B, 3, P, P), the first portraits whole.
-    flow: (B, S, S, 2), see rendering.face_flow. portraits, rasters: (B, K, 3, S, S), the embedder's.
-    truth: (B, 3, S, S). points: (B, 83, 2), the driver's, in the face frame. clip: (B,), the videos' numbers, or None.
+    flow: (B, S, S, 2), see rendering.face_flow; corrected by the dense motion in episodes that have one.
+    portraits, rasters: (B, K, 3, S, S), the embedder's. truth: (B, 3, S, S). points: (B, 83, 2), the driver's, in the
+    face frame. clip: (B,), the videos' numbers, or None.
     The paper's model sees whole crops for face frames; it warps nothing: `warped` is its portrait, pictures and flow
     are None.
     """
@@ -41,10 +41,20 @@ def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> In
     if "portraits" in on:
         pictures, driver, portrait = to_signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0]
         flow = face_flow(driver, portrait, on["driver_frame"], picture_box(pictures, len(driver)), size)
+        if "reference" in on:
+            flow = displace_flow(flow, _dense(on, size))
         warped = sample(pictures, flow)
     faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], to_signed(on["driver_raster"]))
     truth, points = to_signed(on["target"]), on["driver_face_points"]
     return Inputs(faces, pictures, flow, portraits, rasters, truth, points, on.get("clip"))
+
+
+def _dense(on: dict[str, Tensor], size: int) -> Tensor:
+    """The dense motion of episodes, (B, 2, S, S) frame pixels: of those that are to go by points alone, none."""
+    reference, driver, frame = to_signed(on["reference"]), on["driver_points"], on["driver_frame"]
+    flow = face_flow(driver, on["reference_points"], frame, picture_box(reference, len(driver)), size)
+    shift = dense_motion(reference, flow, to_signed(on["target"]))
+    return shift * feather_mask(size).to(shift) * on["dense"].to(shift)[:, None, None, None]
 
 
 def make_faces(
@@ -59,20 +69,3 @@ def make_faces(
         return model.generator(x.faces.driver_raster, embedding, psi).float(), None
     correction = model(x.faces, embedding, psi)
     return correct(x.pictures, x.flow, x.faces.warped, correction), correction
-
-
-def seen_shift(warped: Tensor, truth: Tensor) -> Tensor:
-    """The shift that optical flow sees between warped portraits and truth: what `Correction.shift` should be.
-
-    A place's own colours pull a shift by a pixel at a time, and learn it slowly; this tells it where to go.
-    warped, truth: (B, 3, S, S) in -1..1. Returns (B, 2, S, S) pixels.
-    """
-    size = warped.shape[-1]
-    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    pairs = torch.cat([truth, warped], 1).clamp(-1, 1).add(1).mul(127.5).byte().permute(0, 2, 3, 1).cpu().numpy()
-    found = []
-    for both in pairs:
-        there, here = (cv2.cvtColor(np.ascontiguousarray(both[..., k : k + 3]), cv2.COLOR_RGB2GRAY) for k in (0, 3))
-        flow = finder.calc(there, here, None)  # type: ignore[call-overload]  # no flow to begin with
-        found.append(cv2.GaussianBlur(flow, (0, 0), size / 48))
-    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).to(warped.device).clamp(-REACH * size, REACH * size)

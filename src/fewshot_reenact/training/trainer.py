@@ -13,11 +13,12 @@ from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.discriminator import save_discriminator
 from fewshot_reenact.models.losses import shift_loss
 from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.registration import register
 from fewshot_reenact.training.adversary import Adversary, Exhibits
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
 from fewshot_reenact.training.content import Content
 from fewshot_reenact.training.distributed import World
-from fewshot_reenact.training.inputs import make_faces, make_inputs, seen_shift
+from fewshot_reenact.training.inputs import make_faces, make_inputs
 from fewshot_reenact.training.log import Log
 from fewshot_reenact.training.state import newest_checkpoint, random_state, restore_random_state, write_checkpoint
 
@@ -137,7 +138,7 @@ class Trainer:
             face, correction = make_faces(self.model, x, each.mean(1))
             loss, parts = self.content(face, x.truth, x.points)
             if correction is not None and correction.shift is not None and self.config.loss.shift:
-                seen = seen_shift(x.faces.warped, x.truth)
+                seen = register(x.faces.warped, x.truth)
                 parts["shift"] = shift_loss(correction.shift, seen, x.points, self.weights)
                 loss = loss + self.config.loss.shift * parts["shift"]
             if game is not None:
