@@ -27,6 +27,13 @@ class DataConfig(_Strict):
     frame_step: int = Field(2, ge=1, description="every frame_step-th frame of a clip is used: neighbours are alike")
     portraits: int = Field(1, ge=1, description="K, portraits an episode")
     candidates: int = Field(4, ge=1, description="drawn for the target frame; the one that differs most is likeliest")
+    rare: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the episodes whose target has, of some frames of its clip, the eyes most shut or the "
+        "mouth most open: such frames are few, and a warp fails there",
+    )
     dense: float = Field(
         0.0,
         ge=0,

@@ -21,11 +21,13 @@ from torch.utils.data import Dataset
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.faces.frame import face_frame, invert, transform
 from fewshot_reenact.landmarks.raster import raster
+from fewshot_reenact.landmarks.shape import openness
 from fewshot_reenact.landmarks.topology import LEFT_EYE, MOUTH, N_POINTS, RIGHT_EYE, eye_distance, mirror
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.video.reader import VideoReader
 
 _JPEG_QUALITY = 96  # frames wait in memory as JPEG: a tenth of the size, and the clips are lossy anyway
+_RARE_AMONG, _RARE_EYES = 24, 0.6  # frames among which a rare one is sought; how often for its eyes
 _REFERENCES, _SAME = 8, 0.3  # frames among which a reference is sought; how often the portrait itself is one of them
 T = TypeVar("T")
 
@@ -191,10 +193,19 @@ class Episodes(Dataset):
         """
         count = len(clip.frames)
         portraits = [int(rng.integers(count)) for _ in range(self.config.portraits)]
+        if self.config.rare and rng.random() < self.config.rare:
+            return self._rarest(rng, clip), portraits
         drawn = rng.integers(count, size=self.config.candidates)
         shape = _describe(clip.points[[*drawn, portraits[0]]])
         differ = np.abs(shape[:-1] - shape[-1]).mean(1) + 1e-4
         return int(rng.choice(drawn, p=differ / differ.sum())), portraits
+
+    def _rarest(self, rng: np.random.Generator, clip: Clip) -> int:
+        """Of some frames the one whose eyes are most shut, or whose mouth is most open."""
+        drawn = rng.integers(len(clip.frames), size=_RARE_AMONG)
+        gaps = openness(np.stack([transform(invert(face_frame(p, 1)), p) for p in clip.points[drawn]]))
+        shut = rng.random() < _RARE_EYES
+        return int(drawn[gaps[:, 1:].sum(1).argmin() if shut else gaps[:, 0].argmax()])
 
     def _refer(self, rng: np.random.Generator, clip: Clip, portrait: int) -> int:
         """The frame of a few that is likest to the portrait, at times the portrait itself: animate finds such a frame
