@@ -32,7 +32,7 @@ from fewshot_reenact.video.output import partial_file
 
 CHUNK, BATCH = 200, 8
 CANDIDATES = 6  # one more open mouth, one more blink: portrait and target should differ
-POINT_NOISE = 0.004
+POINT_NOISE, DENSE, RARE = 0.004, 0.8, 0.35  # as configs/meta.yaml
 OPEN = 0.25  # gap of the lips over the mouth's width from which a mouth counts as open
 MOST_DROPPED = 1.7
 
@@ -125,7 +125,9 @@ def main(
     cv2.setNumThreads(threads)
     first, of = map(int, share.split("/"))
     networks = load_model(model)
-    config = DataConfig(clips=clips, point_noise=POINT_NOISE, candidates=CANDIDATES)  # type: ignore[call-arg]
+    config = DataConfig(  # type: ignore[call-arg]
+        clips=clips, point_noise=POINT_NOISE, candidates=CANDIDATES, dense=DENSE, rare=RARE
+    )
     dims = networks.dims
     kind = OpenMouths if open_mouths else LargeEpisodes
     episodes = kind(load_clips(clips, frame_step), config, dims.size, dims.raster_style, 0, count)

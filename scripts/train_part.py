@@ -114,6 +114,15 @@ class Training:
         self.judge_optimiser = torch.optim.Adam(self.judge.parameters(), game["rate"], (0.0, 0.99))
         self.step, self.spent = 0, 0.0
 
+    def begin_with(self, model: Reenactor) -> None:
+        """The model's own refiner of this part in place of random weights. Raises click.UsageError: it has none."""
+        for refiner in model.refiners:
+            if isinstance(refiner, Refiner) and refiner.part == self.refiner.part:
+                self.refiner.load_state_dict(refiner.state_dict())
+                self.averaged.load_state_dict(refiner.state_dict())
+                return
+        raise click.UsageError(f"--go-on: the model has no refiner of the {self.refiner.part}")
+
     def rate(self, minutes: float) -> None:
         """The rate falls over the steps or over the time allowed, whichever runs out first."""
         done = min(1.0, max(self.step / self.settings["steps"], self.spent / (60 * minutes)))
@@ -218,6 +227,7 @@ def _command(part: str) -> click.Command:
     @click.option("--run", type=click.Path(path_type=Path), required=True)
     @click.option("--config", type=click.Path(exists=True, path_type=Path), default=Path("configs/parts.yaml"))
     @click.option("--model", type=click.Path(exists=True, path_type=Path), help="Default: the built-in one.")
+    @click.option("--go-on", is_flag=True, help="Begin with the refiner that the model has.")
     @click.option("--minutes", type=float, default=600.0, help="Training time in all, over all calls.")
     @click.option("--threads", type=int, default=1, show_default=True)
     def train(
@@ -226,13 +236,17 @@ def _command(part: str) -> click.Command:
         run: Path,
         config: Path,
         model: Path | None,
+        go_on: bool,
         minutes: float,
         threads: int,
     ) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
         settings = yaml.safe_load(config.read_text())[part]
-        training = Training(part, load_model(model).dims, settings)
+        networks = load_model(model)
+        training = Training(part, networks.dims, settings)
+        if go_on:
+            training.begin_with(networks)
         packs, held = Packs(data, part), Packs((held_out,), part)
         run.mkdir(parents=True, exist_ok=True)
         checkpoint = run / "state.pt"
