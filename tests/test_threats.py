@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animate_samples import portrait_file, run
+from animate_samples import WALK, film, portrait_file, run
 from fake_face import PaintedFaces
 from fewshot_reenact import animate
 from fewshot_reenact.animate import Animation
+from fewshot_reenact.landmarks import base
 from fewshot_reenact.provenance import sign
 from fewshot_reenact.provenance.keys import user_credentials
 from fewshot_reenact.provenance.marks import SOURCE_TYPE
@@ -47,6 +48,30 @@ def test_a_cropped_label_leaves_the_watermark(marked: Path, tmp_path: Path) -> N
     ffmpeg("-i", marked, "-vf", "crop=iw:ih*0.92:0:0", "-crf", "20", tmp_path / "a.mp4")
     (found,) = found_in(tmp_path / "a.mp4")
     assert found["signature"] is None and found["watermark"] is not None
+
+
+@pytest.mark.parametrize("what", ["consent", "source type", "appended"])
+def test_a_manifest_that_was_changed_is_told_of(marked: Path, tmp_path: Path, what: str) -> None:
+    data = bytearray(marked.read_bytes())
+    if what == "appended":
+        data += bytes(range(1, 17))
+    else:
+        at = data.index(b"Ann said yes" if what == "consent" else b"compositeWithTrainedAlgorithmicMedia")
+        # The manifest lies in the file's last box; the XMP packet says the same and is not signed by itself.
+        at = at if what == "consent" else data.rindex(b"compositeWithTrainedAlgorithmicMedia")
+        data[at] ^= 1
+    (tmp_path / "a.mp4").write_bytes(data)
+    (found,) = found_in(tmp_path / "a.mp4")
+    assert found["signature"]["state"] == "altered", found["signature"]
+    assert "ALTERED" in words(tmp_path / "a.mp4") and "Ann said" not in words(tmp_path / "a.mp4")
+
+
+def test_a_recording_with_points_drawn_on_it_is_not_said_to_be_generated(tmp_path: Path, monkeypatch) -> None:
+    """`extract --video` names the tool in its comment; what it shows is the driver, who is real."""
+    monkeypatch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+    driver, drawn = film(tmp_path / "d.mp4", WALK), tmp_path / "drawn.mp4"
+    assert run("extract", driver, "-o", tmp_path / "d.npz", "--video", drawn).exit_code == 0
+    assert not found_in(drawn)[0]["made_by_this_tool"] and run("verify", drawn).exit_code == 1
 
 
 def test_a_changed_byte_is_told_of(marked: Path, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ class Seconds(click.ParamType):
         return sum(number * 60**power for power, number in enumerate(reversed(numbers)))
 
 
-FILE = click.Path(path_type=Path)  # whether it exists is the library's to say: exit code 3, not 2
+FILE = click.Path(readable=False, path_type=Path)  # what is wrong with it is the library's to say: exit code 3, not 2
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 device_option: Decorator = click.option(

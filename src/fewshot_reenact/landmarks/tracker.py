@@ -116,7 +116,7 @@ class Tracker:
     @property
     def most_faces(self) -> int:
         """How many faces are there at once; what is seen only once among several looks is not believed."""
-        return self._counts[0] if self._counts else 0
+        return max(self._counts[0], min(self._counts[-1], 1)) if self._counts else 0
 
     def _detect(self, picture: np.ndarray) -> list[Face]:
         faces = self.backend.detect(picture)

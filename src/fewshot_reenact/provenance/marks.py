@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import secrets
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,10 @@ from fewshot_reenact.provenance import xmp
 from fewshot_reenact.provenance.keys import Credentials, user_credentials
 from fewshot_reenact.provenance.label import Label
 from fewshot_reenact.provenance.sign import Origin, check_credentials, sign
-from fewshot_reenact.provenance.watermark import Watermarker
+from fewshot_reenact.provenance.watermark import Watermarker, detect
 from fewshot_reenact.video.marking import NOTE, PlainNote
+from fewshot_reenact.video.pictures import PICTURE_OUTPUTS, read_picture
+from fewshot_reenact.video.reader import VideoReader
 
 # https://cv.iptc.org/newscodes/digitalsourcetype: a real picture and motion, put together by a trained network.
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -25,12 +30,17 @@ DESCRIPTION = (
 )
 
 
+_DOUBTFUL_SIDE = 520  # pixels, the root of the area: from here on all that was tried carried the watermark
+_LOOKED_AT = 75  # frames
+
+
 class StandardMarks(PlainNote):
     """One output's marks, in the order of a writer's calls; see `Marks`.
 
     Every frame: the label (unless `visible` is False) and the watermark with this output's random id. The finished
     file: IPTC's digitalSourceType in XMP, and last of all the C2PA manifest, which covers everything before it.
-    notes: what the user should know, complete after `finish`.
+    notes: what the user should know, complete after `finish`. Among it whether a small picture hides the watermark:
+    where brush strokes are as fine as the mark is, nothing finds it again.
     """
 
     def __init__(self, origin: Origin, credentials: Credentials, visible: bool, thumbnails: bool) -> None:
@@ -41,6 +51,7 @@ class StandardMarks(PlainNote):
         self.id = f"{payload:016x}"
         self._watermarker = Watermarker(payload)
         self._label: tuple[tuple[int, int], Label] | None = None
+        self._side = 0.0
 
     def metadata(self) -> dict[str, str]:
         """Tags of the container: comment, description."""
@@ -53,10 +64,16 @@ class StandardMarks(PlainNote):
             if self._label is None or self._label[0] != size:
                 self._label = (size, Label(*size))
             picture = self._label[1].draw(picture)
+        self._side = math.sqrt(picture.shape[0] * picture.shape[1])
         return self._watermarker.stamp(picture)
 
     def finish(self, partial: Path, suffix: str) -> None:
         """Tags and signs the finished file. Raises UsageError if it cannot be signed, OSError if the disk is full."""
+        if self._side < _DOUBTFUL_SIDE and detect(_first_frames(partial, suffix)) is None:
+            self.notes.append(
+                "the watermark cannot be read back from this output: the picture is small and too finely textured; "
+                "signature and tags are there, a larger --size or picture would carry it too"
+            )
         xmp.embed(partial, suffix, xmp.packet(self.origin.source_type, f"fewshot-reenact {__version__}", DESCRIPTION))
         self.notes += sign(partial, suffix, self.origin, self._credentials, self.id, self._thumbnails)
 
@@ -68,6 +85,16 @@ class StandardMarks(PlainNote):
             "label": self.visible,
             "tag": self.origin.source_type,
         }
+
+
+def _first_frames(path: Path, suffix: str) -> Iterator[NDArray[np.uint8]]:
+    """What a finished output shows first, as it was encoded."""
+    if suffix in PICTURE_OUTPUTS:
+        yield read_picture(path)
+        return
+    with VideoReader(path) as reader:
+        for frame in islice(reader, _LOOKED_AT):
+            yield frame.picture
 
 
 def standard_marks(

@@ -12,8 +12,11 @@ from av.error import FFmpegError
 from PIL import Image
 
 from fewshot_reenact.provenance import xmp
-from fewshot_reenact.provenance.sign import TOOL, printable
+from fewshot_reenact.provenance.sign import printable
 from fewshot_reenact.video.kinds import is_picture
+from fewshot_reenact.video.marking import NOTE
+
+_MADE_WITH = NOTE.rsplit(" ", 1)[0]  # of any version
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,10 @@ class Tags:
 
     @property
     def by_this_tool(self) -> bool:
-        """Whether the comment names this tool; a source type alone may be any tool's."""
-        return self.comment is not None and TOOL in self.comment
+        """Whether the comment is the one that outputs of this tool carry. Not whether it names the tool: pictures of
+        landmarks name it too, and are of real recordings. A source type alone may be any tool's.
+        """
+        return self.comment is not None and self.comment.startswith(_MADE_WITH)
 
     @property
     def generated(self) -> bool:

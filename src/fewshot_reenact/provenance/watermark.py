@@ -54,7 +54,6 @@ _SIZES = np.exp(np.concatenate([np.arange(-0.12, 0.19, 0.01), np.arange(0.30, 0.
 _CANDIDATES = 5
 _HYPOTHESES_LOG2 = 40 + PAYLOAD_BITS
 _FALSE_ALARM = 1e-6
-_THRESHOLD = math.sqrt(2 * (_HYPOTHESES_LOG2 * math.log(2) - math.log(_FALSE_ALARM)))
 
 
 class Watermarker:
@@ -112,8 +111,10 @@ class Detection:
     mirrored: bool
 
 
-def detect(pictures: Iterable[NDArray[np.uint8]]) -> Detection | None:
+def detect(pictures: Iterable[NDArray[np.uint8]], false_alarm: float = _FALSE_ALARM) -> Detection | None:
     """Looks for a mark in frames of one video, or in one picture, each (H, W, 3) uint8 RGB; None if none is found.
+
+    false_alarm: the chance that may be taken, of finding one where there is none.
 
     The pictures are averaged one by one, so memory does not grow with their number; those of another size than the
     first are scaled to it. None means that no mark was found, not that the pictures are real.
@@ -138,10 +139,14 @@ def detect(pictures: Iterable[NDArray[np.uint8]]) -> Detection | None:
         if payload is None:
             continue
         z = _likeness(cells, _signs(payload))
-        if z >= _THRESHOLD:
+        if z >= _threshold(false_alarm):
             chance = math.exp(min(0.0, _HYPOTHESES_LOG2 * math.log(2) - z * z / 2))
             return Detection(payload, 1 - chance, frames, place.mirrored)
     return None
+
+
+def _threshold(false_alarm: float) -> float:
+    return math.sqrt(2 * (_HYPOTHESES_LOG2 * math.log(2) - math.log(false_alarm)))
 
 
 @lru_cache(maxsize=1)

@@ -81,6 +81,8 @@ def _signature(one: Signature) -> str:
             f"holds: signed {by}, nothing was changed since; "
             f"the certificate is not known here, so who signed is not proven ({one.signer})"
         )
+    if one.state == "altered" and not one.tool:
+        return f"is there and cannot be read: something was added to the file or cut away after signing{problems}"
     if one.state == "altered":
         return (
             f"does not fit: signed {by}, then the file was changed, or the signature comes from another file{problems}"
