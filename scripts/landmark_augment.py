@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 
@@ -18,9 +19,10 @@ def _photographs() -> list[np.ndarray]:
     if not _bank:
         try:
             import skimage
-        except ImportError:  # training without it has fewer kinds of things that are no faces
-            _bank.append(np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8))
-            return _bank
+        except ImportError as error:  # without it there are other scenes, and other figures
+            raise click.ClickException(
+                "the photographs of things behind and between faces are scikit-image's: pip install '.[train]'"
+            ) from error
         for name in _PHOTOGRAPHS:
             picture = cv2.imread(str(Path(skimage.__file__).parent / "data" / name), cv2.IMREAD_COLOR)
             if picture is not None:
@@ -148,15 +150,20 @@ def _grain(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return part[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
 
 
+def painted(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As if painted: flat patches with hard edges, and a canvas."""
+    x = cv2.medianBlur(picture, 3 if rng.random() < 0.5 else 5)
+    if rng.random() < 0.5:
+        x = cv2.bilateralFilter(x, 5, 60, 60)
+    weave = (_grain(rng, x.shape)[..., :1] * float(rng.uniform(0.1, 0.7))).astype(np.int16)
+    return np.clip(x + weave, 0, 255).astype(np.uint8)
+
+
 def photometric(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Light, colour, grey, sepia, dim, blur, noise, JPEG, coarse pixels, paint. Any square side up to 500."""
     x = picture
-    if rng.random() < 0.12:  # paint: flat patches with hard edges, and a canvas
-        x = cv2.medianBlur(x, 3 if rng.random() < 0.5 else 5)
-        if rng.random() < 0.5:
-            x = cv2.bilateralFilter(x, 5, 60, 60)
-        weave = (_grain(rng, x.shape)[..., :1] * float(rng.uniform(0.1, 0.7))).astype(np.int16)
-        x = np.clip(x + weave, 0, 255).astype(np.uint8)
+    if rng.random() < 0.12:
+        x = painted(x, rng)
     if rng.random() < 0.2:
         k = float(rng.uniform(0.25, 0.8))
         small = cv2.resize(x, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)

@@ -28,6 +28,7 @@ from fewshot_reenact.landmarks.detector import find
 from fewshot_reenact.landmarks.smoothing import smooth_motion
 from fewshot_reenact.landmarks.topology import LEFT_LIDS, LIP_PAIRS, RIGHT_LIDS, eye_distance
 from fewshot_reenact.landmarks.tracker import Tracker
+from landmark_augment import painted
 from landmark_data import read_names, read_stills
 from landmark_dress import WORN
 from landmark_pairs import gap, match
@@ -180,6 +181,10 @@ def _dim(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> t
     return dark.round().clip(0, 255).astype(np.uint8), points
 
 
+def _painted(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    return painted(np.ascontiguousarray(picture), rng), points
+
+
 def _worn(name: str) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     return lambda picture, points, rng: (WORN[name](picture, points, rng), points)
 
@@ -188,6 +193,7 @@ CHANGES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "as they are": lambda picture, points, _: (picture, points),
     "grey": _grey,
     "a quarter of the light": _dim,
+    "as if painted": _painted,
     "turned by 30 degrees": _turned(30),
     "turned by 45 degrees": _turned(45),
     "turned by -45 degrees": _turned(-45),

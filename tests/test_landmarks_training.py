@@ -20,7 +20,11 @@ from fewshot_reenact.landmarks.network import PointNet, load_network, save_weigh
 @pytest.fixture
 def train(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(root / "scripts"))
-    yield importlib.import_module("train_landmarks")
+    module = importlib.import_module("train_landmarks")
+    # In place of scikit-image's photographs, which the tests do not need.
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    monkeypatch.setattr(importlib.import_module("landmark_augment"), "_bank", [noise])
+    yield module
     for name in [name for name in sys.modules if name.startswith(("train_landmarks", "landmark_"))]:
         sys.modules.pop(name)
 

@@ -143,6 +143,7 @@ def animate(
     Memory does not grow with the driver's length; the output has as many frames as the driver, at the same timestamps.
     """
     began = time.perf_counter()
+    dense = not warp_only if dense is None else dense
     settings = {k: _plain(v) for k, v in locals().items() if k not in ("progress", "began", "marks")}
     how = Retargeting(motion, region, strength)
     _check(frame, size, smooth, audio)
@@ -184,7 +185,7 @@ def animate(
 
     psi = person.psi if person else None
     renderer = open_renderer(networks, people, plan.moves, device=where, warp_only=warp_only, psi=psi)
-    wanted = (not warp_only if dense is None else dense) and networks.dims.kind != "paper"
+    wanted = dense and networks.dims.kind != "paper"
     shifts = dense_motion_of(driven, plan.steady, plan.nearest, how, networks.dims.size, start, end) if wanted else None
     pictures = renderer.render(plan.moves, shifts)
     if compare:

@@ -15,7 +15,7 @@ from fewshot_reenact.provenance.sign import Ingredient, Origin
 
 _DEFAULT = DEFAULT_MODEL.name
 # No file names and nothing about the machine: a manifest is read by whoever sees the video.
-_STATED = ("motion", "frame", "region", "strength", "warp_only", "compare")
+_STATED = ("motion", "frame", "region", "strength", "warp_only", "dense", "compare")
 
 
 def marks_for(
