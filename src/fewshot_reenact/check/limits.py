@@ -38,8 +38,9 @@ FACE_SIZE = Limit(60, 35, 18, least=True)
 # 1, 2, 4 and 8 % of the eye distance. At 8 % points move by 3.3 % and the first faces are lost.
 SHARPNESS = Limit(0.28, 0.20, 0.11, least=True)
 
-# Degrees off the front. Measured in the README: points of single pictures are off by 1.9 % up to 15 degrees of yaw, 3.2 % up
-# to 30, 5.4 % beyond; the warp shears the far cheek from about 20; a side that is not in the picture cannot be shown.
+# Degrees off the front. Measured in the README: points of single pictures are off by 1.9 % up to 15 degrees of yaw,
+# 3.2 % up to 30, 5.4 % beyond; the warp shears the far cheek from about 20; a side that is not in the picture cannot
+# be shown.
 YAW = Limit(15, 25, 45)
 PITCH = Limit(15, 22, 35)
 # Turned in the picture's plane: everything works in upright frames, but the detector was trained up to 45 degrees.
