@@ -12,6 +12,7 @@ import torch
 from animate_samples import frames_of, run
 from fake_face import PaintedFaces
 from fewshot_reenact.dense import DenseMotion, dense_motion_at, presence
+from fewshot_reenact.errors import InputError
 from fewshot_reenact.faces.crop import head_box
 from fewshot_reenact.faces.frame import face_frame, invert
 from fewshot_reenact.landmarks import base
@@ -157,6 +158,11 @@ def test_every_frame_gets_its_own():
     assert [moved[t] == 0 for t in range(len(by))] == [b == 0 for b in by] and moved[3] > moved[1] == moved[4] > moved[
         6
     ]
+
+
+def test_a_driver_that_shrinks_between_its_two_readings_is_an_error():
+    with pytest.raises(InputError, match="fewer frames when it was read again"):
+        rendered(shifts(2, 0.0), count=3)
 
 
 def test_animate_takes_it_from_videos_alone(monkeypatch, tmp_path, tiny_model):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_reenact.errors import ModelError
+from fewshot_reenact.errors import InputError, ModelError
 from fewshot_reenact.faces.frame import chain, face_frame, invert, transform
 from fewshot_reenact.faces.head_flow import BOX_GRID, HeadFlow
 from fewshot_reenact.faces.paste import cut_face, paste_change, sample_picture
@@ -151,7 +152,7 @@ class Renderer:
     def _infer(self, motion: np.ndarray, shifts: Iterator[np.ndarray] | None = None) -> list["_Face"]:
         """Flow and change for a few poses at once, small."""
         began = time.perf_counter()
-        dense = None if shifts is None else torch.from_numpy(np.stack([next(shifts) for _ in motion])).to(self.device)
+        dense = None if shifts is None else self._next(shifts, len(motion))
         self.seconds["dense"] += time.perf_counter() - began
         began = time.perf_counter()
         frames = [face_frame(points, self.size) for points in motion]
@@ -177,6 +178,13 @@ class Renderer:
             )
             for i in range(len(motion))
         ]
+
+    def _next(self, shifts: Iterator[np.ndarray], count: int) -> Tensor:
+        """The dense motion of the next frames, (count, 2, S, S)."""
+        taken = list(islice(shifts, count))
+        if len(taken) < count:
+            raise InputError("the driver gave fewer frames when it was read again; is something changing the file?")
+        return torch.from_numpy(np.stack(taken)).to(self.device)
 
     # ---- the networks' part, in the face's frame -------------------------------------------------------------------
 
