@@ -110,7 +110,9 @@ def test_both_sides_learn(clips, tmp_path, model):
     rows = [trainer.train_step(batch) for _ in range(30)]
     assert set(rows[0]) >= {"l1", "adversarial", "feature_matching", "match", "discriminator", "gradient", "rate"}
     assert rows[-1]["l1"] < 0.85 * rows[0]["l1"]
-    assert rows[-1]["discriminator"] < rows[0]["discriminator"] and rows[-1]["match"] < rows[0]["match"]
+    # D learns first, then G catches up with it.
+    assert min(row["discriminator"] for row in rows) < 0.9 * rows[0]["discriminator"]
+    assert rows[-1]["match"] < rows[0]["match"]
     trainer.write_pictures(batch)
     assert (tmp_path / "pictures" / "step_0000030.png").stat().st_size > 1000
 
@@ -232,6 +234,7 @@ def test_two_processes_are_one(clips, tmp_path):
         for name in ("one", "two")
     )
     assert len(one) == len(two) == 4
+    assert "Warning" not in "".join(said), said
     for a, b in zip(one, two, strict=True):
         for name in a.keys() - {"time"}:
             assert b[name] == pytest.approx(a[name], rel=2e-3, abs=2e-4), (a["step"], name)

@@ -13,7 +13,7 @@ import torch
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.training.codec import KEY_FRAME_EVERY, ClipEncoder, ClipFrames
 from fewshot_reenact.training.config import DataConfig, TrainConfig
-from fewshot_reenact.training.dataset import ShardClips, open_clips
+from fewshot_reenact.training.dataset import ShardClips, open_clips, video_of
 from fewshot_reenact.training.episodes import Episodes, load_clips
 from fewshot_reenact.training.meta import train
 from painted_clips import face_points, paint_face, write_clips
@@ -177,3 +177,17 @@ def test_a_run_from_before_an_option_was_there_goes_on(vox_shards, tmp_path):
     assert train(config(vox_shards, data=data), tmp_path / "run", device=CPU) == 6
     with pytest.raises(UsageError, match="another 'data'"):
         train(config(vox_shards), tmp_path / "run", device=CPU)
+
+
+def test_parts_of_one_voxceleb_video_are_one_video():
+    """W has a row a video (Zakharov et al. 2019, section 3.2), and VoxCeleb's videos come in parts."""
+    assert video_of("id1/abc/00001.mp4") == video_of("id1/abc/00002.mp4") != video_of("id1/xyz/00001.mp4")
+    assert video_of("dev/id1/abc/00001.mp4") == video_of("dev/id1/abc/00002.mp4")
+    assert video_of("anna/monday.mp4") != video_of("anna/tuesday.mp4") and video_of("a.mp4") == "a.mp4"
+
+
+def test_clips_know_their_videos_in_memory_and_streamed(vox_shards):
+    streamed = ShardClips(vox_shards, 1)
+    loaded = streamed.load()
+    assert list(loaded.videos) == list(streamed.videos) and set(streamed.videos) == set(range(1 + max(streamed.videos)))
+    assert streamed.fingerprint == ShardClips(vox_shards, 1).fingerprint != ShardClips(vox_shards, 2).fingerprint

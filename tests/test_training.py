@@ -23,9 +23,10 @@ from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.models.registration import register
 from fewshot_reenact.training import content
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig, load_config
-from fewshot_reenact.training.episodes import Episodes, load_clips
+from fewshot_reenact.training.episodes import Episodes, LoadedClips, load_clips
 from fewshot_reenact.training.inputs import make_faces, make_inputs
 from fewshot_reenact.training.meta import Preempted, train
+from fewshot_reenact.training.state import newest_checkpoint, write_checkpoint
 from fewshot_reenact.training.trainer import Diverged, Trainer, learning_rate
 from killed_runs import dies_at
 from painted_clips import face_points, write_clip, write_clips
@@ -311,7 +312,7 @@ def test_divergence_changes_nothing_and_says_what_to_do(clips, tmp_path, monkeyp
         monkeypatch.setattr(content, "textured_loss", lambda *a: (real(*a)[0] * float("nan"), real(*a)[1]))
     else:
         trainer.model.generator.out.weight.register_hook(lambda g: g * float("inf"))
-    with pytest.raises(Diverged, match=r"at step 1 \(episodes 2 to 3 of seed 0\); the last checkpoint .* lower"):
+    with pytest.raises(Diverged, match=r"at step 1 \(episodes 2 to 3 of seed 0\); it changed nothing"):
         trainer.train_step(batch)
     same(dict(trainer.model.state_dict() | trainer.averaged.state_dict()), before)
     assert trainer.step == 1
@@ -431,3 +432,52 @@ def test_optical_flow_sees_which_way_the_warp_must_be_corrected():
     assert seen.shape == (2, 32, 32)
     assert torch.allclose(seen.mean((1, 2)), torch.tensor([2.0, -1.0]), atol=0.2)
     assert register(warped, warped).abs().max() < 0.1
+
+
+# ---- what a run remembers ----
+
+
+def test_checkpoints_are_ordered_by_number_also_beyond_ten_million(tmp_path):
+    """As text step_10000000 stands before step_9999999, and the newest would be thrown away as the oldest."""
+    for step in (9_999_998, 9_999_999, 10_000_000, 10_000_001):
+        write_checkpoint(tmp_path, {"step": step, "dimensions": "x"}, keep=2)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+    found = newest_checkpoint(tmp_path, CPU, "x")
+    assert found is not None and found["step"] == 10_000_001
+
+
+def test_a_start_that_failed_leaves_the_run_folder_free(clips, tmp_path):
+    wrong = config(clips, data={"clips": tmp_path / "nope", "frame_step": 1})
+    with pytest.raises(InputError):
+        train(wrong, tmp_path / "run", device=CPU)
+    assert train(config(clips, steps=1), tmp_path / "run", device=CPU) == 1
+
+
+def test_other_clips_in_the_same_folder_are_refused(clips, tmp_path):
+    mine = write_clips(tmp_path / "clips", people=2)
+    train(config(mine, steps=1), tmp_path / "run", device=CPU)
+    write_clip(mine / "person9_0.mp4", "person9", 8)
+    with pytest.raises(UsageError, match=r"other clips than data\.clips holds now"):
+        train(config(mine, steps=2), tmp_path / "run", device=CPU)
+
+
+def test_sigterm_while_clips_are_loaded_is_heeded_too(clips, tmp_path, monkeypatch):
+    def slow(data: object) -> LoadedClips:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return load_clips(clips, 1)
+
+    monkeypatch.setattr("fewshot_reenact.training.meta.open_clips", slow)
+    with pytest.raises(Preempted, match="at step 0; saved"):
+        train(config(clips), tmp_path, device=CPU)
+    monkeypatch.undo()
+    assert train(config(clips, steps=1), tmp_path, device=CPU) == 1
+
+
+def test_portraits_and_target_are_different_frames(clips):
+    """Of eight frames: seven portraits and a target; nobody learns to copy what is asked for."""
+    made = episodes(clips, portraits=7)
+    for number in range(20):
+        target, portraits = made._choose(np.random.default_rng(number), made.clips[0])
+        assert sorted([target, *portraits]) == list(range(8))
+    few = episodes(clips, portraits=20)
+    assert all(len(few._choose(np.random.default_rng(number), few.clips[0])[1]) == 20 for number in range(5))

@@ -138,7 +138,8 @@ def cached_vgg19() -> Path:
 def _three_ways(network: str) -> str:
     cache = f"let torchvision download VGG19 once ({os.fspath(cached_vgg19())}) and say loss.vgg19_network: torchvision"
     own = f"give loss.{network}_network a state dict of {network} (.pth, .safetensors)"
-    return f"{cache}; or {own}; or a self-describing feature network (.safetensors). loss.{network}: 0 leaves it out"
+    first = f"{cache}; or {own}" if network == "vgg19" else f"torchvision has none: {own}"
+    return f"{first}; or a self-describing feature network (.safetensors). loss.{network}: 0 leaves it out"
 
 
 def _describes_itself(path: Path) -> bool:

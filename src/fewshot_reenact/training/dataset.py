@@ -4,6 +4,7 @@ Either way a clip is had by its number, so an episode stays a function of (seed,
 can make any of them, and a resumed run goes on exactly where it stopped.
 """
 
+import hashlib
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,9 @@ class ShardClips:
             raise InputError(f"{self.folder / INDEX}: is of another kind ({index.get('schema')}, not {SCHEMA})")
         # Arrays, not rows: they are copied to every worker, and there may be millions.
         self._offsets, self._lengths, self._shards = array("q"), array("l"), array("l")
+        self.videos = array("l")
+        videos: dict[str, int] = {}
+        names = hashlib.sha256(str(step).encode())
         self.people: list[str] = []
         self.frames = 0
         numbers: dict[str, int] = {}
@@ -45,8 +49,11 @@ class ShardClips:
             self._lengths.append(row["length"])
             self._shards.append(numbers.setdefault(row["shard"], len(numbers)))
             self.people.append(known.setdefault(row["person"], row["person"]))
+            self.videos.append(videos.setdefault(video_of(row["video"]), len(videos)))
+            names.update(row["key"].encode())
             self.frames += -(-row["frames"] // step)
         self._names = list(numbers)
+        self.fingerprint = names.hexdigest()
         if rows != index["clips"]:
             raise InputError(f"{self.folder / CLIPS}: has {rows} of {index['clips']} clips; run prepare again")
         if not len(self):
@@ -68,12 +75,18 @@ class ShardClips:
         for index in range(len(self)):
             stored, frames = self._read(index)
             clips.append(_clip(stored, [encode(picture) for picture in frames], self.step))
-        return LoadedClips(clips)
+        return LoadedClips(clips, self.videos)
 
     def _read(self, index: int) -> tuple[StoredClip, ClipFrames]:
         shard = self._names[self._shards[index]]
         stored = read_clip(self.folder, shard, self._offsets[index], self._lengths[index])
         return stored, ClipFrames(stored.film, len(stored.points), self.step, stored.key)
+
+
+def video_of(source: str) -> str:
+    """The video that a source belongs to. In VoxCeleb's layout, person/video/part.mp4, a video comes in parts."""
+    folders = source.split("/")
+    return "/".join(folders[:-1]) if len(folders) > 2 else source
 
 
 def _clip(stored: StoredClip, frames: Any, step: int) -> Clip:

@@ -7,6 +7,7 @@ buffers, weights, averages and optimisers stay equal by themselves. Of W only th
 """
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -67,7 +68,11 @@ class World:
         dist.all_gather(every[0], indices)
         dist.all_gather(every[1], values)
         weight.grad = torch.sparse_coo_tensor(
-            torch.cat(every[0], 1), torch.cat(every[1]) / self.size, weight.shape, is_coalesced=False
+            torch.cat(every[0], 1),
+            torch.cat(every[1]) / self.size,
+            weight.shape,
+            is_coalesced=False,
+            check_invariants=False,
         )
 
     def mean(self, values: Tensor) -> Tensor:
@@ -114,6 +119,10 @@ def join(device: torch.device) -> Iterator[tuple[World, torch.device]]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
+    # Its functions have the group of the moment as a default argument. Imported later, by torch.optim, they would keep
+    # the group and its threads beyond destroy_process_group, into the end of the interpreter, where those may abort.
+    importlib.import_module("torch.distributed.nn.functional")
+
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(dist.get_rank(), dist.get_world_size()), device

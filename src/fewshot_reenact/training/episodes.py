@@ -7,6 +7,7 @@ Input folder: NAME.mp4, a square clip about one head, with NAME.npz: `points` (f
 Shards made by `reenact prepare` are read by training.dataset.
 """
 
+import hashlib
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,20 +46,30 @@ class Clip:
 
 
 class Clips(Protocol):
-    """Clips by number. people: who is in each. frames: how many there are in all."""
+    """Clips by number. people: who is in each. videos: the number of the video that each is of. frames: how many there
+    are in all. fingerprint: the same for the same clips.
+    """
 
     people: list[str]
     frames: int
+
+    @property
+    def videos(self) -> Sequence[int]: ...
+    @property
+    def fingerprint(self) -> str: ...
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Clip: ...
 
 
 class LoadedClips(list[Clip]):
-    """Clips in memory."""
+    """Clips in memory. videos: None, each clip is a video of its own."""
 
-    def __init__(self, clips: list[Clip]) -> None:
+    def __init__(self, clips: list[Clip], videos: Sequence[int] | None = None) -> None:
         super().__init__(clips)
+        self.videos = range(len(clips)) if videos is None else videos
+        names = "\n".join(f"{clip.name} {len(clip.frames)}" for clip in clips)
+        self.fingerprint = hashlib.sha256(names.encode()).hexdigest()
         self.people = [clip.person for clip in clips]
         self.frames = sum(len(clip.frames) for clip in clips)
 
@@ -133,9 +144,9 @@ class Episodes(Dataset):
 
         portraits (K, 3, P, P) uint8 and portrait_points (K, 83, 2); driver_points (83, 2); driver_frame (2, 3), the
         target's face frame; sources and source_rasters (K, 3, S, S), driver_raster and target (3, S, S), all uint8;
-        driver_face_points (83, 2) in the face frame; clip (), the clip's number. With data.dense also reference
-        (3, P, P) uint8 with reference_points (83, 2), a frame of the clip like the portrait, and dense (), 1 or 0:
-        whether this episode's warp is to be corrected with it.
+        driver_face_points (83, 2) in the face frame; clip (), the number of the video that the clip is
+        of. With data.dense also reference (3, P, P) uint8 with reference_points (83, 2), a frame of the clip like the
+        portrait, and dense (), 1 or 0: whether this episode's warp is to be corrected with it.
         """
         number, pictures, told = self._draw_frames(index)
         more = {}
@@ -157,7 +168,7 @@ class Episodes(Dataset):
             "source_rasters": _stack([self._draw(p, f) for p, f in zip(told[1:], frames, strict=True)]),
             "driver_raster": _stack([self._draw(told[0], frame)])[0],
             "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
-            "clip": torch.tensor(number),
+            "clip": torch.tensor(self.clips.videos[number]),
             **more,
         }
 
@@ -188,21 +199,26 @@ class Episodes(Dataset):
         return number, pictures, [self._jitter(rng, p) for p in points]
 
     def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
-        """A target and K portraits of the clip; pairs that hardly differ teach little, so differing ones are
-        likelier.
-        """
-        count = len(clip.frames)
-        portraits = [int(rng.integers(count)) for _ in range(self.config.portraits)]
-        if self.config.rare and rng.random() < self.config.rare:
-            return self._rarest(rng, clip), portraits
-        drawn = rng.integers(count, size=self.config.candidates)
-        shape = _describe(clip.points[[*drawn, portraits[0]]])
-        differ = np.abs(shape[:-1] - shape[-1]).mean(1) + 1e-4
-        return int(rng.choice(drawn, p=differ / differ.sum())), portraits
+        """A target and K portraits of the clip, as far as it has frames enough none of them twice."""
+        count, first = len(clip.frames), int(rng.integers(len(clip.frames)))
+        target = self._target(rng, clip, first)
+        others = rng.permutation([at for at in range(count) if at not in (first, target)])
+        others = np.resize(others if len(others) else np.array([first]), self.config.portraits - 1)
+        return target, [first, *others.tolist()]
 
-    def _rarest(self, rng: np.random.Generator, clip: Clip) -> int:
+    def _target(self, rng: np.random.Generator, clip: Clip, portrait: int) -> int:
+        """Another frame than the portrait; pairs that hardly differ teach little, so differing ones are likelier."""
+        count = len(clip.frames)
+        if self.config.rare and rng.random() < self.config.rare:
+            return self._rarest(rng, clip, portrait)
+        drawn = _others(rng, count, portrait, self.config.candidates)
+        shape = _describe(clip.points[[*drawn, portrait]])
+        differ = np.abs(shape[:-1] - shape[-1]).mean(1) + 1e-4
+        return int(rng.choice(drawn, p=differ / differ.sum()))
+
+    def _rarest(self, rng: np.random.Generator, clip: Clip, portrait: int) -> int:
         """Of some frames the one whose eyes are most shut, or whose mouth is most open."""
-        drawn = rng.integers(len(clip.frames), size=_RARE_AMONG)
+        drawn = _others(rng, len(clip.frames), portrait, _RARE_AMONG)
         gaps = openness(np.stack([transform(invert(face_frame(p, 1)), p) for p in clip.points[drawn]]))
         shut = rng.random() < _RARE_EYES
         return int(drawn[gaps[:, 1:].sum(1).argmin() if shut else gaps[:, 0].argmax()])
@@ -268,7 +284,7 @@ class HeadEpisodes(Episodes):
             "driver_raster": _stack(rasters[:1])[0],
             "target": _stack(small[:1])[0],
             "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
-            "clip": torch.tensor(number),
+            "clip": torch.tensor(self.clips.videos[number]),
         }
 
 
@@ -276,6 +292,12 @@ def whole_frame(side: int, size: int) -> np.ndarray:
     """The (2, 3) matrix from pixels of a square resized to size x size to pixels of the square itself."""
     scale = side / size
     return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
+
+
+def _others(rng: np.random.Generator, count: int, but: int, size: int) -> np.ndarray:
+    """Numbers below `count`, of any but one, drawn with replacement; of one frame that one."""
+    drawn = rng.integers(max(1, count - 1), size=size)
+    return drawn + (drawn >= but) if count > 1 else drawn
 
 
 def _pick(rng: np.random.Generator, things: list[T]) -> T:

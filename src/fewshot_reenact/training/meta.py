@@ -22,7 +22,7 @@ from fewshot_reenact.training.content import Content
 from fewshot_reenact.training.dataset import open_clips
 from fewshot_reenact.training.distributed import World, join
 from fewshot_reenact.training.episodes import Clips, Episodes, HeadEpisodes
-from fewshot_reenact.training.state import remember_code, remember_config
+from fewshot_reenact.training.state import remember_clips, remember_code, remember_config
 from fewshot_reenact.training.trainer import Trainer
 
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL: a scheduler should queue the job again
@@ -40,22 +40,37 @@ def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minute
     max_minutes: stop cleanly, saved, inside a time slice. Raises Preempted after SIGTERM (saved too), UsageError when
     the folder belongs to another config, Diverged when the loss is no number.
     """
-    with join(device) as (world, where):
-        return _train(config, folder, where, world, max_minutes)
+    asked: list[int] = []
+    # From here on: loading clips takes minutes, and a job that is stopped then is to be queued again too.
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
+    try:
+        with join(device) as (world, where):
+            return _train(config, folder, where, world, max_minutes, asked)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _train(config: TrainConfig, folder: Path, device: torch.device, world: World, max_minutes: float | None) -> int:
+def _train(
+    config: TrainConfig,
+    folder: Path,
+    device: torch.device,
+    world: World,
+    max_minutes: float | None,
+    asked: list[int],
+) -> int:
+    """asked: gets the number of a signal to stop."""
     deadline = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
     share = world.share(config.batch)
     check_networks(config)
     tell = tqdm.write if world.leads else lambda _line: None
+    clips = open_clips(config.data)
     if world.leads:
         folder.mkdir(parents=True, exist_ok=True)
         remember_config(config, folder)
+        remember_clips(clips.fingerprint, folder)
         remember_code(folder)
     world.wait()
-    clips = open_clips(config.data)
-    trainer = Trainer(config, folder, device, len(clips), world)
+    trainer = Trainer(config, folder, device, 1 + max(clips.videos), world)
     if trainer.resume():
         tell(f"resumed at step {trainer.step}")
     elif config.init is not None:
@@ -73,12 +88,7 @@ def _train(config: TrainConfig, folder: Path, device: torch.device, world: World
         # Forked, a worker waits for ever for threads of torch's and OpenCV's that stay behind in this process.
         multiprocessing_context="spawn" if config.workers else None,
     )
-    asked: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
-    try:
-        trainer.run(iter(loader), lambda: bool(asked) or time.monotonic() > deadline)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    trainer.run(iter(loader), lambda: bool(asked) or time.monotonic() > deadline)
     if world.any(bool(asked), device):
         raise Preempted(f"stopped by SIGTERM at step {trainer.step}; saved: run the same command to go on")
     return trainer.step

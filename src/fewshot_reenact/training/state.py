@@ -35,6 +35,16 @@ def remember_config(config: TrainConfig, folder: Path) -> None:
         partial.write_text(json.dumps(now, indent=2) + "\n")
 
 
+def remember_clips(fingerprint: str, folder: Path) -> None:
+    """Keep which clips a run learns from; refuse to go on with others: episodes and rows of W are counted by them."""
+    path = folder / "clips.json"
+    if not path.is_file():
+        with partial_file(path) as partial:
+            partial.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
+    elif json.loads(path.read_text()).get("fingerprint") != fingerprint:
+        raise UsageError(f"{path}: this run was started with other clips than data.clips holds now; use another --run")
+
+
 def _opponent(config: dict[str, Any]) -> Any:
     """What decides which tensors D and W have."""
     game = config.get("adversarial")
@@ -69,9 +79,14 @@ def write_checkpoint(folder: Path, state: dict[str, Any], keep: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with partial_file(path, overwrite=True) as partial:
         torch.save(state, partial)
-    for old in sorted(path.parent.glob("step_*.pt"))[:-keep]:
+    for old in _checkpoints(folder)[:-keep]:
         old.unlink()
     return path
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Oldest first, by number: as text step_10000000 would stand before step_9999999."""
+    return sorted((folder / "checkpoints").glob("step_*.pt"), key=lambda path: int(path.stem.removeprefix("step_")))
 
 
 def newest_checkpoint(folder: Path, device: torch.device, dimensions: str) -> dict[str, Any] | None:
@@ -79,7 +94,7 @@ def newest_checkpoint(folder: Path, device: torch.device, dimensions: str) -> di
 
     Raises ModelError when none can be read, or when it is of another architecture.
     """
-    paths = sorted((folder / "checkpoints").glob("step_*.pt"), reverse=True)
+    paths = _checkpoints(folder)[::-1]
     for path in paths:
         try:
             state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)

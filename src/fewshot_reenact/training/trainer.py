@@ -186,8 +186,9 @@ class Trainer:
             first, batch = self.step * self.config.batch, self.config.batch
             raise Diverged(
                 f"{what} is {value.item()} at step {self.step} (episodes {first} to {first + batch - 1} of seed "
-                f"{self.config.seed}); the last checkpoint in {self.folder / 'checkpoints'} is good: lower "
-                "optimiser.rate and resume"
+                f"{self.config.seed}); it changed nothing. Lower optimiser.rate and go on from the last "
+                f"checkpoint in {self.folder / 'checkpoints'}, or, had the weights grown before it was saved, from an "
+                "earlier one"
             )
         return value
 
