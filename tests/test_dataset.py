@@ -191,3 +191,10 @@ def test_clips_know_their_videos_in_memory_and_streamed(vox_shards):
     loaded = streamed.load()
     assert list(loaded.videos) == list(streamed.videos) and set(streamed.videos) == set(range(1 + max(streamed.videos)))
     assert streamed.fingerprint == ShardClips(vox_shards, 1).fingerprint != ShardClips(vox_shards, 2).fingerprint
+
+
+def test_a_limit_takes_the_first_clips(vox_shards, tmp_path):
+    whole, some = ShardClips(vox_shards, 1), ShardClips(vox_shards, 1, limit=2)
+    assert len(some) == 2 < len(whole) and some[1].name == whole[1].name and some.fingerprint != whole.fingerprint
+    folder = write_clips(tmp_path / "clips", people=3)
+    assert [clip.name for clip in load_clips(folder, 1, limit=2)] == ["person0_0", "person1_0"]

@@ -24,6 +24,7 @@ class DataConfig(_Strict):
         "NAME.mp4 with NAME.npz (points, identity): see training.episodes"
     )
     stream: bool = Field(False, description="shards only: read as needed, not into memory; for data of any size")
+    limit: int | None = Field(None, ge=1, description="clips at most, the first by name: for a look at how it goes")
     frame_step: int = Field(2, ge=1, description="every frame_step-th frame of a clip is used: neighbours are alike")
     portraits: int = Field(1, ge=1, description="K, portraits an episode")
     candidates: int = Field(4, ge=1, description="drawn for the target frame; the one that differs most is likeliest")

@@ -21,13 +21,13 @@ from fewshot_reenact.training.storage import Folder, is_url
 class ShardClips:
     """Clips in shards made by `reenact prepare`, local or behind an address.
 
-    Memory: some 100 bytes a clip, and the one clip that is in use. A clip is read with one access of about 400 kB for
-    eight seconds, and only the frames that an episode wants are decoded.
+    limit: clips at most. Memory: some 100 bytes a clip, and the one clip that is in use. A clip is read with one access
+    of about 400 kB for eight seconds, and only the frames that an episode wants are decoded.
 
     Raises InputError when there is no index, or it is damaged.
     """
 
-    def __init__(self, folder: str | Path, step: int) -> None:
+    def __init__(self, folder: str | Path, step: int, limit: int | None = None) -> None:
         self.folder, self.step = Folder(folder), step
         index = read_json(self.folder, INDEX)
         if index.get("schema") != SCHEMA:
@@ -43,7 +43,7 @@ class ShardClips:
         known: dict[str, str] = {}
         rows = 0
         for rows, row in enumerate(read_lines(self.folder, CLIPS), 1):  # noqa: B007
-            if row["frames"] <= step:  # one frame is no pair
+            if row["frames"] <= step or len(self) == limit:  # one frame is no pair
                 continue
             self._offsets.append(row["offset"])
             self._lengths.append(row["length"])
@@ -108,6 +108,6 @@ def open_clips(config: DataConfig) -> Clips:
     if not is_prepared(config.clips):
         if config.stream:
             raise UsageError(f"{config.clips}: data.stream needs shards; make them with `reenact prepare`")
-        return load_clips(Path(config.clips), config.frame_step)
-    clips = ShardClips(config.clips, config.frame_step)
+        return load_clips(Path(config.clips), config.frame_step, config.limit)
+    clips = ShardClips(config.clips, config.frame_step, config.limit)
     return clips if config.stream else clips.load()

@@ -74,10 +74,12 @@ class LoadedClips(list[Clip]):
         self.frames = sum(len(clip.frames) for clip in clips)
 
 
-def load_clips(folder: Path, step: int) -> LoadedClips:
-    """Every clip of a folder, every step-th frame. Raises InputError when there are none or one has no points."""
+def load_clips(folder: Path, step: int, limit: int | None = None) -> LoadedClips:
+    """The clips of a folder, all or the first by name, every step-th frame. Raises InputError when there are none or
+    one has no points.
+    """
     clips = []
-    for path in sorted(folder.glob("*.mp4")):
+    for path in sorted(folder.glob("*.mp4"))[:limit]:
         points, person = _read_labels(path)
         frames, kept = [], []
         with VideoReader(path) as reader:
