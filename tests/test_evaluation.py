@@ -234,6 +234,8 @@ def test_the_same_again_gives_the_same_and_a_subset_the_same_of_it(painted, clip
     options = {"model": tiny_model, "shots": (1,), "methods": ("copy", "warp"), "every": 4}
     first, second = evaluate(clips, **options), evaluate(clips, **options)
     assert first.report() == second.report()
+    assert {"perceptual", "csim"} <= set(first.scores.rows[0]), "by the built-in network, where none was given"
+    assert "by the small built-in network; name others" in "".join(first.warnings)
     alone = evaluate(clips, limit=1, **options)
     assert alone.scores.rows == [row for row in first.scores.rows if row["clip"] == "ann_1.mp4"]
     assert evaluate(clips / "bob_1.mp4", **options).scores.rows == first.scores.rows[2:]

@@ -36,7 +36,7 @@ from fewshot_reenact.methods import METHODS, QUICK
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, sha256
 from fewshot_reenact.plan import plan_motion
 from fewshot_reenact.renderer import Portrait
-from fewshot_reenact.training.finetune import load_teachers
+from fewshot_reenact.training.finetune import TEACHER, load_teachers
 from fewshot_reenact.video.output import check_output
 from fewshot_reenact.video.pictures import write_picture
 from fewshot_reenact.video.reader import VideoReader, read_frames
@@ -92,7 +92,7 @@ def evaluate(
 
     cross: each clip's person is moved by another's clip (relative motion) instead of the rest of their own (absolute).
     shots: numbers T of portraits. methods: names in METHODS. model: a safetensors file; None: the built-in one.
-    perceptual, identity: feature networks by path; without them their columns are left out. learn_perceptual,
+    perceptual, identity: feature networks by path; None: the small built-in one, for both. learn_perceptual,
     learn_identity: those with which `finetuned` learns (None: the built-in ones); they should not be the ones that
     measure. every: frames from one frame compared to the next; held_out: such frames a clip at most. limit: clips at
     most, one of each person first. seed: of the choice of portraits and, for `cross`, of drivers. smooth: 0..1, of the
@@ -107,7 +107,7 @@ def evaluate(
     where, why = choose_device(device)
     networks = load_model(model, where)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
-    judge = Judge(backend, perceptual, identity, where)
+    judge = Judge(backend, perceptual or TEACHER, identity or TEACHER, where)
     teachers = load_teachers(learn_perceptual, learn_identity, where)
     made = {name: METHODS[name](networks, where, teachers) for name in methods}
     titles = ["portrait", "driver" if cross else "truth", *methods]
@@ -117,7 +117,7 @@ def evaluate(
     if not run.scores.rows:
         reasons = "; ".join(f"{clip}: {reason}" for clip, reason in list(run.skipped.items())[:3])
         raise InputError(f"{clips}: no clip could be evaluated ({reasons})")
-    warnings = _left_out(cross, perceptual, identity)
+    warnings = _about_networks(cross, perceptual, identity, learns="finetuned" in methods)
     if sheet is not None:
         write_picture(sheet, run.sheet.picture(), overwrite, inputs=files)
         if run.sheet.left_out:
@@ -129,8 +129,8 @@ def evaluate(
         "methods": list(methods),
         "model": str(model or "built-in"),
         "model_sha256": sha256(Path(model) if model else DEFAULT_MODEL),
-        "perceptual": str(perceptual) if perceptual else None,
-        "identity": str(identity) if identity else None,
+        "perceptual": None if cross else str(perceptual or "built-in"),
+        "identity": str(identity or "built-in"),
         "learn_perceptual": str(learn_perceptual or "built-in"),
         "learn_identity": str(learn_identity or "built-in"),
         **{"every": every, "held_out": held_out, "limit": limit, "seed": seed, "smooth": smooth},
@@ -140,15 +140,15 @@ def evaluate(
     return Evaluation(run.scores, settings, run.skipped, warnings)
 
 
-def _left_out(cross: bool, perceptual: Path | None, identity: Path | None) -> list[str]:
-    """Which columns are missing, and why."""
+def _about_networks(cross: bool, perceptual: Path | None, identity: Path | None, learns: bool) -> list[str]:
+    """What is to be known of the networks that measure. learns: whether a method learns with the built-in one."""
     lines = []
     if cross and perceptual is not None:
         lines.append("--perceptual compares with the truth, which --cross has none of: not used")
-    if not cross and perceptual is None:
-        lines.append("no perceptual distance: its network was not given (--perceptual FILE)")
-    if identity is None:
-        lines.append("no CSIM: its network was not given (--identity FILE)")
+    own = [*(["perceptual distance"] if perceptual is None and not cross else []), *([] if identity else ["CSIM"])]
+    if own:
+        also = ", with which finetuned learns too: it is favoured" if learns else ""
+        lines.append(f"{' and '.join(own)} by the small built-in network{also}; name others for figures that compare")
     return lines
 
 

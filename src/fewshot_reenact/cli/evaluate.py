@@ -33,9 +33,9 @@ class Numbers(click.ParamType):
 )
 @click.option("--model", type=common.FILE, metavar="FILE", help="Other weights. [default: the built-in model]")
 @click.option(
-    "--perceptual", type=common.FILE, metavar="FILE", help="Network of the perceptual distance; left out without."
+    "--perceptual", type=common.FILE, metavar="FILE", help="Network of the perceptual distance. [default: built-in]"
 )
-@click.option("--identity", type=common.FILE, metavar="FILE", help="Network of the CSIM (faces); left out without.")
+@click.option("--identity", type=common.FILE, metavar="FILE", help="Network of the CSIM (faces). [default: built-in]")
 @click.option("--learn-perceptual", type=common.FILE, metavar="FILE", help="For finetuned: see finetune --perceptual.")
 @click.option("--learn-identity", type=common.FILE, metavar="FILE", help="For finetuned: see finetune --identity.")
 @click.option(

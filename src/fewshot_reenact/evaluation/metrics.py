@@ -69,7 +69,7 @@ class Judge:
         device: torch.device | str = "cpu",
     ):
         self.backend, self.device = backend, torch.device(device)
-        self.perceptual = self._network(perceptual, "--perceptual")
+        self.perceptual = self._network(perceptual, "--perceptual", maps_only=True)
         self.identity = self._network(identity, "--identity")
         try:
             from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
@@ -78,12 +78,12 @@ class Judge:
         self._psnr: Any = peak_signal_noise_ratio
         self._ssim: Any = structural_similarity_index_measure
 
-    def _network(self, path: Path | None, option: str) -> FeatureNet | None:
+    def _network(self, path: Path | None, option: str, maps_only: bool = False) -> FeatureNet | None:
         if path is None:
             return None
         if not path.is_file():
-            raise ModelError(f"{path}: no such network; give another with {option}, or leave its column out")
-        return FeatureNet(path).to(self.device)
+            raise ModelError(f"{path}: no such network; give another with {option}, or leave the option out")
+        return FeatureNet(path, maps_only=maps_only).to(self.device)
 
     @torch.inference_mode()
     def pictures(self, output: np.ndarray, truth: np.ndarray, points: np.ndarray) -> dict[str, float]:

@@ -194,7 +194,7 @@ def _file(path: Path, anchors: str | None, tell: Progress) -> Finding:
     name = printable(path)
     try:
         if not path.is_file():
-            raise InputError("no such file; check the name")
+            raise InputError("is not an ordinary file" if path.exists() else "no such file; check the name")
         kind = kind_of(path)
         if kind is None:
             raise InputError("is neither a picture nor a video")
@@ -207,7 +207,10 @@ def _file(path: Path, anchors: str | None, tell: Progress) -> Finding:
 
 
 def _folder(folder: Path, anchors: str | None, tell: Progress) -> list[Finding]:
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        return [Finding(printable(folder), unreadable=printable(error.strerror or str(error)))]
     files = [path for path in files if kind_of(path) is not None]
     if not files:
         return [Finding(printable(folder), unreadable="there is no picture and no video in this folder")]
