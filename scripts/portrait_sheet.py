@@ -98,7 +98,7 @@ def render(
     plan = plan_motion(motion, portrait, Retargeting(), 0.5)
     shifts = None
     if dense and networks.dims.kind == "textured":
-        shifts = dense_motion_at(driver, motion, plan.steady, plan.nearest, moments, networks.dims.size)
+        shifts = dense_motion_at(driver, motion, plan, moments, networks.dims.size)
     renderer = open_renderer(networks, [portrait], plan.moves, warp_only=warp_only)
     return list(renderer.render(plan.moves[moments], shifts))
 

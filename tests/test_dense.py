@@ -17,9 +17,12 @@ from fewshot_reenact.faces.crop import head_box
 from fewshot_reenact.faces.frame import face_frame, invert
 from fewshot_reenact.landmarks import base
 from fewshot_reenact.landmarks.motion import Motion
+from fewshot_reenact.landmarks.retarget import Retargeting
+from fewshot_reenact.landmarks.shape import place, take_out, turned
 from fewshot_reenact.models.registration import dense_motion, register
 from fewshot_reenact.models.rendering import face_flow, picture_box, to_signed
 from fewshot_reenact.models.warp import sample
+from fewshot_reenact.plan import Plan, plan_motion
 from fewshot_reenact.renderer import Portrait, Renderer
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.episodes import Episodes, load_clips
@@ -120,9 +123,29 @@ def test_single_frames_are_measured_as_the_whole_is(tmp_path):
     pictures = [bulged(textured(), by) for by in (0.0, 1.0, 3.0, 2.0)]
     path = film_of(tmp_path / "film.mp4", pictures)
     motion, points = motion_of(4), np.repeat(POINTS[None], 4, 0)
-    some = dense_motion_at(path, motion, points, np.zeros(4, int), np.array([2, 1, 2]), SIDE)
+    plan = Plan(points, points, np.zeros(4, int), [0], np.ones(4))
+    some = dense_motion_at(path, motion, plan, np.array([2, 1, 2]), SIDE)
     assert some.shape == (3, 2, SIDE, SIDE) and np.array_equal(some[0], some[2])
     assert at_cheek(some[0])[0] == pytest.approx(-3, abs=0.8) and at_cheek(some[1])[0] == pytest.approx(-1, abs=0.6)
+
+
+def test_a_portrait_turned_otherwise_than_the_driver_gets_little_of_it():
+    """Skin is elsewhere on a head that is seen from the side; absolute motion turns the portrait as the driver is."""
+    motion = motion_of(4)
+    shapes = turned_face(np.linspace(-1, 1, 9))
+    alike = [
+        float(plan_motion(motion, Portrait(textured(), one), Retargeting("relative"), 0).alike[0]) for one in shapes
+    ]
+    assert alike[4] == 1 and alike[0] < 0.1 and alike[-1] < 0.1 and np.diff(alike[:5]).min() >= 0
+    assert plan_motion(motion, Portrait(textured(), shapes[0]), Retargeting("absolute"), 0).alike.min() == 1
+
+
+def turned_face(turns: np.ndarray) -> np.ndarray:
+    """The painted face turned to either side, by up to some 40 degrees: (T, 83, 2)."""
+    own = take_out(POINTS[None])
+    far = np.stack([turns * 0.25, np.zeros_like(turns)], 1)
+    still = np.ones(len(turns))
+    return place(own.shape + turned(far), own.angle * still, own.log_size * still, own.centre * still[:, None])
 
 
 # ---- rendered ----

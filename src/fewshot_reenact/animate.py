@@ -186,7 +186,7 @@ def animate(
     psi = person.psi if person else None
     renderer = open_renderer(networks, people, plan.moves, device=where, warp_only=warp_only, psi=psi)
     wanted = dense and networks.dims.kind != "paper"
-    shifts = dense_motion_of(driven, plan.steady, plan.nearest, how, networks.dims.size, start, end) if wanted else None
+    shifts = dense_motion_of(driven, plan, how, networks.dims.size, start, end) if wanted else None
     pictures = renderer.render(plan.moves, shifts)
     if compare:
         pictures = side_by_side(people[0].picture, driven, pictures, start, end)

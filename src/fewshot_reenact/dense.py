@@ -25,6 +25,7 @@ from fewshot_reenact.models.reenactor import feather_mask
 from fewshot_reenact.models.refiner import PARTS
 from fewshot_reenact.models.registration import dense_motion
 from fewshot_reenact.models.rendering import face_flow, picture_box, to_signed
+from fewshot_reenact.plan import Plan
 from fewshot_reenact.video.reader import VideoReader, read_frames
 
 _CROP = 256  # side of what is kept of a reference, pixels: as the clips that the networks learn from
@@ -106,8 +107,7 @@ class DenseMotion:
 
 def dense_motion_of(
     driver: Driver,
-    points: np.ndarray,
-    references: np.ndarray,
+    plan: Plan,
     how: Retargeting,
     side: int,
     start: float | None,
@@ -115,24 +115,23 @@ def dense_motion_of(
 ) -> DenseMotion | None:
     """The dense motion of a driver's video for `animate`; None for a driver that has no pictures, or one alone.
 
-    points, references: see DenseMotion. start, end: seconds, as the driver was loaded with.
+    start, end: seconds, as the driver was loaded with.
     """
     if driver.kind != "video" or len(driver.motion) < 2 or how.region == "pose":
         return None
     path = driver.path
     assert path is not None  # a video is a file
-    weight = presence(driver.motion) * how.strength
-    return DenseMotion(points, references, weight, lambda: _numbered(path, start, end), side, how.region)
+    weight = presence(driver.motion) * plan.alike * how.strength
+    return DenseMotion(plan.steady, plan.nearest, weight, lambda: _numbered(path, start, end), side, how.region)
 
 
-def dense_motion_at(
-    path: Path, motion: Motion, points: np.ndarray, references: np.ndarray, frames: np.ndarray, side: int
-) -> np.ndarray:
+def dense_motion_at(path: Path, motion: Motion, plan: Plan, frames: np.ndarray, side: int) -> np.ndarray:
     """The same for single frames of a video: (N,) numbers -> (N, 2, S, S)."""
     wanted = np.isin(np.arange(len(motion)), frames)
-    needed = sorted({*frames.tolist(), *references[frames].tolist()})
+    needed = sorted({*frames.tolist(), *plan.nearest[frames].tolist()})
     pictures = read_frames(path, needed)
-    made = DenseMotion(points, references, presence(motion) * wanted, lambda: ((n, pictures[n]) for n in needed), side)
+    weight = presence(motion) * plan.alike * wanted
+    made = DenseMotion(plan.steady, plan.nearest, weight, lambda: ((n, pictures[n]) for n in needed), side)
     shifts = dict(zip(needed, made, strict=True))
     return np.stack([shifts[number] for number in frames.tolist()])
 

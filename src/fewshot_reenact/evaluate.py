@@ -235,7 +235,7 @@ class _Run:
         asked = groups.ravel()
         dense = None
         if self.side is not None:
-            dense = dense_motion_at(driver_file, driving, plan.steady, plan.nearest, asked, self.side)
+            dense = dense_motion_at(driver_file, driving, plan, asked, self.side)
         # What each output should show: the truth's own points where there is a truth, else those it was asked for.
         wanted = driving.points[groups] if own else plan.moves[groups]
         truths = [shown[middle] for middle in middles] if own else None

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from fewshot_reenact.landmarks.motion import Motion
+from fewshot_reenact.landmarks.pose import head_pose
 from fewshot_reenact.landmarks.retarget import Retargeting, find_reference, retarget
 from fewshot_reenact.landmarks.smoothing import smooth_motion
 from fewshot_reenact.renderer import Portrait
+
+# Degrees between two heads up to which skin of the one is where the other's is, and from which on it is elsewhere.
+_ALIKE, _UNLIKE = 10.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -16,13 +20,16 @@ class Plan:
 
     moves: (T, 83, 2), the portrait's points. steady: (T, 83, 2), the driver's own, without gaps and smoothed.
     nearest: (T,), for each frame the one of its shot in which the driver looks most as the portrait does. references:
-    those frames by shot, None where motion is not relative to one.
+    those frames by shot, None where motion is not relative to one. alike: (T,), 1 where the portrait is rendered turned
+    as the driver is, 0 where one looks at the camera and the other past it: so far the driver's skin tells of the
+    portrait's.
     """
 
     moves: np.ndarray
     steady: np.ndarray
     nearest: np.ndarray
     references: list[int | None]
+    alike: np.ndarray
 
 
 def plan_motion(
@@ -34,7 +41,7 @@ def plan_motion(
     """
     sure = np.where(np.arange(len(motion)) < references_from, 0, motion.confidence)
     steady = smooth_motion(motion.filled().points, motion.times, smooth, motion.cuts)
-    moves, nearest = np.empty_like(steady), np.zeros(len(motion), np.int64)
+    moves, nearest, alike = np.empty_like(steady), np.zeros(len(motion), np.int64), np.ones(len(motion), np.float32)
     references: list[int | None] = []
     size = (portrait.picture.shape[1], portrait.picture.shape[0])
     for first, end in motion.shots:
@@ -52,5 +59,14 @@ def plan_motion(
             portrait_size=size,
         )
         nearest[shot] = first + found
+        if how.motion == "relative":  # a portrait keeps its own turn, and adds the driver's change to it
+            alike[shot] = _alike(portrait.points, steady[first + found])
         references.append(None if reference is None or how.motion == "absolute" else first + reference)
-    return Plan(moves, steady, nearest, references)
+    return Plan(moves, steady, nearest, references, alike)
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> float:
+    """1 for heads (83, 2) turned alike, 0 for heads turned otherwise; inclination in the picture does not count."""
+    apart = float(np.linalg.norm((head_pose(one) - head_pose(other))[:2]))
+    near = float(np.clip((_UNLIKE - apart) / (_UNLIKE - _ALIKE), 0, 1))
+    return near * near * (3 - 2 * near)
