@@ -172,6 +172,19 @@ def test_a_turned_head_turns_the_portraits():
     assert np.all(np.sign(out[1:]) == np.sign(turns[1:, 0])) and np.abs(out[[2, 4]]).min() > 0.1
 
 
+def test_a_smile_does_not_leave_a_turned_face_on_its_far_side():
+    """A mouth that widens evenly from the front widens less where a turned head has less mouth to show."""
+    front = take_out(face_points(SIZE)[None])
+    smile = front.shape.copy()
+    smile[:, REGIONS["mouth"], 0] *= 1.4
+    driver = np.concatenate([front.points(), place(smile, front.angle, front.log_size, front.centre)])
+    aside = place(front.shape + turned(np.array([[0.2, 0.0]])), front.angle, front.log_size, front.centre)[0]
+    (rest, wide), (own_rest, own_wide) = put(driver, aside), put(driver, face_points(SIZE))
+    far, near = sorted(abs(float(wide[corner, 0] - rest[corner, 0])) for corner in (48, 54))
+    left, right = (abs(float(own_wide[corner, 0] - own_rest[corner, 0])) for corner in (48, 54))
+    assert far < 0.7 * near and far < 0.8 * left and left == pytest.approx(right, rel=0.05)
+
+
 def test_a_single_pose_is_measured_from_the_mean_face():
     plain = put(face_points(SIZE)[None], portrait(), reference=None)
     assert apart(plain, portrait()[None]).max() < 0.02

@@ -161,7 +161,18 @@ def _proportions(rest: np.ndarray, own: np.ndarray) -> np.ndarray:
         a, b = np.ptp(rest[indices], axis=0), np.ptp(own[indices], axis=0)
         # Heights of eyes and mouths tell the expression, not the proportions: width stands for both.
         ratio[indices] = np.clip(b[0] / max(a[0], 1e-6), 0.6, 1.6)
+    # On a turned head the far half of the mouth and of the jaw is narrower: a smile must not leave the face there.
+    for part, middle in (("mouth", _MIDDLE_OF_LIPS), ("jaw", [8])):
+        points = np.array(range(N_POINTS))[REGIONS[part]]
+        theirs, mine = (shape[points, 0] - shape[middle, 0].mean() for shape in (rest, own))
+        for side in (-1, 1):
+            share = max(float((side * mine).max()), 0) / max(float((side * theirs).max()), 1e-6)
+            ratio[points[side * theirs > 0], 0] = np.clip(share, _NARROWEST, 1.6)
     return ratio
+
+
+# The middle of the lips, outer and inner edges; and how narrow half a mouth may be against the driver's.
+_MIDDLE_OF_LIPS, _NARROWEST = [51, 57, 62, 66], 0.25
 
 
 def _slow(values: np.ndarray, times: np.ndarray) -> np.ndarray:
