@@ -6,7 +6,7 @@ import pytest
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.landmarks.builtin_motions import load_builtin_motion
 from fewshot_reenact.landmarks.raster import raster
-from fewshot_reenact.landmarks.retarget import Retargeting, find_reference, retarget, scale_to_picture
+from fewshot_reenact.landmarks.retarget import Retargeting, find_likest, find_reference, retarget, scale_to_picture
 from fewshot_reenact.landmarks.shape import openness, place, take_out, turn_of, turned
 from fewshot_reenact.landmarks.topology import LEFT_LIDS, LIP_PAIRS, REGIONS, RIGHT_LIDS, eye_distance
 from painted_clips import face_points
@@ -309,3 +309,14 @@ def test_styles_of_landmark_pictures():
     assert raster(points + 1e9, 64).max() == 0, "a face far outside is nowhere, not everywhere"
     with pytest.raises(ValueError, match="raster style 'oil' is not one of"):
         raster(points, 64, "oil")
+
+
+def test_the_frame_whose_every_point_is_the_portraits_is_the_likest():
+    """Two frames say the same by mouth, eyes and turn; in one of them the brows are raised."""
+    own = face_points(SIZE)
+    raised = own.copy()
+    raised[17:27, 1] -= 6
+    driver = np.stack([face_points(SIZE, opened=0.3), raised, own, face_points(SIZE, closed=1.0)])
+    assert find_likest(driver, own) == 2
+    assert find_likest(driver, own, np.array([1.0, 1.0, 0.1, 1.0])) == 1, "what the tracker doubts is not taken"
+    assert find_likest(own[None], own) == 0

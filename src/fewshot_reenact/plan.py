@@ -6,7 +6,7 @@ import numpy as np
 
 from fewshot_reenact.landmarks.motion import Motion
 from fewshot_reenact.landmarks.pose import head_pose
-from fewshot_reenact.landmarks.retarget import Retargeting, find_reference, retarget
+from fewshot_reenact.landmarks.retarget import Retargeting, find_likest, find_reference, retarget
 from fewshot_reenact.landmarks.smoothing import smooth_motion
 from fewshot_reenact.renderer import Portrait
 
@@ -20,9 +20,9 @@ class Plan:
 
     moves: (T, 83, 2), the portrait's points. steady: (T, 83, 2), the driver's own, without gaps and smoothed.
     nearest: (T,), for each frame the one of its shot in which the driver looks most as the portrait does. references:
-    those frames by shot, None where motion is not relative to one. alike: (T,), 1 where the portrait is rendered turned
-    as the driver is, 0 where one looks at the camera and the other past it: so far the driver's skin tells of the
-    portrait's.
+    the frame of each shot that motion is relative to, None where it is absolute. alike: (T,), 1 where the portrait is
+    rendered turned as the driver is, 0 where one looks at the camera and the other past it: so far the driver's skin
+    tells of the portrait's.
     """
 
     moves: np.ndarray
@@ -46,9 +46,9 @@ def plan_motion(
     size = (portrait.picture.shape[1], portrait.picture.shape[0])
     for first, end in motion.shots:
         shot = slice(first, end)
-        found = find_reference(steady[shot], portrait.points, sure[shot])
         # A single pose has no rest to compare with; then the mean face stands for it.
-        reference = found if len(motion) > 1 else None
+        reference = find_reference(steady[shot], portrait.points, sure[shot]) if len(motion) > 1 else None
+        likest = first + find_likest(steady[shot], portrait.points, sure[shot])
         moves[shot] = retarget(
             steady[shot],
             portrait.points,
@@ -58,9 +58,9 @@ def plan_motion(
             driver_size=motion.size,
             portrait_size=size,
         )
-        nearest[shot] = first + found
+        nearest[shot] = likest
         if how.motion == "relative":  # a portrait keeps its own turn, and adds the driver's change to it
-            alike[shot] = _alike(portrait.points, steady[first + found])
+            alike[shot] = _alike(portrait.points, steady[likest])
         references.append(None if reference is None or how.motion == "absolute" else first + reference)
     return Plan(moves, steady, nearest, references, alike)
 

@@ -62,8 +62,24 @@ def find_reference(driver: np.ndarray, portrait: np.ndarray, confidence: np.ndar
     driver: (T, 83, 2), portrait: (83, 2), each in pixels of its own picture. confidence: (T,); frames under half of
     the best are not considered.
     """
-    features = _mood(take_out(driver).shape) - _mood(take_out(portrait[None]).shape)
-    distance = np.abs(features).sum(1)
+    return _least(_mood_distance(take_out(driver).shape, take_out(portrait[None]).shape), confidence)
+
+
+def find_likest(driver: np.ndarray, portrait: np.ndarray, confidence: np.ndarray | None = None) -> int:
+    """The driver's frame whose points are likest to the portrait's: that skin is compared with, see dense. As
+    `find_reference`, but each single point counts too: where landmarks err they err alike on pictures that are alike.
+    """
+    shape, own = take_out(driver).shape, take_out(portrait[None]).shape
+    mood, points = _mood_distance(shape, own), np.linalg.norm(shape - own, axis=2).mean(1)
+    return _least(mood / max(float(np.median(mood)), 1e-9) + points / max(float(np.median(points)), 1e-9), confidence)
+
+
+def _mood_distance(shape: np.ndarray, own: np.ndarray) -> np.ndarray:
+    return np.abs(_mood(shape) - _mood(own)).sum(1)
+
+
+def _least(distance: np.ndarray, confidence: np.ndarray | None) -> int:
+    """The frame with the least distance among those of which the tracker was sure."""
     if confidence is not None:
         distance = np.where(confidence >= 0.5 * confidence.max(), distance, np.inf)
     return int(np.argmin(distance))
@@ -244,4 +260,4 @@ def _fit_gaps(
     return out
 
 
-__all__ = ["MOTIONS", "REGION_CHOICES", "Retargeting", "find_reference", "retarget", "scale_to_picture"]
+__all__ = ["MOTIONS", "REGION_CHOICES", "Retargeting", "find_likest", "find_reference", "retarget", "scale_to_picture"]
