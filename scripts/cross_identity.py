@@ -5,8 +5,8 @@
     scripts/cross_identity.py score out/cross --referee ../shared/referee          # with the referee's
 
 Twenty pairs by a fixed rule: the people in order, each with the one seven places on as driver, relative motion, with
-the model and with the plain warp. There is no truth: likeness (csim) is measured to the portrait, expression against
-the driver, jitter is the output's less the driver's.
+the model, with the networks by points alone, and with the plain warp. There is no truth: likeness (csim) is measured to
+the portrait, expression against the driver, jitter is the output's less the driver's.
 """
 
 import argparse
@@ -14,7 +14,9 @@ import json
 import sys
 from pathlib import Path
 
-VARIANTS = ("warp", "model")
+VARIANTS = ("warp", "points", "model")
+# Networks left out, dense motion used: what each variant of `animate` is.
+MADE = {"warp": (True, False), "points": (False, False), "model": (False, True)}
 PAIRS, STRIDE = 20, 7
 KEYS = ("csim", "expression", "pose_deg", "jitter", "lost")
 
@@ -43,9 +45,10 @@ def render(clips: Path, out: Path, model: Path | None, variants: list[str]) -> N
         if not link.is_symlink():
             link.symlink_to(driver.resolve())
         for variant in variants:
+            warp_only, dense = MADE[variant]
             made = animate(
-                folder / "portrait.png", driver, folder / f"{variant}.mp4", model=model, warp_only=variant == "warp",
-                overwrite=True, audio="none", marks=PlainNote(),  # pixels are measured: neither label nor watermark
+                folder / "portrait.png", driver, folder / f"{variant}.mp4", model=model, warp_only=warp_only,
+                dense=dense, overwrite=True, audio="none", marks=PlainNote(),  # pixels are measured: neither label nor watermark
             )  # fmt: skip
             print(folder.name, variant, made.frames, flush=True)
 
