@@ -48,7 +48,8 @@ def render(clips: Path, out: Path, model: Path | None, variants: list[str]) -> N
             warp_only, dense = MADE[variant]
             made = animate(
                 folder / "portrait.png", driver, folder / f"{variant}.mp4", model=model, warp_only=warp_only,
-                dense=dense, overwrite=True, audio="none", marks=PlainNote(),  # pixels are measured: neither label nor watermark
+                dense=dense, overwrite=True, audio="none",
+                marks=PlainNote(),  # pixels are measured: neither label nor watermark
             )  # fmt: skip
             print(folder.name, variant, made.frames, flush=True)
 
