@@ -136,7 +136,7 @@ def test_a_portrait_turned_otherwise_than_the_driver_gets_little_of_it():
     alike = [
         float(plan_motion(motion, Portrait(textured(), one), Retargeting("relative"), 0).alike[0]) for one in shapes
     ]
-    assert alike[4] == 1 and alike[0] < 0.1 and alike[-1] < 0.1 and np.diff(alike[:5]).min() >= 0
+    assert alike[4] == 0.5 and alike[0] < 0.1 and alike[-1] < 0.1 and np.diff(alike[:5]).min() >= 0
     assert plan_motion(motion, Portrait(textured(), shapes[0]), Retargeting("absolute"), 0).alike.min() == 1
 
 
@@ -217,7 +217,7 @@ def test_animate_takes_it_from_videos_alone(monkeypatch, tmp_path, tiny_model):
         return float(np.abs(frames[-1] - frames[0]).mean())
 
     plain = change(made("--no-dense"))
-    assert change(made()) > 4 * plain + 2
+    assert change(made("--motion", "absolute")) > 4 * plain + 2 and change(made()) > 2 * plain + 1
     assert change(made("--region", "pose")) < 2 * plain + 1 and change(made("--warp-only")) < 2 * plain + 1
     assert change(made("--warp-only", "--dense")) > 4 * plain + 2
     assert run("extract", tmp_path / "d.mp4", "-o", tmp_path / "d.npz").exit_code == 0
