@@ -28,9 +28,10 @@ The default model (`models/reenactor.py`): embedder and textured generator, {par
 - **Loss**: L1 weighted about mouth and eyes, relative L1 of a small distilled VGG-19's features of face and mouth, and
   L1 of the correction of the flow to what optical flow sees.
 - **Last training figures** (mean of the last {log} steps): {figures}.
-- **Figures on people it never saw** are in the README, "Measured".
+- **Figures on people it never saw** are in the README, "Measured", also by how far the head is turned.
 - **Limits**: trained on adults talking to a camera; large head turns, wide open mouths, moustaches and glasses come out
-  worst. Nothing is claimed about groups of people: the data carries no such labels.
+  worst; portraits in three-quarter view smile crookedly. Nothing is claimed about groups of people: the data carries no
+  such labels. Made for research; its data are research excerpts.
 
 SHA-256: `{digest}`
 """
