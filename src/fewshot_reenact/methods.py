@@ -74,9 +74,5 @@ METHODS: dict[str, Maker] = {
     "model": lambda model, device, teachers: _rendered(model, device),
     "finetuned": _finetuned,
 }
-QUICK = (
-    "copy",
-    "warp",
-    "dense",
-    "model",
-)  # what is compared where nothing else is asked for: learning takes minutes a clip
+# What is compared where nothing else is asked for: learning takes minutes a clip.
+QUICK = ("copy", "warp", "dense", "model")

@@ -179,7 +179,7 @@ def _proportions(rest: np.ndarray, own: np.ndarray) -> np.ndarray:
         ratio[indices] = np.clip(b[0] / max(a[0], 1e-6), 0.6, 1.6)
     # On a turned head the far half of the mouth and of the jaw is narrower: a smile must not leave the face there.
     for part, middle in (("mouth", _MIDDLE_OF_LIPS), ("jaw", [8])):
-        points = np.array(range(N_POINTS))[REGIONS[part]]
+        points = np.array(REGIONS[part])
         theirs, mine = (shape[points, 0] - shape[middle, 0].mean() for shape in (rest, own))
         for side in (-1, 1):
             share = max(float((side * mine).max()), 0) / max(float((side * theirs).max()), 1e-6)
