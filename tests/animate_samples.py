@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 
 from fake_face import PaintedFaces, paint
 from fewshot_reenact.cli import main
-from fewshot_reenact.video.reader import VideoReader
-from fewshot_reenact.video.writer import VideoWriter
+from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.media.writer import VideoWriter
 from video_samples import beeps, make_video
 
 Rectangle = tuple[int, int, int, int]

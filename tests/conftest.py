@@ -111,8 +111,8 @@ def vox_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vox_shards(vox_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `reenact prepare` makes of them in one process without interruption. Not to be changed."""
-    from fewshot_reenact.training.clipping import ClipOptions
-    from fewshot_reenact.training.prepare import prepare
+    from fewshot_reenact.training.data.clipping import ClipOptions
+    from fewshot_reenact.training.data.prepare import prepare
 
     out = tmp_path_factory.mktemp("prepared") / "shards"
     prepare(vox_videos, out, options=ClipOptions(size=96, min_face=30))

@@ -7,8 +7,8 @@ over the rectangle. H.264 blurs its edges a little; tests of videos allow for th
 import cv2
 import numpy as np
 
-from fewshot_reenact.landmarks.base import Face
-from fewshot_reenact.landmarks.builtin_motions import load_builtin_motion
+from fewshot_reenact.landmarks.backend import Face
+from fewshot_reenact.motion.builtins import load_builtin_motion
 
 REST = load_builtin_motion("blink").points[0]
 _LOW, _HIGH = REST.min(0), REST.max(0)

@@ -9,10 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fewshot_reenact.landmarks.raster import raster
-from fewshot_reenact.landmarks.shape import basis
-from fewshot_reenact.landmarks.topology import LEFT_LIDS, RIGHT_LIDS
-from fewshot_reenact.video.writer import VideoWriter
+from fewshot_reenact.geometry.raster import raster
+from fewshot_reenact.geometry.shape import basis
+from fewshot_reenact.geometry.topology import LEFT_LIDS, RIGHT_LIDS
+from fewshot_reenact.media.writer import VideoWriter
 
 _LOWER = [5, 6, 7, 8, 9, 10, 11, 55, 56, 57, 58, 59, 65, 66, 67]  # chin and lower lips
 
@@ -63,7 +63,7 @@ def paint_face(points: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
 def write_clip(
     path: Path, person: str, frames: int = 8, size: int = 64, seed: int = 0, points: Sequence[np.ndarray] | None = None
 ) -> None:
-    """NAME.mp4 with NAME.npz beside it, as training.episodes reads them: someone who talks, blinks and sways."""
+    """NAME.mp4 with NAME.npz beside it, as training.data.episodes reads them: someone who talks, blinks and sways."""
     if points is None:
         points = [
             face_points(

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fewshot_reenact.video.pictures import read_picture
-from fewshot_reenact.video.writer import VideoWriter
+from fewshot_reenact.media.pictures import read_picture
+from fewshot_reenact.media.writer import VideoWriter
 from video_samples import make_video, steady
 
 ASSETS = Path(__file__).resolve().parent.parent / "src" / "fewshot_reenact" / "assets"

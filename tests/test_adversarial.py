@@ -18,9 +18,9 @@ from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.models.discriminator import load_discriminator
 from fewshot_reenact.training.adversary import Adversary
 from fewshot_reenact.training.config import TrainConfig, load_config
+from fewshot_reenact.training.data.episodes import load_clips
 from fewshot_reenact.training.distributed import World
-from fewshot_reenact.training.episodes import load_clips
-from fewshot_reenact.training.meta import make_episodes, train
+from fewshot_reenact.training.loop import make_episodes, train
 from fewshot_reenact.training.trainer import Diverged, Trainer
 from killed_runs import dies_at
 from painted_clips import write_clips

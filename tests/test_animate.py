@@ -16,12 +16,12 @@ from PIL import Image
 
 from animate_samples import FACE, WALK, box_in, complaint, film, frames_of, portrait_file, run
 from fake_face import PaintedFaces
-from fewshot_reenact.landmarks import base
-from fewshot_reenact.landmarks.builtin_motions import load_builtin_motion
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.media.pictures import read_picture
+from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, save_model
-from fewshot_reenact.video.pictures import read_picture
-from fewshot_reenact.video.reader import VideoReader
-from fewshot_reenact.video.writer import VideoWriter
+from fewshot_reenact.motion.builtins import load_builtin_motion
 from video_samples import beep_times, frame_times, packets
 
 
@@ -29,8 +29,8 @@ from video_samples import beep_times, frame_times, packets
 def painted() -> Iterator[None]:
     """The built-in backend reads painted faces; "real" is the one of ours."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(base.BACKENDS, "real", base.BACKENDS["builtin"])
-        patch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+        patch.setitem(registry.BACKENDS, "real", registry.BACKENDS["builtin"])
+        patch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
         # The watermark's id is random; pictures that are compared here have the same one.
         patch.setattr("fewshot_reenact.provenance.marks.secrets.randbits", lambda bits: 7)
         yield

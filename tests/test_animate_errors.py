@@ -24,9 +24,9 @@ from animate_samples import WALK, complaint, film, frames_of, names_in, portrait
 from fake_face import PaintedFaces, paint
 from fewshot_reenact import animate
 from fewshot_reenact.errors import InputError, ModelError, UsageError
-from fewshot_reenact.landmarks import base
-from fewshot_reenact.video.pictures import read_picture
-from fewshot_reenact.video.writer import VideoWriter
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.media.pictures import read_picture
+from fewshot_reenact.media.writer import VideoWriter
 from video_samples import beeps, ffmpeg, make_video
 
 
@@ -34,8 +34,8 @@ from video_samples import beeps, ffmpeg, make_video
 def painted() -> Iterator[None]:
     """The built-in backend reads painted faces; "real" is the one of ours."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(base.BACKENDS, "real", base.BACKENDS["builtin"])
-        patch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+        patch.setitem(registry.BACKENDS, "real", registry.BACKENDS["builtin"])
+        patch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
         yield
 
 
@@ -286,9 +286,9 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored, for children too
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from fake_face import PaintedFaces
-from fewshot_reenact.landmarks import base
-from fewshot_reenact.renderer import Renderer
-base.BACKENDS["builtin"] = lambda device: PaintedFaces()
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.rendering.textured import Renderer
+registry.BACKENDS["builtin"] = lambda device: PaintedFaces()
 compose, count = Renderer._compose, [0]
 def slow(*args):
     count[0] += 1

@@ -20,11 +20,11 @@ import fewshot_reenact
 from animate_samples import WALK, box_in, complaint, film, frames_of, names_in, portrait_file, run
 from fake_face import PaintedFaces
 from fewshot_reenact import animate
-from fewshot_reenact.animate import Animation
 from fewshot_reenact.errors import ReenactError, UsageError
-from fewshot_reenact.landmarks import base
-from fewshot_reenact.landmarks.builtin_motions import NAMES, load_builtin_motion
-from fewshot_reenact.models.checkpoint import sha256
+from fewshot_reenact.files import sha256
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.motion.builtins import NAMES, load_builtin_motion
+from fewshot_reenact.pipelines.animate import Animation
 from video_samples import ffmpeg, frame_times
 
 
@@ -32,8 +32,8 @@ from video_samples import ffmpeg, frame_times
 def painted() -> Iterator[None]:
     """The built-in backend reads painted faces; "real" is the one of ours."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(base.BACKENDS, "real", base.BACKENDS["builtin"])
-        patch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+        patch.setitem(registry.BACKENDS, "real", registry.BACKENDS["builtin"])
+        patch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
         # The watermark's id is random; pictures that are compared here have the same one.
         patch.setattr("fewshot_reenact.provenance.marks.secrets.randbits", lambda bits: 7)
         yield

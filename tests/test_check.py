@@ -9,21 +9,21 @@ import pytest
 
 from animate_samples import FACE, complaint, face_picture, film, names_in, portrait_file, run
 from fake_face import PaintedFaces, paint
-from fewshot_reenact.check import limits, measures
-from fewshot_reenact.check.files import check_files
-from fewshot_reenact.check.report import GOOD, POOR, UNUSABLE, USABLE, Finding, Report
+from fewshot_reenact.checks import limits, measures
+from fewshot_reenact.checks.files import check_files
+from fewshot_reenact.checks.report import GOOD, POOR, UNUSABLE, USABLE, Finding, Report
 from fewshot_reenact.errors import UsageError
-from fewshot_reenact.landmarks import base
-from fewshot_reenact.landmarks.pose import head_pose
-from fewshot_reenact.landmarks.topology import mirror
-from fewshot_reenact.video.pictures import read_picture
+from fewshot_reenact.geometry.pose import head_pose
+from fewshot_reenact.geometry.topology import mirror
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.media.pictures import read_picture
 from painted_clips import face_points, paint_face
 
 
 @pytest.fixture
 def painted(monkeypatch):
     """The built-in backend reads painted faces."""
-    monkeypatch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+    monkeypatch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
 
 
 def findings(report: Report) -> dict[str, Finding]:
@@ -254,7 +254,7 @@ def test_the_annotated_picture_of_a_driver_shows_several_frames(painted, tmp_pat
 
 
 def test_bundled_portraits_are_usable_and_blurred_ones_are_not(assets, tmp_path):
-    backend = base.load_backend()
+    backend = registry.load_backend()
     files = [assets / "astronaut.jpg", assets / "grace_hopper.jpg"]
     for report in check_files(files, landmarks=backend):
         assert report.verdict in (GOOD, USABLE), report.in_words()

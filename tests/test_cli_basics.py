@@ -22,10 +22,10 @@ from fewshot_reenact.cli import COMMANDS, main
 from fewshot_reenact.cli.common import Commands, Seconds
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, ModelError, ReenactError, UsageError
-from fewshot_reenact.landmarks import base
-from fewshot_reenact.landmarks.motion import Motion
-from fewshot_reenact.video.reader import VideoReader
-from fewshot_reenact.video.writer import VideoWriter
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.media.writer import VideoWriter
+from fewshot_reenact.motion.motion import Motion
 from video_samples import beeps, make_video
 
 RATE = Fraction(30000, 1001)
@@ -52,7 +52,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
 @pytest.fixture(autouse=True)
 def painted(monkeypatch):
     """The built-in backend reads painted faces."""
-    monkeypatch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+    monkeypatch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
 
 
 def film(path: Path, rectangles: list, pts: list[int] | None = None, sound: bool = False) -> Path:
@@ -329,9 +329,9 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path):
 import signal, sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored, for children too
 from fake_face import PaintedFaces
-from fewshot_reenact.landmarks import base
-from fewshot_reenact import extract
-base.BACKENDS["builtin"] = lambda device: PaintedFaces()
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.pipelines import extract
+registry.BACKENDS["builtin"] = lambda device: PaintedFaces()
 draw = extract.draw_points
 def slow(*args):
     print("drawing", flush=True); time.sleep(0.5); return draw(*args)
@@ -364,7 +364,7 @@ def test_info_for_people_and_for_machines():
 
 
 def test_info_sees_weights_that_are_not_what_their_card_says(tmp_path, monkeypatch):
-    from fewshot_reenact import info
+    from fewshot_reenact.pipelines import info
 
     (tmp_path / "a.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     (tmp_path / "b.npz").write_bytes(b"changed")

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.training.codec import KEY_FRAME_EVERY, ClipEncoder, ClipFrames
 from fewshot_reenact.training.config import DataConfig, TrainConfig
-from fewshot_reenact.training.dataset import ShardClips, open_clips, video_of
-from fewshot_reenact.training.episodes import Episodes, load_clips
-from fewshot_reenact.training.meta import train
+from fewshot_reenact.training.data.codec import KEY_FRAME_EVERY, ClipEncoder, ClipFrames
+from fewshot_reenact.training.data.dataset import ShardClips, open_clips, video_of
+from fewshot_reenact.training.data.episodes import Episodes, load_clips
+from fewshot_reenact.training.loop import train
 from painted_clips import face_points, paint_face, write_clips
 from talking_heads import FPS, tree
 

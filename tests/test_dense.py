@@ -11,23 +11,24 @@ import torch
 
 from animate_samples import frames_of, run
 from fake_face import PaintedFaces
-from fewshot_reenact.dense import DenseMotion, dense_motion_at, presence
 from fewshot_reenact.errors import InputError
-from fewshot_reenact.faces.crop import head_box
-from fewshot_reenact.faces.frame import face_frame, invert
-from fewshot_reenact.landmarks import base
-from fewshot_reenact.landmarks.motion import Motion
-from fewshot_reenact.landmarks.retarget import Retargeting
-from fewshot_reenact.landmarks.shape import place, take_out, turned
-from fewshot_reenact.models.registration import dense_motion, register
-from fewshot_reenact.models.rendering import face_flow, picture_box, to_signed
-from fewshot_reenact.models.warp import sample
-from fewshot_reenact.plan import Plan, plan_motion
-from fewshot_reenact.renderer import Portrait, Renderer
+from fewshot_reenact.geometry.face_frame import face_frame, invert
+from fewshot_reenact.geometry.head_crop import head_box
+from fewshot_reenact.geometry.shape import place, take_out, turned
+from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.media.writer import VideoWriter
+from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.motion.retarget import Retargeting
+from fewshot_reenact.rendering.dense_motion import DenseMotion, dense_motion_at, presence
+from fewshot_reenact.rendering.flow import face_flow, picture_box, to_signed
+from fewshot_reenact.rendering.plan import Plan, plan_motion
+from fewshot_reenact.rendering.registration import dense_motion, register
+from fewshot_reenact.rendering.textured import Renderer
+from fewshot_reenact.rendering.warp import sample
+from fewshot_reenact.training.batch import make_inputs
 from fewshot_reenact.training.config import TrainConfig
-from fewshot_reenact.training.episodes import Episodes, load_clips
-from fewshot_reenact.training.inputs import make_inputs
-from fewshot_reenact.video.writer import VideoWriter
+from fewshot_reenact.training.data.episodes import Episodes, load_clips
 from painted_clips import face_points, paint_face, write_clip
 from test_renderer import model
 
@@ -190,7 +191,7 @@ def test_a_driver_that_shrinks_between_its_two_readings_is_an_error():
 
 def test_animate_takes_it_from_videos_alone(monkeypatch, tmp_path, tiny_model):
     """A face whose points stand still while its skin moves: seen in the output, unless it is not wanted."""
-    monkeypatch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+    monkeypatch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
     noise = np.random.default_rng(3).normal(0, 1, (120, 200)).astype(np.float32)
     spots = np.clip(50 + 240 * cv2.GaussianBlur(noise, (0, 0), 2.5), 0, 100)
 

@@ -13,18 +13,18 @@ import torch
 from animate_samples import complaint, film, names_in, run
 from fake_face import PaintedFaces, points_in
 from fewshot_reenact.errors import InputError, ModelError, UsageError
-from fewshot_reenact.evaluate import evaluate
 from fewshot_reenact.evaluation.metrics import METRICS, Judge, point_errors, trembling
 from fewshot_reenact.evaluation.protocol import Scores, choose_frames, choose_groups, pair_people
 from fewshot_reenact.evaluation.sheet import Sheet
-from fewshot_reenact.landmarks import base
-from fewshot_reenact.landmarks.motion import Motion
-from fewshot_reenact.methods import METHODS
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.models.checkpoint import save_model
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.video.pictures import read_picture
+from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.pipelines.evaluate import evaluate
+from fewshot_reenact.pipelines.methods import METHODS
 from network_samples import feature_net
 from painted_clips import face_points
 
@@ -34,7 +34,7 @@ pytest.importorskip("torchmetrics")
 @pytest.fixture
 def painted(monkeypatch):
     """The built-in backend reads painted faces."""
-    monkeypatch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+    monkeypatch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
 
 
 def motion(frames=40, missing=(), cuts=()):
@@ -272,7 +272,7 @@ def test_a_method_knows_the_portraits_and_nothing_else_of_the_person(painted, cl
 
 def test_finetuned_is_a_method_that_learns_each_person(painted, clips, tiny_model, tmp_path, monkeypatch):
     nets = feature_net(tmp_path / "n.safetensors"), feature_net(tmp_path / "f.safetensors", embedding=True)
-    monkeypatch.setattr("fewshot_reenact.methods.usual_steps", lambda frames, kind: 2)
+    monkeypatch.setattr("fewshot_reenact.pipelines.methods.usual_steps", lambda frames, kind: 2)
     options = ["--model", tiny_model, "--shots", "1,4", "--every", 4, "--limit", 1, "--methods", "model,finetuned"]
     learning = ["--learn-perceptual", nets[0], "--learn-identity", nets[1]]
     result = run("evaluate", clips, *options, *learning, "--json", "-")
@@ -284,7 +284,7 @@ def test_finetuned_is_a_method_that_learns_each_person(painted, clips, tiny_mode
 
 
 def test_the_readmes_table_is_written_by_a_script(tmp_path, monkeypatch, capsys):
-    script = Path(__file__).parent.parent / "scripts" / "evaluation_table.py"
+    script = Path(__file__).parent.parent / "scripts/measure" / "evaluation_table.py"
     row = {"clip": "a.mp4", "shots": 1, "method": "model", "frames": 2, "psnr": 21.5, "lost": 0.0}
     report = {"model_sha256": "abcdef0123456789", "clips": "x/val", "every": 24, "rows": [row], "means": [row]}
     (tmp_path / "scores.json").write_text(json.dumps(report))

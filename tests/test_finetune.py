@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from animate_samples import FACE, WALK, complaint, film, frames_of, portrait_file, run
 from fake_face import PaintedFaces
-from fewshot_reenact.animate import animate
 from fewshot_reenact.errors import InputError, ModelError, UsageError
-from fewshot_reenact.finetune import finetune
+from fewshot_reenact.inputs.person import Person, load_person, save_person
+from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.discriminator import (
@@ -24,9 +24,10 @@ from fewshot_reenact.models.discriminator import (
 )
 from fewshot_reenact.models.losses import mouth_of
 from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.person import Person, load_person, save_person
-from fewshot_reenact.renderer import Portrait, Renderer
-from fewshot_reenact.training.finetune import Settings, Tuner, tune, usual_steps
+from fewshot_reenact.pipelines.animate import animate
+from fewshot_reenact.pipelines.finetune import finetune
+from fewshot_reenact.rendering.textured import Renderer
+from fewshot_reenact.training.tuner import Settings, Tuner, tune, usual_steps
 from painted_clips import face_points, paint_face
 
 PAPER = ModelDimensions(

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot_reenact.landmarks import align
-from fewshot_reenact.landmarks.builtin_motions import load_builtin_motion
+from fewshot_reenact.geometry import align
 from fewshot_reenact.landmarks.network import PointNet
+from fewshot_reenact.motion.builtins import load_builtin_motion
 
 TURN = np.array([[0.99, -0.08, 14.0], [0.08, 0.99, -9.0]])
 
 
 @pytest.fixture
 def scripts(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.syspath_prepend(str(root / "scripts"))
+    monkeypatch.syspath_prepend(str(root / "scripts" / "measure"))
     yield
     for name in [name for name in sys.modules if name.startswith(("landmark_", "measure_"))]:
         sys.modules.pop(name)
@@ -28,7 +28,7 @@ def scripts(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def pairs(scripts: None) -> ModuleType:
-    return importlib.import_module("landmark_pairs")
+    return importlib.import_module("fewshot_reenact.training.landmarks.pairs")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_match_is_the_same_mirrored_and_in_crops(pairs: ModuleType, face: np.n
     found = pairs.match(skin, face, moved, align.apply(TURN, face))
     a, b = face + np.array([1.5, -0.5]), align.apply(TURN, face) + np.array([0.3, 0.8])
     want = np.linalg.norm(found.miss(a, b), axis=1)
-    flip = importlib.import_module("fewshot_reenact.landmarks.topology").FLIP
+    flip = importlib.import_module("fewshot_reenact.geometry.topology").FLIP
     mirror = [p[flip] * [-1, 1] + [pairs.MIRROR_SUM, 0] for p in (a, b)]
     assert np.allclose(np.linalg.norm(found.mirrored().miss(*mirror), axis=1), want[flip], atol=1e-5)
     ways = [align.crop_matrix(align.anchors(p)) for p in (face, align.apply(TURN, face))]
@@ -104,7 +104,7 @@ def test_training_pulls_the_points_of_pairs_together(pairs: ModuleType, packed: 
     with np.load(packed / "pairs.npz") as found:
         clips = np.load(packed / "clips.npy")[found["frames"]]
     assert len(clips) > 3 and (clips[:, 0] == clips[:, 1]).all()
-    task = importlib.import_module("landmark_points").PointTask(
+    task = importlib.import_module("fewshot_reenact.training.landmarks.points").PointTask(
         packed, True, 0, {"batch": 6, "pairs": 2, "agreement": 3.0}
     )
     held = pairs.Pairs(task.source, packed).index
@@ -123,7 +123,7 @@ def test_training_pulls_the_points_of_pairs_together(pairs: ModuleType, packed: 
 
 
 def test_what_is_worn_hides_what_it_should(scripts: None, face: np.ndarray) -> None:
-    worn = importlib.import_module("landmark_dress").WORN
+    worn = importlib.import_module("fewshot_reenact.training.landmarks.dress").WORN
     plain, rng = np.full((256, 256, 3), 160, np.uint8), np.random.default_rng(0)
 
     def changed(picture: np.ndarray, points: np.ndarray) -> float:
@@ -155,7 +155,7 @@ def test_the_table_says_what_was_missed(scripts: None) -> None:
 
 def test_lids_can_be_left_out_of_the_agreement_and_closed_for_themselves(pairs: ModuleType, packed: Path) -> None:
     pairs.pack_pairs(packed, 8)
-    points = importlib.import_module("landmark_points")
+    points = importlib.import_module("fewshot_reenact.training.landmarks.points")
     settings = {"batch": 4, "pairs": 2, "agreement": 3.0, "apart": [[0, 17], [36, 48]], "lids": 1.0}
     task = points.PointTask(packed, True, 0, settings)
     batch = task.batch()

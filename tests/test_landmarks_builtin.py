@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from fewshot_reenact.errors import ModelError
+from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE, eye_distance, mirror
 from fewshot_reenact.landmarks import network
-from fewshot_reenact.landmarks.base import load_backend
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.landmarks.detector import DetectorNet, face_size, find
 from fewshot_reenact.landmarks.network import WEIGHTS, PointNet, fuse, load_network, save_weights
-from fewshot_reenact.landmarks.topology import LEFT_EYE, MOUTH, RIGHT_EYE, eye_distance, mirror
+from fewshot_reenact.landmarks.registry import load_backend
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from fewshot_reenact.errors import ModelError
-from fewshot_reenact.landmarks.base import load_backend
-from fewshot_reenact.landmarks.builtin_motions import load_builtin_motion
+from fewshot_reenact.geometry.topology import FOREHEAD, GLABELLA, LEFT_EYE, MID_FOREHEAD, RIGHT_EYE, eye_distance
 from fewshot_reenact.landmarks.fan import FanLandmarks, complete
-from fewshot_reenact.landmarks.topology import FOREHEAD, GLABELLA, LEFT_EYE, MID_FOREHEAD, RIGHT_EYE, eye_distance
+from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.motion.builtins import load_builtin_motion
 
 PICTURE = np.zeros((600, 600, 3), np.uint8)
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from fewshot_reenact.errors import UsageError
-from fewshot_reenact.landmarks.base import BACKENDS, LandmarkBackend, load_backend
+from fewshot_reenact.landmarks.backend import LandmarkBackend
+from fewshot_reenact.landmarks.registry import BACKENDS, load_backend
 from fewshot_reenact.landmarks.tracker import Tracker, find_face
-from fewshot_reenact.video.pictures import read_picture
+from fewshot_reenact.media.pictures import read_picture
 
 
 @pytest.fixture(scope="module")

@@ -12,18 +12,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from fewshot_reenact.landmarks import align
-from fewshot_reenact.landmarks.builtin_motions import load_builtin_motion
+from fewshot_reenact.geometry import align
 from fewshot_reenact.landmarks.network import PointNet, load_network, save_weights
+from fewshot_reenact.motion.builtins import load_builtin_motion
 
 
 @pytest.fixture
 def train(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(root / "scripts"))
-    module = importlib.import_module("train_landmarks")
+    monkeypatch.syspath_prepend(str(root / "scripts" / "measure"))
+    module = importlib.import_module("fewshot_reenact.training.landmarks.train")
     # In place of scikit-image's photographs, which the tests do not need.
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-    monkeypatch.setattr(importlib.import_module("landmark_augment"), "_bank", [noise])
+    monkeypatch.setattr(importlib.import_module("fewshot_reenact.training.landmarks.augment"), "_bank", [noise])
     yield module
     for name in [name for name in sys.modules if name.startswith(("train_landmarks", "landmark_"))]:
         sys.modules.pop(name)
@@ -140,7 +140,7 @@ def test_a_stage_for_some_points_moves_no_other(train: ModuleType, data: Path, t
 
 
 def test_the_ballot_is_least_where_the_point_is(train: ModuleType) -> None:
-    import landmark_points as points
+    from fewshot_reenact.training.landmarks import points as points
 
     want = torch.tensor([[[35.5, 67.5]]]).expand(1, 83, 2)
     right, wrong = torch.zeros(1, 83, 16, 16), torch.zeros(1, 83, 16, 16)
@@ -150,7 +150,7 @@ def test_the_ballot_is_least_where_the_point_is(train: ModuleType) -> None:
 
 
 def test_the_wing_grows_with_the_error(train: ModuleType) -> None:
-    import landmark_points as points
+    from fewshot_reenact.training.landmarks import points as points
 
     x = torch.linspace(0, 20, 200)
     y = points.wing(x)
@@ -158,7 +158,7 @@ def test_the_wing_grows_with_the_error(train: ModuleType) -> None:
 
 
 def test_pictures_without_faces_are_pictures(train: ModuleType) -> None:
-    import landmark_augment as augment
+    from fewshot_reenact.training.landmarks import augment as augment
 
     rng = np.random.default_rng(0)
     base = np.full((128, 128, 3), 120, np.uint8)

@@ -18,12 +18,12 @@ from animate_samples import WALK, complaint, film, names_in, portrait_file, run
 from fake_face import PaintedFaces
 from fewshot_reenact import animate
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.landmarks import base
-from fewshot_reenact.models.checkpoint import sha256
+from fewshot_reenact.files import sha256
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.media.marks import PlainNote
+from fewshot_reenact.media.pictures import write_picture
 from fewshot_reenact.provenance import keys
 from fewshot_reenact.provenance.label import Label
-from fewshot_reenact.video.marking import PlainNote
-from fewshot_reenact.video.pictures import write_picture
 from mark_samples import actions, manifests, sign_as, statement
 
 
@@ -236,7 +236,7 @@ def test_a_failed_signature_leaves_no_output(tmp_path, tiny_model, monkeypatch) 
         return real(builder, signer, kind, source, target)
 
     monkeypatch.setattr(c2pa.Builder, "sign", refuse)
-    monkeypatch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+    monkeypatch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
     told = run("animate", tmp_path / "ann.png", tmp_path / "walk.mp4", "-o", tmp_path / "o.mp4", "--model", tiny_model)
     assert "could not be signed" in complaint(told, 2)
     assert names_in(tmp_path) == before

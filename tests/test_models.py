@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fewshot_reenact.errors import ModelError
+from fewshot_reenact.files import sha256
 from fewshot_reenact.models.blocks import AdaIN, ResidualBlock, SelfAttention, assign_style, make_norm, style_length
-from fewshot_reenact.models.checkpoint import load_model, save_model, sha256
+from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.embedder import Embedder
 from fewshot_reenact.models.generator import Generator

@@ -12,12 +12,12 @@ import pytest
 
 from fake_face import REST
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.landmarks import builtin_motions
-from fewshot_reenact.landmarks.builtin_motions import NAMES, is_builtin_motion, load_builtin_motion
-from fewshot_reenact.landmarks.draw import draw_points
-from fewshot_reenact.landmarks.motion import Motion
-from fewshot_reenact.landmarks.motion_file import load_motion, save_motion
-from fewshot_reenact.landmarks.topology import FLIP, LEFT_LIDS, eye_distance
+from fewshot_reenact.geometry.overlay import draw_points
+from fewshot_reenact.geometry.topology import FLIP, LEFT_LIDS, eye_distance
+from fewshot_reenact.motion import builtins as builtin_motions
+from fewshot_reenact.motion.builtins import NAMES, is_builtin_motion, load_builtin_motion
+from fewshot_reenact.motion.files import load_motion, save_motion
+from fewshot_reenact.motion.motion import Motion
 
 NTSC = Fraction(30000, 1001)
 

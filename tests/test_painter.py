@@ -8,17 +8,18 @@ import torch
 
 from animate_samples import FACE, WALK, film, frames_of, portrait_file
 from fake_face import PaintedFaces
-from fewshot_reenact.animate import animate
 from fewshot_reenact.errors import ModelError, UsageError
-from fewshot_reenact.landmarks.raster import raster
+from fewshot_reenact.geometry.raster import raster
+from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.models.checkpoint import save_model
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.models.rendering import to_signed
-from fewshot_reenact.painter import Painter, open_renderer
+from fewshot_reenact.pipelines.animate import animate
 from fewshot_reenact.provenance.verify import verify
-from fewshot_reenact.renderer import Portrait, Renderer
-from fewshot_reenact.video.reader import VideoReader
+from fewshot_reenact.rendering.flow import to_signed
+from fewshot_reenact.rendering.paper import Painter, open_renderer
+from fewshot_reenact.rendering.textured import Renderer
 from painted_clips import face_points, paint_face
 
 DIMS = ModelDimensions(

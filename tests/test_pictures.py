@@ -17,9 +17,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.media.pictures import is_picture, is_video, read_picture, write_picture
 from fewshot_reenact.provenance.marks import SOURCE_TYPE, standard_marks
 from fewshot_reenact.provenance.tags import source_type
-from fewshot_reenact.video.pictures import is_picture, is_video, read_picture, write_picture
 from video_samples import make_video, steady
 
 Array = np.ndarray

@@ -12,11 +12,11 @@ import pytest
 
 from animate_samples import complaint, run
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.landmarks.base import load_backend
-from fewshot_reenact.landmarks.topology import eye_distance
-from fewshot_reenact.training.clipping import ClipOptions
-from fewshot_reenact.training.dataset import ShardClips
-from fewshot_reenact.training.prepare import prepare
+from fewshot_reenact.geometry.topology import eye_distance
+from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.training.data.clipping import ClipOptions
+from fewshot_reenact.training.data.dataset import ShardClips
+from fewshot_reenact.training.data.prepare import prepare
 from talking_heads import film, tree
 
 OPTIONS = ClipOptions(size=96, min_face=30)  # as vox_shards were made
@@ -205,6 +205,6 @@ def test_ctrl_c_says_that_finished_shards_are_kept(vox_videos, tmp_path, monkeyp
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fewshot_reenact.training.prepare.make_shard", interrupted)
+    monkeypatch.setattr("fewshot_reenact.training.data.prepare.make_shard", interrupted)
     done = run("prepare", vox_videos, tmp_path / "s", "--workers", 1)
     assert done.exit_code == 130 and "finished shards are kept" in done.stderr and len(done.stderr.splitlines()) == 1

@@ -11,11 +11,11 @@ import pytest
 
 from crashing import length_or_crash, without_the_crash
 from fewshot_reenact.errors import UsageError
-from fewshot_reenact.training import engines
-from fewshot_reenact.training.clipping import ClipOptions
-from fewshot_reenact.training.making import Task, Unit, make_shard, without_crashing
-from fewshot_reenact.training.prepare import Done, prepare
-from fewshot_reenact.training.sources import list_sources
+from fewshot_reenact.training.data import engines
+from fewshot_reenact.training.data.clipping import ClipOptions
+from fewshot_reenact.training.data.prepare import Done, prepare
+from fewshot_reenact.training.data.shard_worker import Task, Unit, make_shard, without_crashing
+from fewshot_reenact.training.data.sources import list_sources
 from talking_heads import tree
 
 OPTIONS = ClipOptions(size=96, min_face=30)  # as vox_shards were made
@@ -23,9 +23,9 @@ TESTS = str(Path(__file__).parent)
 
 KILLED = """
 import os, signal, sys
-from fewshot_reenact.training import prepare as module
-from fewshot_reenact.training.clipping import ClipOptions
-from fewshot_reenact.training.shards import ShardWriter
+from fewshot_reenact.training.data import prepare as module
+from fewshot_reenact.training.data.clipping import ClipOptions
+from fewshot_reenact.training.data.shards import ShardWriter
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -125,7 +125,7 @@ def test_a_video_that_ended_its_worker_is_listed(vox_videos, tmp_path, monkeypat
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr("fewshot_reenact.training.making.cut_video", killed)
+        patched.setattr("fewshot_reenact.training.data.shard_worker.cut_video", killed)
         with pytest.raises(SystemExit):
             make_shard(task, unit)
     instead = without_crashing(task, unit)

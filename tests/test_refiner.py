@@ -1,9 +1,7 @@
 """Refiners of mouth and eyes: where they work, and the scripts that pack for them, train and join them."""
 
 import dataclasses
-import importlib
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -14,15 +12,17 @@ import yaml
 from click.testing import CliRunner
 
 from fewshot_reenact.errors import ModelError, UsageError
-from fewshot_reenact.faces.crop import head_box
-from fewshot_reenact.faces.frame import face_frame
-from fewshot_reenact.faces.paste import cut_face
+from fewshot_reenact.geometry.face_frame import face_frame
+from fewshot_reenact.geometry.head_crop import head_box
+from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.dimensions import ModelDimensions, RefinerDimensions
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
 from fewshot_reenact.models.refiner import part_box
-from fewshot_reenact.renderer import Portrait, Renderer
+from fewshot_reenact.rendering.paste import cut_face
+from fewshot_reenact.rendering.textured import Renderer
 from fewshot_reenact.training.config import load_config
+from fewshot_reenact.training.refiner import data, train
 from network_samples import feature_net
 from painted_clips import face_points, paint_face, write_clips
 
@@ -74,7 +74,7 @@ def test_only_the_textured_model_has_refiners_and_training_leaves_them_to_their_
     dims = dataclasses.replace(ModelDimensions.textured(), refiners=(RefinerDimensions("mouth"),))
     config = tmp_path / "c.yaml"
     config.write_text(yaml.safe_dump({"model": json.loads(dims.to_json()), "data": {"clips": "x"}, "steps": 1}))
-    with pytest.raises(UsageError, match=r"model\.refiners: trained after the rest, by scripts/train_part\.py"):
+    with pytest.raises(UsageError, match=r"model\.refiners: trained after the rest, by training/refiner/train\.py"):
         load_config(config)
 
 
@@ -140,11 +140,7 @@ def test_pictures_with_refiners(tiny_model: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def scripts(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, ModuleType]:
-    monkeypatch.syspath_prepend(str(root / "scripts"))
-    names = ("part_data", "train_part")
-    yield tuple(importlib.import_module(name) for name in names)
-    for name in names:
-        sys.modules.pop(name)
+    return data, train
 
 
 def run(command: ModuleType, *args: object) -> str:

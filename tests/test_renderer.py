@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot_reenact.faces.crop import head_box
-from fewshot_reenact.faces.frame import face_frame, invert, transform
-from fewshot_reenact.faces.paste import cut_face
+from fewshot_reenact.geometry.face_frame import face_frame, invert, transform
+from fewshot_reenact.geometry.head_crop import head_box
+from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
-from fewshot_reenact.models.mixing import nearest
 from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.renderer import BATCH, Portrait, Renderer
+from fewshot_reenact.rendering.mixing import nearest
+from fewshot_reenact.rendering.paste import cut_face
+from fewshot_reenact.rendering.textured import BATCH, Renderer
 from painted_clips import face_points, paint_face
 
 SIZE = 160

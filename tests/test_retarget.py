@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from fewshot_reenact.errors import UsageError
-from fewshot_reenact.landmarks.builtin_motions import load_builtin_motion
-from fewshot_reenact.landmarks.raster import raster
-from fewshot_reenact.landmarks.retarget import Retargeting, find_likest, find_reference, retarget, scale_to_picture
-from fewshot_reenact.landmarks.shape import openness, place, take_out, turn_of, turned
-from fewshot_reenact.landmarks.topology import LEFT_LIDS, LIP_PAIRS, REGIONS, RIGHT_LIDS, eye_distance
+from fewshot_reenact.geometry.raster import raster
+from fewshot_reenact.geometry.shape import openness, place, take_out, turn_of, turned
+from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, REGIONS, RIGHT_LIDS, eye_distance
+from fewshot_reenact.motion.builtins import load_builtin_motion
+from fewshot_reenact.motion.retarget import Retargeting, find_likest, find_reference, retarget, scale_to_picture
 from painted_clips import face_points
 
 SIZE = 200

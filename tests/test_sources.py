@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.landmarks.motion import Motion
-from fewshot_reenact.training.clipping import ClipOptions, choose_spans
-from fewshot_reenact.training.shards import clip_key, is_ours, is_partial
-from fewshot_reenact.training.sources import Source, fingerprint, list_sources, person_of, spread
+from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.training.data.clipping import ClipOptions, choose_spans
+from fewshot_reenact.training.data.shards import clip_key, is_ours, is_partial
+from fewshot_reenact.training.data.sources import Source, fingerprint, list_sources, person_of, spread
 from painted_clips import face_points
 
 

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 
 from fewshot_reenact.errors import ModelError
-from fewshot_reenact.landmarks.base import load_backend
+from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.models.identity import alignment, unlikeness
 from fewshot_reenact.models.losses import laplacian_l1
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
-from fewshot_reenact.models.rendering import to_signed
-from fewshot_reenact.training.finetune import load_teachers
-from fewshot_reenact.video.pictures import read_picture
+from fewshot_reenact.models.teachers import load_teachers
+from fewshot_reenact.rendering.flow import to_signed
 from network_samples import feature_net
 from painted_clips import face_points, paint_face
 
@@ -77,7 +77,7 @@ def test_the_pyramid_sees_edges_before_shades():
 
 
 def test_the_readmes_figures_are_written_by_a_script(tmp_path, monkeypatch, capsys):
-    script = Path(__file__).parent.parent / "scripts" / "measure_finetune.py"
+    script = Path(__file__).parent.parent / "scripts/measure" / "measure_finetune.py"
     figures = dict.fromkeys(("pd", "csim", "mouth_pd", "l1", "nme", "expression"), 0.5)
     said = {"weights": "abcdef01", "perceptual": "built-in", "identity": "built-in", "held_out": 6, "seconds": 33.2}
     rows = [

@@ -10,14 +10,14 @@ import pytest
 from animate_samples import WALK, film, portrait_file, run
 from fake_face import PaintedFaces
 from fewshot_reenact import animate
-from fewshot_reenact.animate import Animation
-from fewshot_reenact.landmarks import base
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.media.marks import NOTE
+from fewshot_reenact.media.writer import VideoWriter
+from fewshot_reenact.pipelines.animate import Animation
 from fewshot_reenact.provenance import sign
 from fewshot_reenact.provenance.keys import user_credentials
 from fewshot_reenact.provenance.marks import SOURCE_TYPE
 from fewshot_reenact.provenance.watermark import Watermarker
-from fewshot_reenact.video.marking import NOTE
-from fewshot_reenact.video.writer import VideoWriter
 from mark_samples import ffmpeg, manifests, nested_boxes, png_with_manifest, sign_as, uuid_box
 
 ODD = "\x1b[31mfewshot-reenact\x07\u202e"
@@ -68,7 +68,7 @@ def test_a_manifest_that_was_changed_is_told_of(marked: Path, tmp_path: Path, wh
 
 def test_a_recording_with_points_drawn_on_it_is_not_said_to_be_generated(tmp_path: Path, monkeypatch) -> None:
     """`extract --video` names the tool in its comment; what it shows is the driver, who is real."""
-    monkeypatch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+    monkeypatch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
     driver, drawn = film(tmp_path / "d.mp4", WALK), tmp_path / "drawn.mp4"
     assert run("extract", driver, "-o", tmp_path / "d.npz", "--video", drawn).exit_code == 0
     assert not found_in(drawn)[0]["made_by_this_tool"] and run("verify", drawn).exit_code == 1

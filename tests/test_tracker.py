@@ -10,11 +10,11 @@ import pytest
 
 from fake_face import REST, PaintedFaces, paint, points_in
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.landmarks.builtin_motions import load_builtin_motion
-from fewshot_reenact.landmarks.motion import Motion, fill_gaps
-from fewshot_reenact.landmarks.smoothing import OneEuro, smooth_motion
-from fewshot_reenact.landmarks.topology import eye_distance
+from fewshot_reenact.geometry.topology import eye_distance
 from fewshot_reenact.landmarks.tracker import VERIFY_EVERY, Tracker, find_face, parse_face, track_video
+from fewshot_reenact.motion.builtins import load_builtin_motion
+from fewshot_reenact.motion.motion import Motion, fill_gaps
+from fewshot_reenact.motion.smoothing import OneEuro, smooth_motion
 
 FACE = (60, 30, 40, 50)
 

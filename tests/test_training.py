@@ -20,13 +20,13 @@ from torch.utils.data import DataLoader
 from fewshot_reenact.cli import main
 from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.models.checkpoint import load_model
-from fewshot_reenact.models.registration import register
-from fewshot_reenact.training import content
+from fewshot_reenact.rendering.registration import register
+from fewshot_reenact.training import content_loss as content
+from fewshot_reenact.training.batch import make_faces, make_inputs
+from fewshot_reenact.training.checkpoints import newest_checkpoint, write_checkpoint
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig, load_config
-from fewshot_reenact.training.episodes import Episodes, LoadedClips, load_clips
-from fewshot_reenact.training.inputs import make_faces, make_inputs
-from fewshot_reenact.training.meta import Preempted, train
-from fewshot_reenact.training.state import newest_checkpoint, write_checkpoint
+from fewshot_reenact.training.data.episodes import Episodes, LoadedClips, load_clips
+from fewshot_reenact.training.loop import Preempted, train
 from fewshot_reenact.training.trainer import Diverged, Trainer, learning_rate
 from killed_runs import dies_at
 from painted_clips import face_points, write_clip, write_clips
@@ -466,7 +466,7 @@ def test_sigterm_while_clips_are_loaded_is_heeded_too(clips, tmp_path, monkeypat
         os.kill(os.getpid(), signal.SIGTERM)
         return load_clips(clips, 1)
 
-    monkeypatch.setattr("fewshot_reenact.training.meta.open_clips", slow)
+    monkeypatch.setattr("fewshot_reenact.training.loop.open_clips", slow)
     with pytest.raises(Preempted, match="at step 0; saved"):
         train(config(clips), tmp_path, device=CPU)
     monkeypatch.undo()

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from animate_samples import run
+from fewshot_reenact.app.gradio_page import look_at, make_page, make_video
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.extract import extract_motion
-from fewshot_reenact.ui import look_at, make_page, make_video
-from fewshot_reenact.video.reader import VideoReader
+from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.pipelines.extract import extract_motion
 
 GRADIO = importlib.util.find_spec("gradio") is not None
 

@@ -18,9 +18,9 @@ from PIL import Image
 
 from animate_samples import complaint, frames_of, portrait_file, run
 from fake_face import PaintedFaces
-from fewshot_reenact.landmarks import base
+from fewshot_reenact.landmarks import registry
+from fewshot_reenact.media.pictures import write_picture
 from fewshot_reenact.provenance import keys, xmp
-from fewshot_reenact.video.pictures import write_picture
 from mark_samples import ffmpeg, manifests, sign_as
 
 MADE = "made with fewshot-reenact: AI-generated"
@@ -166,7 +166,7 @@ def test_several_files_and_folders(marked: Path, tmp_path: Path) -> None:
 
 
 def test_history(elsewhere: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+    monkeypatch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
     portrait_file(tmp_path / "ann.png")
 
     def make() -> str:
@@ -201,7 +201,7 @@ def test_history(elsewhere: Path, tmp_path: Path, tiny_model: Path, monkeypatch:
     ("text", "says"), [("  ", "is empty"), ("x" * 1001, "1001 characters"), ("a\x1b[31m", "control characters")]
 )
 def test_consent_texts_that_cannot_be_kept(tmp_path, tiny_model, monkeypatch, text, says) -> None:
-    monkeypatch.setitem(base.BACKENDS, "builtin", lambda device: PaintedFaces())
+    monkeypatch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
     portrait_file(tmp_path / "ann.png")
     options = ["-o", tmp_path / "o.png", "--model", tiny_model, "--consent", text]
     assert says in complaint(run("animate", tmp_path / "ann.png", tmp_path / "ann.png", *options), 2)
@@ -232,7 +232,7 @@ def on_a_terminal(answer: bytes | None) -> tuple[int, str]:
     # What comes after the question is not wanted here, and takes seconds to load.
     code = (
         "import sys, types\n"
-        "work = sys.modules['fewshot_reenact.animate'] = types.ModuleType('work')\n"
+        "work = sys.modules['fewshot_reenact.pipelines.animate'] = types.ModuleType('work')\n"
         "work.animate = lambda *given, **options: sys.exit(70)\n"
         "from fewshot_reenact.cli import main\n"
         "main(['animate', 'nobody.jpg', 'motion:nod'])"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.video.reader import VideoReader
+from fewshot_reenact.media.reader import VideoReader
 from video_samples import (
     HEIGHT,
     WIDTH,

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from fewshot_reenact.video import timestamps
+from fewshot_reenact.media import timestamps
 
 NTSC = Fraction(30000, 1001)
 

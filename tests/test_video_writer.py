@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 
 from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.media.marks import PlainNote
+from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.provenance.marks import SOURCE_TYPE, standard_marks
 from fewshot_reenact.provenance.tags import source_type
-from fewshot_reenact.video.marking import PlainNote
-from fewshot_reenact.video.reader import VideoReader
-from fewshot_reenact.video.writer import VideoWriter
 from video_samples import (
     HEIGHT,
     WIDTH,
@@ -438,8 +438,8 @@ import signal, sys, time
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
-from fewshot_reenact.video.output import exit_on_sigterm
-from fewshot_reenact.video.writer import VideoWriter
+from fewshot_reenact.files import exit_on_sigterm
+from fewshot_reenact.media.writer import VideoWriter
 with exit_on_sigterm(), VideoWriter(Path({str(tmp_path / "b.mp4")!r}), 64, 48, Fraction(1, 25), Fraction(25)) as writer:
     for n in range(10**6):
         writer.write(np.zeros((48, 64, 3), np.uint8), n)
@@ -465,7 +465,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
 import resource
 from fractions import Fraction
 import numpy as np
-from fewshot_reenact.video.writer import VideoWriter
+from fewshot_reenact.media.writer import VideoWriter
 picture = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
 with VideoWriter({str(tmp_path / f"{frames}.mp4")!r}, 256, 256, Fraction(1, 25), Fraction(25), crf=40) as writer:
     for n in range({frames}):

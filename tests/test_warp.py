@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot_reenact.faces.frame import face_frame
-from fewshot_reenact.landmarks.topology import INNER_LIP, LEFT_LIDS, LIP_PAIRS, MOUTH
+from fewshot_reenact.geometry.face_frame import face_frame
+from fewshot_reenact.geometry.topology import INNER_LIP, LEFT_LIDS, LIP_PAIRS, MOUTH
 from fewshot_reenact.models.reenactor import Correction
-from fewshot_reenact.models.rendering import apply_affine, correct, displace, enlarge_flow, face_flow, to_signed
-from fewshot_reenact.models.warp import fit_warp, grid, sample
+from fewshot_reenact.rendering.flow import apply_affine, correct, displace, enlarge_flow, face_flow, to_signed
+from fewshot_reenact.rendering.warp import fit_warp, grid, sample
 from painted_clips import face_points, paint_face
 
 SIZE = 128

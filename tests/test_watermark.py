@@ -8,9 +8,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.provenance.payload import CODED_BITS, decode, encode
 from fewshot_reenact.provenance.watermark import Watermarker, detect
-from fewshot_reenact.video.reader import VideoReader
 
 PAYLOAD = 0x9A3CF1275BE80D46
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fewshot_reenact._version import __version__
 
 if TYPE_CHECKING:
-    from fewshot_reenact.animate import Animation, animate
+    from fewshot_reenact.pipelines.animate import Animation, animate
 
 __all__ = ["Animation", "__version__", "animate"]
 
@@ -24,7 +24,7 @@ class _Package(ModuleType):
 
     @property
     def animate(self) -> Any:
-        return import_module("fewshot_reenact.animate").animate
+        return import_module("fewshot_reenact.pipelines.animate").animate
 
     @animate.setter
     def animate(self, submodule: Any) -> None:
@@ -32,7 +32,7 @@ class _Package(ModuleType):
 
     @property
     def Animation(self) -> Any:
-        return import_module("fewshot_reenact.animate").Animation
+        return import_module("fewshot_reenact.pipelines.animate").Animation
 
 
 sys.modules[__name__].__class__ = _Package

@@ -22,7 +22,7 @@ from fewshot_reenact.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from fewshot_reenact.animate import Animation
+    from fewshot_reenact.pipelines.animate import Animation
 
 _SHARE = click.FloatRange(0, 2)
 
@@ -141,7 +141,7 @@ def animate(
     """
     given, driver = _split(inputs, portraits)
     agree_to_rules(accept_use)
-    from fewshot_reenact.animate import animate as make
+    from fewshot_reenact.pipelines.animate import animate as make
 
     shown = str(report) == "-"
     bars = _Bars()
@@ -157,7 +157,7 @@ def animate(
 
 
 def _summary(made: "Animation") -> str:
-    from fewshot_reenact.video.pictures import PICTURE_OUTPUTS
+    from fewshot_reenact.media.pictures import PICTURE_OUTPUTS
 
     seconds = made.seconds["all"]
     took = f"{seconds:.1f} s", f"{made.frames / max(seconds, 1e-6):.1f} frames a second", f"on {made.device}"

@@ -1,4 +1,4 @@
-"""`reenact check`: options only; the work is in `fewshot_reenact.check`."""
+"""`reenact check`: options only; the work is in `fewshot_reenact.checks`."""
 
 from pathlib import Path
 
@@ -38,8 +38,8 @@ def check(
     The verdicts are good, usable, poor and unusable; a FILE has that of its worst finding. Exit code 3 when a FILE is
     unusable.
     """
-    from fewshot_reenact.check.files import as_data, check_files
-    from fewshot_reenact.check.report import UNUSABLE
+    from fewshot_reenact.checks.files import as_data, check_files
+    from fewshot_reenact.checks.report import UNUSABLE
 
     common.check_report(report, overwrite, files)
     with common.progress_bar("measuring") as progress:

@@ -19,7 +19,7 @@ import click
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import ReenactError, UsageError
-from fewshot_reenact.video.output import exit_on_sigterm
+from fewshot_reenact.files import exit_on_sigterm
 
 INTERRUPTED = 130
 DEBUG = "REENACT_DEBUG"
@@ -237,7 +237,7 @@ def progress_bar(label: str, unit: str = "frames") -> Iterator[Callable[[int, in
 def check_report(path: Path | None, overwrite: bool, inputs: tuple[str | Path, ...] = ()) -> None:
     """Complains about a report that could not be written before the work is done rather than after. UsageError."""
     if path is not None and str(path) != "-":
-        from fewshot_reenact.video.output import check_output
+        from fewshot_reenact.files import check_output
 
         check_output(path, overwrite, inputs)
 
@@ -250,7 +250,7 @@ def write_report(report: dict[str, Any], path: Path | None, overwrite: bool) -> 
     if str(path) == "-":
         click.echo(text)
         return
-    from fewshot_reenact.video.output import partial_file
+    from fewshot_reenact.files import partial_file
 
     with partial_file(path, overwrite) as partial:
         partial.write_text(text + "\n", encoding="utf-8")

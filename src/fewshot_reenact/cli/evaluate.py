@@ -1,4 +1,4 @@
-"""`reenact evaluate`: options and the printed table; the work is in `fewshot_reenact.evaluate`."""
+"""`reenact evaluate`: options and the printed table; the work is in `fewshot_reenact.pipelines.evaluate`."""
 
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def evaluate(clips: Path, methods: str, report: Path | None, overwrite: bool, **
     Prints a Markdown table of means over clips. T portraits come from the first half of a clip; its second half is what
     has to come out. Landmarks, mouth, eyes, expression and flicker are in per cent of the eye distance.
     """
-    from fewshot_reenact.evaluate import evaluate as run
+    from fewshot_reenact.pipelines.evaluate import evaluate as run
 
     if report is not None and report == options["sheet"]:
         raise click.UsageError("--json and --sheet name the same file")

@@ -1,4 +1,4 @@
-"""`reenact extract`: options only; the work is in `fewshot_reenact.extract`."""
+"""`reenact extract`: options only; the work is in `fewshot_reenact.pipelines.extract`."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def extract(
     reenact extract talk.mp4 -o talk.npz
     reenact extract talk.mp4 -o talk.npz --video talk-points.mp4 --start 0:05 --end 0:12
     """
-    from fewshot_reenact.extract import extract_motion
+    from fewshot_reenact.pipelines.extract import extract_motion
 
     common.check_report(report, overwrite, (input,))
     with common.progress_bar("measuring") as progress:

@@ -1,4 +1,4 @@
-"""`reenact finetune`: options only; the work is in `fewshot_reenact.finetune`."""
+"""`reenact finetune`: options only; the work is in `fewshot_reenact.pipelines.finetune`."""
 
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def finetune(
     common.agree_to_rules(accept_use)
     import torch
 
-    from fewshot_reenact.finetune import finetune as make
+    from fewshot_reenact.pipelines.finetune import finetune as make
 
     common.check_report(report, overwrite, frames)
     if threads is not None:

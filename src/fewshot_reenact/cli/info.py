@@ -1,4 +1,4 @@
-"""`reenact info`: options and layout only; what is told is gathered in `fewshot_reenact.info`."""
+"""`reenact info`: options and layout only; what is told is gathered in `fewshot_reenact.pipelines.info`."""
 
 import json
 
@@ -17,7 +17,7 @@ def info(as_json: bool, device: str) -> None:
     reenact info
     reenact info --json
     """
-    from fewshot_reenact.info import gather, in_words
+    from fewshot_reenact.pipelines.info import gather, in_words
 
     facts = gather(device)
     click.echo(json.dumps(facts, indent=2) if as_json else in_words(facts))

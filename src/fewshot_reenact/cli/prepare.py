@@ -1,4 +1,4 @@
-"""`reenact prepare`: options only; the work is in `fewshot_reenact.training.prepare`."""
+"""`reenact prepare`: options only; the work is in `fewshot_reenact.training.data.prepare`."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +11,7 @@ from fewshot_reenact.cli import common
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fewshot_reenact.training.prepare import Done
+    from fewshot_reenact.training.data.prepare import Done
 
 _SHOWN = 5  # skipped videos on the screen; the file has all
 
@@ -78,9 +78,9 @@ def prepare(
     A run that was stopped, by whatever, goes on where it was when the same command is given again. Videos that cannot
     be used are listed in OUT/skipped.jsonl with the reason. OUT/summary.jpg shows some of the clips.
     """
-    from fewshot_reenact.training.clipping import ClipOptions
-    from fewshot_reenact.training.prepare import prepare as run
-    from fewshot_reenact.training.shards import SKIPPED, SUMMARY
+    from fewshot_reenact.training.data.clipping import ClipOptions
+    from fewshot_reenact.training.data.prepare import prepare as run
+    from fewshot_reenact.training.data.shards import SKIPPED, SUMMARY
 
     common.check_report(report, overwrite)
     options = ClipOptions(size, min_seconds, max_seconds, min_face)

@@ -1,4 +1,4 @@
-"""`reenact train`: options of the training loop; training.meta does it."""
+"""`reenact train`: options of the training loop; training.loop does it."""
 
 import os
 from pathlib import Path
@@ -55,8 +55,8 @@ def train(
 
     from fewshot_reenact.device import choose_device
     from fewshot_reenact.training.config import load_config
-    from fewshot_reenact.training.meta import check_networks
-    from fewshot_reenact.training.meta import train as run
+    from fewshot_reenact.training.loop import check_networks
+    from fewshot_reenact.training.loop import train as run
 
     settings = load_config(config, steps=steps)
     where, why = choose_device(device)

@@ -1,4 +1,4 @@
-"""`reenact ui`: options only; the page is in `fewshot_reenact.ui`."""
+"""`reenact ui`: options only; the page is in `fewshot_reenact.app.gradio_page`."""
 
 import click
 
@@ -17,7 +17,7 @@ def ui(host: str, port: int, open_browser: bool, accept_use: bool) -> None:
     it is closed.
     """
     agree_to_rules(accept_use)
-    from fewshot_reenact.ui import serve
+    from fewshot_reenact.app.gradio_page import serve
 
     if host not in ("127.0.0.1", "localhost", "::1"):
         warn([f"{host}: everybody who reaches this address can use the page, and see what others make"])

@@ -25,9 +25,9 @@ def verify(paths: tuple[Path, ...], as_json: bool, trust: Path | None) -> int:
     reenact verify talk.mp4
     reenact verify --json downloads/
     """
+    from fewshot_reenact.provenance.report import in_words
     from fewshot_reenact.provenance.verify import exit_code
     from fewshot_reenact.provenance.verify import verify as look
-    from fewshot_reenact.provenance.words import in_words
 
     with common.progress_bar("looking") as bar:
         findings = look(paths, trust, lambda name, frames: bar(frames, None))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fewshot_reenact.errors import InputError
-from fewshot_reenact.video.kinds import VIDEO_SUFFIXES
+from fewshot_reenact.media.file_types import VIDEO_SUFFIXES
 
 
 def person_of(clip: Path) -> str:

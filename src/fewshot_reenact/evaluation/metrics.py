@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from fewshot_reenact.errors import ModelError, UsageError
-from fewshot_reenact.landmarks.base import LandmarkBackend
-from fewshot_reenact.landmarks.pose import head_pose
-from fewshot_reenact.landmarks.shape import take_out, turn_of, turned
-from fewshot_reenact.landmarks.topology import MOUTH, REGIONS, eye_distance
+from fewshot_reenact.geometry.pose import head_pose
+from fewshot_reenact.geometry.shape import take_out, turn_of, turned
+from fewshot_reenact.geometry.topology import MOUTH, REGIONS, eye_distance
+from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.models.identity import SIDE, alignment
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 

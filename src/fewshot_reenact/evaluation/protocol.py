@@ -15,7 +15,7 @@ import numpy as np
 
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.evaluation.metrics import METRICS
-from fewshot_reenact.landmarks.motion import Motion
+from fewshot_reenact.motion.motion import Motion
 
 SHOTS = (1, 8, 32)
 HELD_OUT = 32  # groups of frames a video at most, as in the paper

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from fewshot_reenact.landmarks import align
-from fewshot_reenact.landmarks.base import Face
+from fewshot_reenact.geometry import align
+from fewshot_reenact.landmarks.backend import Face
 from fewshot_reenact.landmarks.detector import DetectorNet, find
 from fewshot_reenact.landmarks.network import WEIGHTS, PointNet, load_network
 

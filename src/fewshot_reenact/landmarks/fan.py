@@ -2,7 +2,7 @@
 
 The package fetches its weights over the network when they are first used, and says nothing before; here that is
 announced, and a failed download is one clear line. It knows no forehead and no irises: the forehead follows from brows,
-nose, eye corners and chin by a linear map (scripts/fit_forehead.py), the irises stand in the middle of the eyes.
+nose, eye corners and chin by a linear map (scripts/build/fit_forehead.py), the irises stand in the middle of the eyes.
 """
 
 import importlib
@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from fewshot_reenact.errors import ModelError
-from fewshot_reenact.landmarks.base import Face
-from fewshot_reenact.landmarks.topology import FOREHEAD, LEFT_EYE, RIGHT_EYE
+from fewshot_reenact.geometry.topology import FOREHEAD, LEFT_EYE, RIGHT_EYE
+from fewshot_reenact.landmarks.backend import Face
 
 FOREHEAD_FILE = Path(__file__).resolve().parent.parent / "weights" / "forehead.safetensors"
 KNOWN = [8, *range(17, 36), 36, 39, 42, 45]  # what hardly differs between how FAN and the 83 points are defined

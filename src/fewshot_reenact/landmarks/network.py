@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fewshot_reenact.errors import ModelError
-from fewshot_reenact.landmarks.align import CROP
-from fewshot_reenact.landmarks.topology import N_POINTS
+from fewshot_reenact.geometry.align import CROP
+from fewshot_reenact.geometry.topology import N_POINTS
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 

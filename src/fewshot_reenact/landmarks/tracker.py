@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fewshot_reenact.errors import InputError
-from fewshot_reenact.landmarks.base import Face, LandmarkBackend
-from fewshot_reenact.landmarks.choice import LARGEST, Place, choose_face, find_face, no_face, parse_face
+from fewshot_reenact.geometry.topology import N_POINTS, eye_distance
+from fewshot_reenact.landmarks.backend import Face, LandmarkBackend
 from fewshot_reenact.landmarks.cuts import CERTAIN, OTHER_FACE, Cut, CutDetector, Tiny, difference, tiny
-from fewshot_reenact.landmarks.motion import Motion
-from fewshot_reenact.landmarks.topology import N_POINTS, eye_distance
+from fewshot_reenact.landmarks.selection import LARGEST, Place, choose_face, find_face, no_face, parse_face
+from fewshot_reenact.motion.motion import Motion
 
 if TYPE_CHECKING:
-    from fewshot_reenact.video.reader import VideoReader
+    from fewshot_reenact.media.reader import VideoReader
 
 # Detection from scratch this often, in frames: it costs little at that rate, notices a face that slid off its person,
 # and learns where the other people are before it matters.

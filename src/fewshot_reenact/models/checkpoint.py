@@ -2,7 +2,6 @@
 networks.
 """
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -11,22 +10,13 @@ from safetensors.torch import save
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import ModelError
+from fewshot_reenact.files import partial_file
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.video.output import partial_file
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 DEFAULT_MODEL = WEIGHTS / "textured.safetensors"
 _FORMAT = "fewshot-reenact/model/1"
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()  # not hashlib.file_digest: Python 3.10 has none
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def save_model(model: Reenactor, path: Path, note: str = "", half: bool = False) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fewshot_reenact.landmarks.raster import STYLES
+from fewshot_reenact.geometry.raster import STYLES
 
 T = TypeVar("T")
 REFINED = 1.25  # refiners work on a face frame this much larger than the generator's: what clips of 256 pixels show
@@ -67,7 +67,7 @@ class ModelDimensions:
     attention: bool = True
     """Self-attention at 32x32 (E and G's way down) and 64x64 (G's way up), as in the paper."""
     raster_style: str = "filled"
-    """How landmarks are drawn, see landmarks.raster."""
+    """How landmarks are drawn, see geometry.raster."""
     flow: bool = False
     """Textured: whether G also corrects the warp, by a shift of each place, besides the change of colour."""
     refiners: tuple[RefinerDimensions, ...] = ()

@@ -22,9 +22,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fewshot_reenact.errors import ModelError
+from fewshot_reenact.files import partial_file
 from fewshot_reenact.models.blocks import ResidualBlock, encoder_blocks, maybe_spectral
 from fewshot_reenact.models.dimensions import read_dimensions
-from fewshot_reenact.video.output import partial_file
 
 _FORMAT = "fewshot-reenact/discriminator/1"
 _ROW_START = 0.1  # rows start uniformly in -0.1..0.1, as in the authors' code

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_reenact.landmarks.topology import LEFT_IRIS, RIGHT_IRIS
+from fewshot_reenact.geometry.topology import LEFT_IRIS, RIGHT_IRIS
 from fewshot_reenact.models.perceptual import FeatureNet
 
 SIDE = 112

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_reenact.landmarks.topology import LEFT_EYE, MOUTH, RIGHT_EYE
+from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 
-# The mouth's part of the face frame, as shares of the side: x0, y0, x1, y1. It stands still there (see faces.frame).
+# The mouth's part of the face frame, as shares of the side: x0, y0, x1, y1. It stands still there (see
+# geometry.face_frame).
 _MOUTH_BOX = (0.25, 0.4375, 0.75, 0.9375)
 _MOUTH_ZOOM = 1.5
 

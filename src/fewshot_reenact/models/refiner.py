@@ -2,7 +2,7 @@
 
 Each sees what the first generator made of its part, at the size at which clips of 256 pixels show it, beside the
 portrait's own, adds a change, and takes detail away. Few pixels make it cheap to train for long, and with a
-discriminator. A part needs no search: it always stands at the same place of the face frame (faces.frame).
+discriminator. A part needs no search: it always stands at the same place of the face frame (geometry.face_frame).
 """
 
 import torch

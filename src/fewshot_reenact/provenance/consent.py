@@ -6,8 +6,8 @@ import datetime
 import json
 import os
 
+from fewshot_reenact.config_folder import config_folder, write_private
 from fewshot_reenact.errors import UsageError
-from fewshot_reenact.provenance.folder import config_folder, write_private
 
 VARIABLE = "REENACT_ACCEPT_USE"
 LONGEST = 1000  # characters of a consent text

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fewshot_reenact.provenance.folder import append_private, config_folder, write_private
+from fewshot_reenact.config_folder import append_private, config_folder, write_private
 
 _LEDGER, _OFF = "history.jsonl", "history-is-off"
 

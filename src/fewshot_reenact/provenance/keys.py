@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fewshot_reenact.config_folder import config_folder, open_to_others, write_private
 from fewshot_reenact.errors import InputError
-from fewshot_reenact.provenance.folder import config_folder, open_to_others, write_private
 
 KEY = "signing-key.pem"  # the key and then its chain: in one file, so that they always belong together
 OWNER = "fewshot-reenact user (self-made key, identity not checked)"

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_reenact._version import __version__
+from fewshot_reenact.media.marks import NOTE, PlainNote
+from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, read_picture
+from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.provenance import xmp
 from fewshot_reenact.provenance.keys import Credentials, user_credentials
 from fewshot_reenact.provenance.label import Label
 from fewshot_reenact.provenance.sign import Origin, check_credentials, sign
 from fewshot_reenact.provenance.watermark import Watermarker, detect
-from fewshot_reenact.video.marking import NOTE, PlainNote
-from fewshot_reenact.video.pictures import PICTURE_OUTPUTS, read_picture
-from fewshot_reenact.video.reader import VideoReader
 
 # https://cv.iptc.org/newscodes/digitalsourcetype: a real picture and motion, put together by a trained network.
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"

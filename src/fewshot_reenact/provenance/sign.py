@@ -20,8 +20,8 @@ from PIL import Image
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.provenance.keys import Credentials
-from fewshot_reenact.video.pictures import read_picture
 
 TOOL = "fewshot-reenact"
 STATEMENT = "org.fewshot-reenact.animation"

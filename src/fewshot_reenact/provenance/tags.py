@@ -11,10 +11,10 @@ import av
 from av.error import FFmpegError
 from PIL import Image
 
+from fewshot_reenact.media.file_types import is_picture
+from fewshot_reenact.media.marks import NOTE
 from fewshot_reenact.provenance import xmp
 from fewshot_reenact.provenance.sign import printable
-from fewshot_reenact.video.kinds import is_picture
-from fewshot_reenact.video.marking import NOTE
 
 _MADE_WITH = NOTE.rsplit(" ", 1)[0]  # of any version
 

@@ -20,6 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_reenact.errors import InputError
+from fewshot_reenact.media.file_types import kind_of
+from fewshot_reenact.media.pictures import read_picture
+from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.keys import own_authority
 from fewshot_reenact.provenance.sign import (
@@ -33,9 +36,6 @@ from fewshot_reenact.provenance.sign import (
 )
 from fewshot_reenact.provenance.tags import Tags, read_tags
 from fewshot_reenact.provenance.watermark import detect
-from fewshot_reenact.video.kinds import kind_of
-from fewshot_reenact.video.pictures import read_picture
-from fewshot_reenact.video.reader import VideoReader
 
 MADE, NO_MARK, UNREADABLE = 0, 1, 3
 # Frames looked at together, some ten seconds: a marked part inside a longer video is found.

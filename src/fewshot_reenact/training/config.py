@@ -21,7 +21,7 @@ class _Strict(BaseModel):
 class DataConfig(_Strict):
     clips: str | Path = Field(
         description="what `reenact prepare` made (a folder or an address such as s3://bucket/shards), or a folder of "
-        "NAME.mp4 with NAME.npz (points, identity): see training.episodes"
+        "NAME.mp4 with NAME.npz (points, identity): see training.data.episodes"
     )
     stream: bool = Field(False, description="shards only: read as needed, not into memory; for data of any size")
     limit: int | None = Field(None, ge=1, description="clips at most, the first by name: for a look at how it goes")
@@ -170,7 +170,7 @@ def _check_together(config: TrainConfig) -> None:
     if config.data.dense and dims.kind == "paper":
         raise ValueError("data.dense: corrects a warp, and the paper's model has none; leave it out")
     if dims.refiners:
-        raise ValueError("model.refiners: trained after the rest, by scripts/train_part.py; leave them out here")
+        raise ValueError("model.refiners: trained after the rest, by training/refiner/train.py; leave them out here")
     weights, game = config.weights(), config.adversarial
     if weights.vggface and config.loss.vggface_network is None:
         raise ValueError(

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from fewshot_reenact.errors import UsageError
-from fewshot_reenact.video.output import partial_file
+from fewshot_reenact.files import partial_file
 
 
 class Log:

@@ -13,14 +13,14 @@ from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.discriminator import save_discriminator
 from fewshot_reenact.models.losses import shift_loss
 from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.models.registration import register
+from fewshot_reenact.rendering.registration import register
 from fewshot_reenact.training.adversary import Adversary, Exhibits
+from fewshot_reenact.training.batch import make_faces, make_inputs
+from fewshot_reenact.training.checkpoints import newest_checkpoint, random_state, restore_random_state, write_checkpoint
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
-from fewshot_reenact.training.content import Content
+from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.distributed import World
-from fewshot_reenact.training.inputs import make_faces, make_inputs
 from fewshot_reenact.training.log import Log
-from fewshot_reenact.training.state import newest_checkpoint, random_state, restore_random_state, write_checkpoint
 
 
 class Diverged(ReenactError):

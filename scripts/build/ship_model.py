@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Put a trained model into the package, with its card.
+
+    scripts/build/ship_model.py run/meta --refiners run/mouth --strength 0.75
+
+writes src/fewshot_reenact/weights/textured.safetensors and textured.md.
+"""
+
+import json
+from pathlib import Path
+
+import click
+from safetensors import safe_open
+
+from fewshot_reenact.files import sha256
+from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, save_model
+from fewshot_reenact.training.refiner.train import joined
+
+CARD = """# textured.safetensors
+
+The default model (`models/reenactor.py`): embedder and textured generator, {parameters:.2f} M parameters, float16,
+{size:.1f} MB. The dimensions are in the file's metadata.
+
+- **Made with** `reenact train`: {steps} steps of {batch} episodes on a two-core CPU ({episodes} episodes), averaged
+  weights, seed {seed}{begun}. The settings of every stage are in docs/training-log.md.
+- **Refiners** (`models/refiner.py`): {refiners}.
+- **Data**: {data} of research excerpts at 256 x 256, not in this repository; points by the built-in extractor.
+  People of the validation clips are not among them.
+- **Loss**: L1 weighted about mouth and eyes, relative L1 of a small distilled VGG-19's features of face and mouth, and
+  L1 of the correction of the flow to what optical flow sees.
+- **Last training figures** (mean of the last {log} steps): {figures}.
+- **Figures on people it never saw** are in the README, "Measured", also by how far the head is turned.
+- **Limits**: trained on adults talking to a camera; large head turns, wide open mouths, moustaches and glasses come out
+  worst; portraits in three-quarter view smile crookedly. Nothing is claimed about groups of people: the data carries no
+  such labels. Made for research; its data are research excerpts.
+
+SHA-256: `{digest}`
+"""
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.option("--data", default="614 clips of 319 people", show_default=True, help="For the card: what it saw.")
+@click.option("--begun", default="", help="For the card: what the run began with, e.g. 'the weights of ...'.")
+@click.option("--refiners", type=click.Path(exists=True, path_type=Path), multiple=True, help="Runs of train_part.py.")
+@click.option("--strength", type=click.FloatRange(0, 1), default=1.0, help="How much of the refiners' change counts.")
+def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], strength: float) -> None:
+    config = json.loads((run / "config.json").read_text())
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][-10:]
+    with safe_open(str(run / "model.safetensors"), "pt") as file:
+        step = int(file.metadata()["note"].split()[1])
+    keys = ("l1", "perceptual", "perceptual_mouth", "l1_over_warp")
+    figures = ", ".join(f"{key} {sum(row[key] for row in rows) / len(rows):.4f}" for key in keys)
+    model, refined = joined(load_model(run / "model.safetensors"), refiners, strength)
+    save_model(model, DEFAULT_MODEL, note=f"textured, step {step}; refined: {refined or 'nothing'}", half=True)
+    text = CARD.format(
+        parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+        size=DEFAULT_MODEL.stat().st_size / 1e6,
+        steps=step,
+        batch=config["batch"],
+        episodes=step * config["batch"],
+        seed=config["seed"],
+        data=data,
+        begun=f"; begun with {begun}" if begun else "",
+        log=len(rows) * config["log_every"],
+        figures=figures,
+        refiners=f"{refined} of 16 parts with `training/refiner/train.py` and `configs/parts.yaml`, with a "
+        "discriminator; "
+        f"{strength:.0%} of the change is used"
+        if refiners
+        else "none",
+        digest=sha256(DEFAULT_MODEL),
+    )
+    DEFAULT_MODEL.with_suffix(".md").write_text(text)
+    click.echo(f"{DEFAULT_MODEL}: step {step}, {DEFAULT_MODEL.stat().st_size / 1e6:.1f} MB; {figures}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""Speed and memory, measured on this machine.
+
+    scripts/measure/benchmark.py animate                     # 512-pixel portrait and driver, time by stage
+    scripts/measure/benchmark.py animate --portrait P --driver D --repeat 3
+    scripts/measure/benchmark.py memory --seconds 10 120     # peak memory for drivers of these lengths
+    scripts/measure/benchmark.py landmarks --data ../shared/data     # all figures of the landmarks beside their targets
+    scripts/measure/benchmark.py watermark A.mp4 B.mp4       # in how many of these videos the mark survives what
+    scripts/measure/benchmark.py unmarked FOLDER             # false alarms among pictures and videos without a mark
+
+Run it on an idle machine: every figure is wall-clock time.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import click
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import torch
+
+import fewshot_reenact
+from fewshot_reenact import animate
+from fewshot_reenact.media.pictures import read_picture, write_picture
+from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.media.writer import VideoWriter
+from fewshot_reenact.provenance.watermark import Watermarker, detect
+
+ASSETS = Path(fewshot_reenact.__file__).parent / "assets"
+SIDE = 512
+
+
+def square_portrait(source: Path, folder: Path, side: int = SIDE) -> Path:
+    """The picture's middle square, side x side pixels."""
+    picture = read_picture(source)
+    least = min(picture.shape[:2])
+    y, x = (picture.shape[0] - least) // 2, (picture.shape[1] - least) // 2
+    path = folder / "portrait.png"
+    write_picture(path, cv2.resize(picture[y : y + least, x : x + least], (side, side), interpolation=cv2.INTER_AREA))
+    return path
+
+
+def square_driver(source: Path, folder: Path, seconds: float, side: int = SIDE) -> Path:
+    """The driver, side x side pixels, run forwards and backwards until it lasts so long."""
+    with VideoReader(source) as reader:
+        frames = [cv2.resize(f.picture, (side, side), interpolation=cv2.INTER_AREA) for f in reader]
+    path, there_and_back = folder / f"driver_{seconds:g}s.mp4", [*frames, *frames[-2:0:-1]]
+    with VideoWriter(path, side, side, Fraction(1, 25), Fraction(25)) as writer:
+        for t in range(round(25 * seconds)):
+            writer.write(there_and_back[t % len(there_and_back)], t)
+    return path
+
+
+@click.group()
+def main() -> None:
+    click.echo(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, fewshot-reenact {fewshot_reenact.__version__}"
+    )
+
+
+@main.command("animate")
+@click.option("--portrait", type=click.Path(path_type=Path), default=ASSETS / "grace_hopper.jpg")
+@click.option("--driver", type=click.Path(path_type=Path), default=ASSETS / "driver.mp4")
+@click.option("--seconds", default=8.0, show_default=True, help="Length of the driver.")
+@click.option("--repeat", default=3, show_default=True)
+def time_animate(portrait: Path, driver: Path, seconds: float, repeat: int) -> None:
+    """End to end, a 512-pixel portrait and a 512-pixel driver."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        picture, video = square_portrait(portrait, folder), square_driver(driver, folder, seconds)
+        runs = [animate(picture, video, folder / "out.mp4", overwrite=True) for _ in range(repeat)]
+    frames = runs[0].frames
+    best = sorted(runs, key=lambda run: run.seconds["all"])[len(runs) // 2]
+    click.echo(f"| stage | s | ms a frame |   ({frames} frames, median of {repeat} runs)\n|---|---|---|")
+    for stage, value in best.seconds.items():
+        click.echo(f"| {stage} | {value:.2f} | {1000 * value / frames:.1f} |")
+    rates = sorted(run.frames / run.seconds["all"] for run in runs)
+    click.echo(f"{frames / best.seconds['all']:.1f} frames a second end to end ({rates[0]:.1f} to {rates[-1]:.1f})")
+
+
+_CHILD = """
+import resource, sys
+from fewshot_reenact import animate
+animate(sys.argv[1], sys.argv[2], sys.argv[3], overwrite=True)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@main.command("memory")
+@click.option("--seconds", type=(float, float), default=(10.0, 120.0), show_default=True)
+@click.option("--side", default=256, show_default=True)
+def memory(seconds: tuple[float, float], side: int) -> None:
+    """Peak memory of the whole process for a short and a long driver."""
+    peaks = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        picture = square_portrait(ASSETS / "grace_hopper.jpg", folder, side)
+        for length in seconds:
+            video = square_driver(ASSETS / "driver.mp4", folder, length, side)
+            command = [sys.executable, "-c", _CHILD, str(picture), str(video), str(folder / "out.mp4")]
+            shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            peaks.append(int(shown.split()[-1]) / 1024)
+            click.echo(f"{length:g} s: {peaks[-1]:.0f} MiB")
+    click.echo(f"difference: {peaks[1] - peaks[0]:.0f} MiB (unit: {resource.__name__}.ru_maxrss)")
+
+
+@main.command("landmarks")
+@click.option("--data", type=click.Path(exists=True, path_type=Path), default=Path("../shared/data"), show_default=True)
+@click.option("--quick", is_flag=True, help="A quarter of the clips and stills, 30 scenes.")
+@click.option("--json", "report", type=click.Path(path_type=Path), help="Write all figures here too.")
+def landmarks(data: Path, quick: bool, report: Path | None) -> None:
+    """Accuracy, detection, steadiness, blinks and speed of the built-in landmarks beside their targets, on one core."""
+    from landmark_table import measure, render
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    found = measure(data, quick)
+    click.echo(render(found))
+    if report:
+        report.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _even(factor: float) -> str:
+    return f"scale=trunc(iw*{factor}/2)*2:trunc(ih*{factor}/2)*2:flags=bicubic"
+
+
+_CROP = "crop=trunc(iw*0.45)*2:trunc(ih*0.45)*2:iw*0.03:ih*0.07"
+# What is done to a marked video: ffmpeg's filter and CRF.
+TREATMENTS = {
+    "nothing": None,
+    "CRF 23": ("null", 23),
+    "CRF 28": ("null", 28),
+    "half size, CRF 23": (_even(0.5), 23),
+    "half size, CRF 28": (_even(0.5), 28),
+    "cropped by 10 %, CRF 28": (_CROP, 28),
+    "mirrored, CRF 28": ("hflip", 28),
+    "brightness 0.9, CRF 28": ("lutyuv=y=16+(val-16)*0.9", 28),
+    "brightness 1.1, CRF 28": ("lutyuv=y=16+(val-16)*1.1", 28),
+    "15 frames a second, CRF 28": ("fps=15", 28),
+    "one second recorded at 0.8 times the size, CRF 28": (f"trim=duration=1,{_even(0.8)}", 28),
+    "one second recorded at 1.37 times the size, CRF 28": (f"trim=duration=1,{_even(1.37)}", 28),
+    "mirrored, cropped, 0.75 times the size, CRF 26": (f"hflip,{_CROP},{_even(0.75)}", 26),
+    "one frame of the CRF 28 copy": ("null", 28),
+}
+
+
+@main.command("watermark")
+@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--frames", default=50, show_default=True, help="Of each video, from the start.")
+def watermark(videos: tuple[Path, ...], frames: int) -> None:
+    """Survival of the watermark, PSNR and time a frame, by size of the videos (side: square root of the area)."""
+    payload, found, wrong = 0x9A3CF1275BE80D46, {}, 0
+    psnr, cost = [], {}
+    with tempfile.TemporaryDirectory() as name:
+        marked, treated = Path(name) / "marked.mp4", Path(name) / "treated.mp4"
+        for video in videos:
+            with VideoReader(video) as reader:
+                pictures = [frame.picture for frame, _ in zip(reader, range(frames), strict=False)]
+            height, width = pictures[0].shape[:2]
+            side = min((256, 512, 1024), key=lambda s: abs(np.log(s * s / (height * width))))
+            stamper = Watermarker(payload)
+            stamper.stamp(pictures[0])
+            with VideoWriter(marked, width, height, Fraction(1, 25), Fraction(25), overwrite=True) as writer:
+                for t, picture in enumerate(pictures):
+                    begin = time.thread_time()
+                    stamped = stamper.stamp(picture)
+                    cost.setdefault(f"{width}x{height}", []).append(1000 * (time.thread_time() - begin))
+                    psnr.append(cv2.PSNR(picture, stamped))
+                    writer.write(stamped, t)
+            for treatment, how in TREATMENTS.items():
+                if how:
+                    _ffmpeg("-i", str(marked), "-vf", how[0], "-crf", str(how[1]), str(treated))
+                with VideoReader(treated if how else marked) as reader:
+                    count = 1 if treatment.startswith("one frame") else frames
+                    mark = detect(frame.picture for frame, _ in zip(reader, range(count), strict=False))
+                wrong += mark is not None and mark.payload != payload
+                found.setdefault(treatment, {}).setdefault(side, []).append(bool(mark and mark.payload == payload))
+            lost = [t for t, sides in found.items() if not sides[side][-1]]
+            click.echo(f"{video.name} {width}x{height}: not found after {', '.join(lost) or 'none of these'}", err=True)
+    sides = sorted(found["nothing"])
+    click.echo("| found, of so many videos | " + " | ".join(f"about {s} px" for s in sides) + " |")
+    click.echo("|---" * (len(sides) + 1) + "|")
+    for treatment, by_side in found.items():
+        click.echo(f"| {treatment} | " + " | ".join(f"{sum(by_side[s])} of {len(by_side[s])}" for s in sides) + " |")
+    click.echo(f"wrong payloads: {wrong}; PSNR {min(psnr):.2f} to {max(psnr):.2f} dB")
+    for size, times in cost.items():
+        click.echo(f"stamping {size}: {np.median(times):.2f} ms a frame (thread time, median)")
+
+
+def _ffmpeg(*arguments: str) -> None:
+    codec = ["-c:v", "libx264", "-preset", "medium", "-pix_fmt", "yuv420p"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *arguments[:-1], *codec, arguments[-1]]
+    subprocess.run(command, check=True)
+
+
+@main.command("unmarked")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--count", default=2000, show_default=True, help="At most so many files, evenly taken from all.")
+@click.option("--minutes", default=60.0, show_default=True, help="Stop after so long.")
+def unmarked(folders: tuple[Path, ...], count: int, minutes: float) -> None:
+    """False alarms among pictures and videos (their first 50 frames) that bear no mark."""
+    files = sorted(f for folder in folders for f in folder.iterdir() if f.suffix in (".jpg", ".png", ".mp4"))
+    files = files[:: max(1, len(files) // count)][:count]
+    begin, alarms, done = time.monotonic(), [], 0
+    for file in files:
+        if time.monotonic() - begin > 60 * minutes:
+            break
+        if file.suffix == ".mp4":
+            with VideoReader(file) as reader:
+                mark = detect(frame.picture for frame, _ in zip(reader, range(50), strict=False))
+        else:
+            mark = detect([read_picture(file)])
+        done += 1
+        if mark is not None:
+            alarms.append(file.name)
+    click.echo(f"{len(alarms)} false alarms in {done} files {' '.join(alarms)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Checks of several files: which is what, and that one that cannot be read does not keep the others from being seen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewshot_reenact._version import __version__
+from fewshot_reenact.checks.draw import annotated_driver, annotated_portrait
+from fewshot_reenact.checks.driver import check_driver_file
+from fewshot_reenact.checks.portrait import check_portrait
+from fewshot_reenact.checks.report import Report, unreadable, worst
+from fewshot_reenact.device import choose_device
+from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.files import check_output
+from fewshot_reenact.inputs.driver import check_driver, driver_kind
+from fewshot_reenact.landmarks.backend import LandmarkBackend
+from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.landmarks.tracker import Progress, parse_face
+from fewshot_reenact.media.marks import PlainNote
+from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
+
+
+class _Annotated(PlainNote):
+    """Words beside somebody's picture do not make it AI-generated, so the file does not say that it is."""
+
+    def metadata(self) -> dict[str, str]:
+        return {"comment": "An input checked by fewshot-reenact, landmarks drawn over the original picture"}
+
+
+def check_files(
+    files: Sequence[str | Path],
+    *,
+    picture: str | Path | None = None,
+    face: str | int = "largest",
+    landmarks: str | LandmarkBackend = "builtin",
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[Report]:
+    """Say of each file how good it is: a picture as a portrait, a video or a motion file as a driver.
+
+    picture: also write the annotated picture (.png, .jpg) of the file, of which there must then be one only.
+    face: "largest" or N from the left. device: "auto", "cpu", "cuda", "mps". progress: called for videos with (frames
+    done, frames expected or None). A file that cannot be read is unusable and its report says why.
+    Raises UsageError, ModelError.
+    """
+    parse_face(face)
+    paths = [Path(file) for file in files]
+    if not paths:
+        raise UsageError("no file to check was given")
+    if picture is not None:
+        if len(paths) > 1:
+            raise UsageError("--picture shows one file: check them one by one")
+        check_output(picture, overwrite, paths, PICTURE_OUTPUTS)
+    where, _ = choose_device(device)
+    backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
+    reports = []
+    for path in paths:
+        kind = "portrait" if driver_kind(path) == "picture" else "driver"
+        shown: np.ndarray | None = None
+        try:
+            check_driver(path)  # what holds for any input: a file that is there
+            if kind == "portrait":
+                report, found = check_portrait(path, backend, face)
+                if picture is not None:
+                    shown = annotated_portrait(report, path, None if found is None else found.points)
+            else:
+                report, motion = check_driver_file(path, backend, face, progress)
+                if picture is not None:
+                    shown = annotated_driver(report, path, motion)
+        except InputError as error:
+            report = unreadable(str(path), kind, str(error).removeprefix(f"{path}: "))
+        if picture is not None and shown is not None:
+            write_picture(picture, shown, overwrite, inputs=paths, marks=_Annotated())
+        reports.append(report)
+    return reports
+
+
+def as_data(reports: Sequence[Report]) -> dict[str, Any]:
+    """The whole check as plain data, for JSON."""
+    return {
+        "schema": "fewshot-reenact/check/1",
+        "version": __version__,
+        "verdict": worst([report.verdict for report in reports]),
+        "files": [report.data() for report in reports],
+    }

@@ -1,0 +1,217 @@
+"""Files that appear whole or not at all: checks before the work, a hidden partial file during it, a rename after it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from fewshot_reenact.errors import InputError, UsageError
+
+logger = logging.getLogger(__name__)
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def check_output(
+    path: str | Path,
+    overwrite: bool = False,
+    inputs: Sequence[str | Path] = (),
+    suffixes: Sequence[str] | None = None,
+) -> Path:
+    """Checks that a file can be written at `path`, before minutes of work go into it. Leaves nothing behind.
+
+    `inputs` are files that must not be written over, whatever `overwrite` says. `suffixes` are those the format allows.
+    Returns the absolute path. Raises UsageError with one line.
+    """
+    path = Path(path)
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a name too long, a folder that may not be looked into, a file taken for a folder
+        raise output_error(path, error) from error
+    if suffixes is not None and path.suffix.lower() not in suffixes:
+        shown = path.suffix or "no suffix"
+        raise UsageError(f"{path}: cannot write this kind of file ({shown}); use {', '.join(suffixes)}")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; give a file name in it")
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError(f"{path}: there is no folder {folder}; make it first or write somewhere else")
+    for other in inputs:
+        with contextlib.suppress(OSError):
+            if path.exists() and path.samefile(other):
+                raise UsageError(f"{path}: is an input; the output must be another file")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is not an ordinary file; give another output")
+    if not overwrite and os.path.lexists(path):
+        raise UsageError(f"{path}: exists already; use --overwrite to replace it")
+    trial = _partial_name(path)
+    try:
+        os.close(_create(trial))
+        trial.unlink()
+    except OSError as error:
+        raise output_error(path, error) from error
+    return path.absolute()
+
+
+def output_error(path: Path, error: OSError) -> UsageError:
+    """What the system said about writing `path`, as one line that says what to do."""
+    if error.errno in _FULL:
+        left = ""
+        with contextlib.suppress(OSError):
+            left = f" ({shutil.disk_usage(path.parent).free / 2**20:.0f} MiB left)"
+        return UsageError(f"{path}: no room to write it{left}; free some space or write to another disk")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UsageError(f"{path}: the folder {path.parent} is not writable; write somewhere else")
+    if error.errno == errno.ENAMETOOLONG:
+        return UsageError(f"{path.parent}: the output's file name is too long; give a shorter one")
+    reason = error.strerror or str(error)
+    return UsageError(f"{path}: cannot be written ({reason}); write somewhere else")
+
+
+class PartialFile:
+    """A hidden file `.NAME.XXXX.partial` beside `path`; `publish` gives it that name, `discard` removes it."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        overwrite: bool = False,
+        inputs: Sequence[str | Path] = (),
+        suffixes: Sequence[str] | None = None,
+    ) -> None:
+        self.path = check_output(path, overwrite, inputs, suffixes)
+        self.overwrite = overwrite
+        self.inputs = tuple(inputs)
+        self.partial = _partial_name(self.path)
+        try:
+            os.close(_create(self.partial))
+        except OSError as error:
+            raise output_error(self.path, error) from error
+
+    def publish(self) -> None:
+        """Gives the file its name at once, for every reader; the file that stood there is replaced only if allowed."""
+        try:
+            with self.partial.open("r+b") as file:
+                os.fsync(file.fileno())
+            # The state may have changed since the start: an output that appeared meanwhile is somebody else's work.
+            for other in self.inputs:
+                with contextlib.suppress(OSError):
+                    if self.path.samefile(other):
+                        raise UsageError(f"{self.path}: is an input; the output must be another file")
+            if self.overwrite:
+                self.partial.replace(self.path)
+            else:
+                self._link()
+        except OSError as error:
+            self.discard()
+            raise output_error(self.path, error) from error
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Removes the partial file; harmless when there is none."""
+        with contextlib.suppress(OSError):
+            self.partial.unlink()
+
+    def _link(self) -> None:
+        try:
+            # Unlike a rename, a hard link fails if the name is taken, without a moment between looking and writing.
+            os.link(self.partial, self.path)
+        except FileExistsError as error:
+            raise UsageError(f"{self.path}: appeared meanwhile; use --overwrite to replace it") from error
+        except (OSError, NotImplementedError, AttributeError):
+            # exFAT, some network folders: no hard links, so look and then rename.
+            if os.path.lexists(self.path):
+                raise UsageError(f"{self.path}: appeared meanwhile; use --overwrite to replace it") from None
+            self.partial.replace(self.path)
+        else:
+            self.partial.unlink()
+
+
+@contextlib.contextmanager
+def partial_file(
+    path: str | Path,
+    overwrite: bool = False,
+    inputs: Sequence[str | Path] = (),
+    suffixes: Sequence[str] | None = None,
+) -> Iterator[Path]:
+    """`with partial_file("out.json") as partial:` write to `partial`; on success it becomes the file, else it vanishes.
+
+    Raises UsageError as `check_output` does, and for a full disk.
+    """
+    file = PartialFile(path, overwrite, inputs, suffixes)
+    try:
+        yield file.partial
+    except BaseException as error:
+        file.discard()
+        # Other OSErrors (a missing input, say) are none of this file's business.
+        if isinstance(error, OSError) and (error.errno in _FULL or str(error.filename) == str(file.partial)):
+            raise output_error(file.path, error) from error
+        raise
+    file.publish()
+
+
+def _partial_name(path: Path) -> Path:
+    # Names may hold 255 bytes: a long output name is shortened in its partial file.
+    stem = path.name.encode()[:200].decode(errors="ignore")
+    return path.absolute().parent / f".{stem}.{secrets.token_hex(4)}.partial"
+
+
+def _create(path: Path) -> int:
+    # Not tempfile.mkstemp, whose files only their owner may read: an output has the permissions of the user's umask.
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+
+
+@contextlib.contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """While it is entered, SIGTERM raises SystemExit(143) in the main thread, so that partial files are removed.
+
+    For the command line: a library does not change a program's signals unasked. Does nothing outside the main thread,
+    nor where the program handles SIGTERM itself.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number: int, stack: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()  # not hashlib.file_digest: Python 3.10 has none
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def refuse_odd_input(name: str | Path) -> None:
+    """What is neither a file nor a folder: an address (nothing is ever downloaded), or a pipe, which can be read once
+    only and would be waited for for ever. InputError.
+    """
+    if re.match(r"[a-z]+://", str(name)):
+        raise InputError(f"{name}: is an address on the net; download it first and give the file's name")
+    path = Path(name)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{name}: is not an ordinary file (a pipe or a device); save it as a file first")

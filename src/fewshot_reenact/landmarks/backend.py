@@ -1,0 +1,36 @@
+"""What a landmark backend is."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no one truth value: faces are compared by identity
+class Face:
+    """One face in one picture.
+
+    points: (83, 2) float32, pixels (see topology). confidence: 0..1, that this is a face and the points are right.
+    box: (4,) float32, x0 y0 x1 y1 in pixels, brows to chin.
+    """
+
+    points: np.ndarray
+    confidence: float
+    box: np.ndarray
+
+
+class LandmarkBackend(Protocol):
+    """Finds faces and their 83 points. Pictures are (H, W, 3) uint8 RGB."""
+
+    name: str
+
+    def detect(self, picture: np.ndarray) -> list[Face]:
+        """Every face in the picture, the largest first; an empty list when there is none."""
+        ...
+
+    def refine(self, picture: np.ndarray, points: np.ndarray) -> Face | None:
+        """The face that was at `points` (83, 2) in the frame before: no detection, so much faster than `detect`.
+
+        None when there is no face there any more.
+        """
+        ...

@@ -1,0 +1,27 @@
+"""The landmark backends by name. A further one is one module with a class that has `name`, `detect` and `refine`, and
+one line in `BACKENDS`.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from fewshot_reenact.errors import UsageError
+from fewshot_reenact.landmarks.backend import LandmarkBackend
+
+
+def _builtin(device: str) -> LandmarkBackend:
+    return import_module("fewshot_reenact.landmarks.builtin").BuiltinLandmarks(device=device)
+
+
+def _fan(device: str) -> LandmarkBackend:
+    return import_module("fewshot_reenact.landmarks.fan").FanLandmarks(device=device)
+
+
+BACKENDS: dict[str, Callable[[str], LandmarkBackend]] = {"builtin": _builtin, "fan": _fan}
+
+
+def load_backend(name: str = "builtin", device: str = "cpu") -> LandmarkBackend:
+    """The backend of that name, ready for use. Raises UsageError for an unknown name."""
+    if name not in BACKENDS:
+        raise UsageError(f"landmarks backend {name!r} is not known: choose one of {', '.join(BACKENDS)}")
+    return BACKENDS[name](device)

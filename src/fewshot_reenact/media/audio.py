@@ -1,0 +1,204 @@
+"""Sound out of a video, in step with its pictures: copied as it is, or made into AAC where MP4 cannot hold it.
+
+Copying loses nothing and costs nothing. Its packets keep their timestamps (shifted by the start of a cut), so whatever
+the sound's own start, delay or gaps, it stays where it was against the pictures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import subprocess
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+
+from fewshot_reenact.errors import InputError
+from fewshot_reenact.media import timestamps
+from fewshot_reenact.media.source import open_container, origin_of
+
+logger = logging.getLogger(__name__)
+
+# What MP4 can hold and players everywhere can play. Opus, Vorbis, FLAC and PCM are made into AAC.
+COPIED = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac"})
+_LOWEST_MP3_RATE = 16_000  # Hz; MP4 knows no MP3 below
+_BIT_RATE = "192k"
+
+
+class Sound:
+    """The sound of `path` from `start` to `end`, seconds from the first picture's clock (`timestamps.origin`).
+
+    `scratch` is where a converted sound is put while it is needed; whoever made the Sound closes it.
+    """
+
+    def __init__(self, path: Path, start: Fraction, end: Fraction | None, scratch: Path) -> None:
+        self.path, self.start, self.end = path, start, end
+        self._scratch = scratch
+        self._converting: subprocess.Popen[bytes] | None = None
+        self._container: InputContainer | None = open_container(path)
+        self.converted = False
+        self._shift = origin_of(self._container) + start
+        stream = _best(self._container)
+        self.available = stream is not None
+        if stream is not None and not _can_copy(stream):
+            logger.info("%s: the sound (%s) is converted to AAC, which MP4 can hold", path, stream.codec_context.name)
+            self._start_converting(self._container.streams.audio.index(stream))
+        elif stream is None:
+            logger.info("%s: has no sound", path)
+            self.close()
+
+    @property
+    def stream(self) -> Any:
+        """The sound stream to be copied: the template of the output's. Waits for a conversion to end."""
+        if self._converting is not None:
+            self._finish_converting()
+        assert self._container is not None
+        return _best(self._container)
+
+    def packets(self) -> Iterator[tuple[Fraction, Any]]:
+        """(seconds in the output, packet with shifted timestamps), in order; pts may be negative at a cut's start."""
+        stream = self.stream
+        until = None if self.end is None else self.end - self.start
+        place = _Clock(stream, self._shift)
+        before: tuple[Fraction, Any] | None = None
+        for packet in self._demux(stream):
+            if packet.pts is None:
+                continue
+            time = place(packet)
+            if until is not None and time >= until:
+                return
+            if self.start > 0 and time + (packet.duration or 0) * packet.time_base <= 0:
+                # The last packet before a cut is kept: AAC and MP3 decode each packet with the help of the one before.
+                before = (time, packet)
+                continue
+            if before is not None:
+                yield before
+                before = None
+            yield time, packet
+
+    def cancel(self) -> None:
+        """Ends a conversion that still runs, so that nobody waits for it any more; from any thread."""
+        process = self._converting
+        if process is not None:
+            process.kill()
+
+    def close(self) -> None:
+        """Closes the file, ends a conversion that still runs, removes what it wrote."""
+        self.cancel()
+        if self._converting is not None:
+            self._converting.communicate()
+            self._converting = None
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+        with contextlib.suppress(OSError):
+            self._scratch.unlink()
+
+    def _demux(self, stream: Any) -> Iterator[Any]:
+        assert self._container is not None
+        if self.start > 2:
+            # Before the cut by more than a packet; the packets in between are passed over.
+            with contextlib.suppress(FFmpegError, OSError):
+                offset = timestamps.to_ticks(self._shift - 2, Fraction(stream.time_base))
+                self._container.seek(offset, stream=stream, backward=True)
+        packets = self._container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (FFmpegError, OSError) as error:
+                logger.warning("%s: the sound breaks off (%s)", self.path, error)
+                return
+            if packet.size:
+                yield packet
+
+    def _start_converting(self, index: int) -> None:
+        import imageio_ffmpeg
+
+        try:
+            ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+        except RuntimeError as error:
+            raise InputError(
+                f"{self.path}: its sound must be converted, but there is no ffmpeg; reinstall imageio-ffmpeg or leave"
+                " the sound out"
+            ) from error
+        begin, length = self._shift, None if self.end is None else self.end - self.start
+        # Gaps are filled with silence and the start is cut or padded to time 0 exactly, which the demuxer then finds.
+        cut = f"asetpts=PTS-({float(begin):.9f})/TB,aresample=async=1:min_hard_comp=0.1:first_pts=0"
+        if length is not None:
+            cut += f",atrim=end={float(length):.9f}"
+        command = [ffmpeg, "-nostdin", "-v", "error", "-y", "-copyts", "-i", f"file:{self.path.absolute()}"]
+        command += ["-map", f"0:a:{index}", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-af", cut]
+        command += ["-c:a", "aac", "-b:a", _BIT_RATE, "-f", "mp4", f"file:{self._scratch.absolute()}"]
+        # Runs beside the first frames; whoever asks for the stream waits for it.
+        self._converting = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+    def _finish_converting(self) -> None:
+        assert self._converting is not None and self._container is not None
+        _, said = self._converting.communicate()
+        code, self._converting = self._converting.returncode, None
+        if code != 0:
+            lines = said.decode(errors="replace").strip().splitlines() or [f"ffmpeg ended with code {code}"]
+            raise InputError(f"{self.path}: its sound cannot be converted ({lines[-1]}); leave the sound out")
+        if said:
+            logger.warning("%s: parts of the sound are damaged", self.path)
+        self._container.close()
+        self._container = av.open(str(self._scratch.absolute()), "r", format="mp4")
+        # The conversion has cut it already.
+        self._shift, self.start, self.end = Fraction(0), Fraction(0), None
+        self.converted = True
+
+
+class _Clock:
+    """Moves packets to the output's clock, in ticks of one sample.
+
+    Containers tick too coarsely for sound: Matroska in milliseconds, AVI in whole packets. Packets that follow each
+    other without a gap are laid end to end, so that rounding neither tears nor shifts the sound.
+    """
+
+    def __init__(self, stream: Any, shift: Fraction) -> None:
+        context = stream.codec_context
+        self._tick = Fraction(1, context.sample_rate)
+        self._samples = int(context.frame_size or 0)
+        self._shift = shift
+        self._next: int | None = None
+        self._last: int | None = None
+
+    def __call__(self, packet: Any) -> Fraction:
+        """Changes a packet's timestamps; returns its time in seconds."""
+        base = Fraction(packet.time_base)
+        pts = timestamps.to_ticks(packet.pts * base - self._shift, self._tick)
+        duration = timestamps.to_ticks((packet.duration or 0) * base, self._tick)
+        if base != self._tick:
+            duration = self._samples or duration
+            slack = timestamps.to_ticks(min(base, Fraction(1, 1000)), self._tick) + 1
+            if self._samples and self._next is not None and abs(pts - self._next) <= slack:
+                pts = self._next
+        if self._last is not None and pts <= self._last:  # a damaged stream; MP4 takes only increasing times
+            pts = self._last + 1
+        self._last, self._next = pts, pts + duration
+        packet.time_base = self._tick
+        packet.pts = packet.dts = pts
+        packet.duration = duration
+        return pts * self._tick
+
+
+def _best(container: InputContainer) -> Any:
+    streams = [s for s in container.streams.audio if s.codec_context is not None]
+    if not streams:
+        return None
+    best = container.streams.best("audio")
+    return best if best in streams else streams[0]
+
+
+def _can_copy(stream: Any) -> bool:
+    name, rate = stream.codec_context.name, stream.codec_context.sample_rate
+    return name in COPIED and rate >= (_LOWEST_MP3_RATE if name.startswith("mp3") else 1)

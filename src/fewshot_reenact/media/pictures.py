@@ -1,0 +1,215 @@
+"""Pictures in and out: whatever cameras, phones and paint programs write, as (H, W, 3) uint8 RGB.
+
+Pillow reads them, not OpenCV: OpenCV decodes a truncated JPEG without a word, the missing half grey, and cannot tell a
+picture's size before decoding it.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from fewshot_reenact.errors import InputError
+from fewshot_reenact.files import PartialFile, output_error
+from fewshot_reenact.media.file_types import PICTURE_SUFFIXES, is_picture, is_video, kind_of
+from fewshot_reenact.media.marks import Marks, PlainNote
+
+__all__ = [
+    "LARGEST",
+    "PICTURE_OUTPUTS",
+    "PICTURE_SUFFIXES",
+    "SMALLEST",
+    "WORKING",
+    "is_picture",
+    "is_video",
+    "kind_of",
+    "read_picture",
+    "write_picture",
+]
+
+logger = logging.getLogger(__name__)
+
+SMALLEST = 16  # pixels a side
+LARGEST = 16_384  # pixels a side; beyond this it is a mistake or an attack
+WORKING = 4_096  # pixels a side; larger pictures are scaled down to it
+MOST_PIXELS = LARGEST * LARGEST // 2  # 134 million: 400 MB as RGB
+PICTURE_OUTPUTS = (".png", ".jpg", ".jpeg")
+
+_KINDS = "JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF"
+
+
+def read_picture(path: str | Path) -> NDArray[np.uint8]:
+    """Reads a picture as (H, W, 3) uint8 sRGB, upright.
+
+    EXIF orientation is applied; transparent parts are laid over white, as a page or a browser shows them; grey, CMYK,
+    palette and 16-bit pictures are converted; colour profiles (Display P3 of phones, print CMYK) are converted to sRGB;
+    of an animation the first frame is taken; a picture over 4,096 pixels a side is scaled down to that, and a warning
+    is logged.
+
+    Raises InputError: no such file, a folder, not a picture, damaged or cut off, under 16 or over 16,384 pixels a side.
+    """
+    path = Path(path)
+    image = _open(path)
+    with image:
+        width, height = image.size
+        _check_size(path, width, height)
+        if image.format == "JPEG":
+            # Decodes a huge JPEG at 1/2, 1/4 or 1/8 while it is read: less memory and time, same result.
+            image.draft(None, (WORKING, WORKING))
+        try:
+            if ImageFile.LOAD_TRUNCATED_IMAGES:
+                # Another package in this process asked Pillow to accept cut-off files; here they are errors.
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+            with warnings.catch_warnings():
+                # Pillow warns of oddities (EXIF, palettes) that change nothing here.
+                warnings.simplefilter("ignore")
+                image.load()
+                rgb = _to_rgb(path, _upright(image))
+        except MemoryError as error:
+            raise InputError(f"{path}: {width} x {height} pixels do not fit into memory; scale it down") from error
+        except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{path}: the picture is damaged or cut off ({reason}); get it again") from error
+    if max(width, height) > WORKING:
+        rgb.thumbnail((WORKING, WORKING), Image.Resampling.LANCZOS)
+        logger.warning("%s: %d x %d pixels, scaled down to %d x %d", path, width, height, rgb.size[0], rgb.size[1])
+    return np.array(rgb, dtype=np.uint8)
+
+
+def write_picture(
+    path: str | Path,
+    picture: NDArray[np.uint8],
+    overwrite: bool = False,
+    *,
+    inputs: Sequence[str | Path] = (),
+    marks: Marks | None = None,
+    quality: int = 95,
+) -> None:
+    """Writes a picture (H, W, 3) uint8 RGB as PNG or JPEG, by the suffix, whole or not at all.
+
+    It carries the tags and marks of `marks`, at least a comment that says AI-generated. `inputs` are never written
+    over. `quality` is JPEG's, 1..100. Raises UsageError as `check_output` does.
+    """
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise ValueError(f"a picture is (H, W, 3) uint8, not {picture.shape} {picture.dtype}")
+    marks = marks or PlainNote()
+    tags = marks.metadata()
+    suffix = Path(path).suffix.lower()
+    file = PartialFile(path, overwrite, inputs, PICTURE_OUTPUTS)
+    try:
+        image = Image.fromarray(np.ascontiguousarray(marks.label(picture)))
+        if suffix == ".png":
+            info = PngImagePlugin.PngInfo()
+            for key, value in tags.items():
+                # PNG has agreed names: Title, Comment, Description, Software.
+                info.add_itxt(key.capitalize(), value)
+            image.save(file.partial, "PNG", pnginfo=info)
+        else:
+            exif = Image.Exif()
+            exif[0x0131] = tags.get("encoder", tags["comment"])  # Software
+            exif[0x010E] = tags.get("description", tags["comment"])  # ImageDescription
+            image.save(
+                file.partial, "JPEG", quality=quality, subsampling=0, comment=tags["comment"].encode(), exif=exif
+            )
+        marks.finish(file.partial, suffix)
+    except OSError as error:
+        file.discard()
+        raise output_error(file.path, error) from error
+    except BaseException:
+        file.discard()
+        raise
+    file.publish()
+
+
+def _open(path: Path) -> Image.Image:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a picture; give one file")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large pictures, where the limits here are our own, and of odd EXIF, which changes nothing.
+            warnings.simplefilter("ignore")
+            return Image.open(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; check the name") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: may not be read; change its permissions") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: too large ({error}); scale it down to {WORKING:,} pixels a side") from error
+    except UnidentifiedImageError as error:
+        raise InputError(_what_else(path)) from error
+    except Exception as error:  # a damaged header: see above
+        raise InputError(f"{path}: cannot be read as a picture ({error}); get it again as JPEG or PNG") from error
+
+
+def _what_else(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(12)
+    if not start:
+        return f"{path}: is an empty file; get it again"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"hevc", b"msf1"):
+        return f"{path}: is a HEIC picture, which cannot be read here; export it as JPEG"
+    if is_video(path):
+        return f"{path}: is a video, not a picture; give a {_KINDS} file"
+    return f"{path}: is not a picture; give a {_KINDS} file"
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if min(width, height) < SMALLEST:
+        raise InputError(f"{path}: {width} x {height} pixels are too small to hold a face; give a larger picture")
+    if max(width, height) > LARGEST or width * height > MOST_PIXELS:
+        raise InputError(
+            f"{path}: {width} x {height} pixels are too many; scale it down to {WORKING:,} pixels a side or less"
+        )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # damaged EXIF beside a sound picture is no reason to refuse it
+        logger.warning("EXIF could not be read, the picture may lie on its side: %s", error)
+        return image
+
+
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+    image = _to_8_bit(image)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        if np.asarray(rgba.getchannel("A")).min() < 255:
+            logger.info("%s: transparent parts are shown as white", path)
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        flat = Image.alpha_composite(white, rgba).convert("RGB")
+        return _to_srgb(flat, image.info.get("icc_profile")) if image.mode == "RGBA" else flat
+    return _to_srgb(image, image.info.get("icc_profile"))
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    # Pillow clips 16-bit grey instead of scaling it, which leaves a white sheet.
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return image
+    values = np.asarray(image).astype(np.float32)
+    brightest = values.max(initial=0)
+    if image.mode.startswith("I;16") or brightest > 255:
+        top = 65_535.0
+    else:
+        top = 1.0 if image.mode == "F" and brightest <= 1 else 255.0
+    return Image.fromarray(np.clip(np.rint(values / top * 255), 0, 255).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if profile and image.mode in ("RGB", "CMYK", "L"):
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "srgb" not in ImageCms.getProfileDescription(source).lower():
+                converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+                if converted is not None:
+                    return converted
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
+            logger.warning("the picture's colour profile could not be used, colours may be slightly off: %s", error)
+    return image.convert("RGB")

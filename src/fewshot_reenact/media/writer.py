@@ -1,0 +1,198 @@
+"""Videos out: H.264 and sound in MP4, exact timestamps, marked as AI-generated, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from fewshot_reenact.errors import UsageError
+from fewshot_reenact.files import PartialFile, check_output, output_error
+from fewshot_reenact.media import timestamps
+from fewshot_reenact.media.audio import Sound
+from fewshot_reenact.media.encoder import Encoder, check_encoder
+from fewshot_reenact.media.marks import Marks, PlainNote
+
+logger = logging.getLogger(__name__)
+
+# Not MKV or WebM: their clocks tick in milliseconds, so 30000/1001 could not be exact.
+VIDEO_OUTPUTS = (".mp4", ".m4v", ".mov")
+_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
+
+
+class VideoWriter:
+    """Writes a video of `width` x `height` pixels. A context manager: `close` on success, `abort` on an exception.
+
+    Frames come through `write`. Nothing appears at `path` before `close` succeeds; until then a hidden partial file
+    lies beside it, and it is removed whatever happens (exception, Ctrl-C, full disk).
+
+    time_base: seconds a tick of `pts`, as in `VideoInfo.time_base`; the file holds the given timestamps exactly.
+    fps: average frames a second (for the encoder's rate control and the last frame's duration).
+    audio_from: a media file whose sound goes in, in step: from `audio_start` to `audio_end` seconds on the clock of
+        `VideoReader` (use its properties of that name). Copied if MP4 can hold it, else made into AAC.
+    marks: how the file says that it is AI-generated; a plain comment at least. metadata: more tags.
+    inputs: files that are never written over, whatever `overwrite` says; `audio_from` is always one.
+    crf: quality, 0 (lossless) to 51, smaller is better. preset: x264's trade of time against size.
+
+    An odd width or height is made even by repeating the last column or row (H.264's 4:2:0 colours need it).
+    Colours are BT.709, limited range, tagged so. Raises UsageError as `check_output`, for a full disk too.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        width: int,
+        height: int,
+        time_base: Fraction,
+        fps: Fraction,
+        *,
+        audio_from: str | Path | None = None,
+        audio_start: Fraction | float = 0.0,
+        audio_end: Fraction | float | None = None,
+        marks: Marks | None = None,
+        metadata: dict[str, str] | None = None,
+        inputs: Sequence[str | Path] = (),
+        overwrite: bool = False,
+        crf: float = 18,
+        preset: str = "veryfast",
+    ) -> None:
+        if width < 2 or height < 2:
+            raise ValueError(f"a video is at least 2 x 2 pixels, not {width} x {height}")
+        if time_base <= 0 or fps <= 0:
+            raise ValueError(f"time base and frame rate must be positive, not {time_base} and {fps}")
+        check_encoder()
+        self.width, self.height = width, height
+        self.frames = 0
+        self._time_base, self._fps = Fraction(time_base), Fraction(fps)
+        self._last_pts: int | None = None
+        self._marks = marks or PlainNote()
+        self._suffix = Path(path).suffix.lower()
+        self._sound: Sound | None = None
+        self._encoder: Encoder | None = None
+        guarded = [*inputs, *([audio_from] if audio_from is not None else [])]
+        self._file = PartialFile(path, overwrite, guarded, VIDEO_OUTPUTS)
+        self.path = self._file.path
+        self._done = False
+        try:
+            if audio_from is not None:
+                scratch = self._file.partial.with_suffix(".sound.partial")
+                end = None if audio_end is None else Fraction(audio_end)
+                self._sound = Sound(Path(audio_from), Fraction(audio_start), end, scratch)
+            tags = {**self._marks.metadata(), **(metadata or {})}
+            # What says AI-generated cannot be replaced through `metadata`.
+            tags.update(self._marks.metadata())
+            self._encoder = Encoder(
+                self._file.partial,
+                _FORMATS[self._suffix],
+                width,
+                height,
+                self._time_base,
+                self._fps,
+                tags,
+                self._sound,
+                crf,
+                preset,
+            )
+        except (FFmpegError, OSError) as error:
+            self.abort()
+            raise self._explain(error) from error
+        except BaseException:
+            self.abort()
+            raise
+
+    @staticmethod
+    def check_output(path: str | Path, overwrite: bool = False, inputs: Sequence[str | Path] = ()) -> Path:
+        """Raises UsageError if no video can be written there; call it before minutes of work. Leaves nothing behind."""
+        check_encoder()
+        return check_output(path, overwrite, inputs, VIDEO_OUTPUTS)
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def write(self, picture: NDArray[np.uint8], pts: int, duration: int | None = None) -> None:
+        """Adds a frame (H, W, 3) uint8 RGB, shown from `pts` ticks on; `pts` must grow from frame to frame.
+
+        `duration` in ticks matters for the last frame only (`Frame.duration`); 1 / fps where it is not given.
+        The picture may be changed afterwards. Raises UsageError when the disk is full.
+        """
+        if self._done or self._encoder is None:
+            raise ValueError("the video is closed already")
+        if picture.shape != (self.height, self.width, 3) or picture.dtype != np.uint8:
+            raise ValueError(f"a frame is ({self.height}, {self.width}, 3) uint8, not {picture.shape} {picture.dtype}")
+        if self._last_pts is not None and pts <= self._last_pts:
+            raise ValueError(f"timestamps must grow: {pts} came after {self._last_pts}")
+        self._last_pts = pts
+        duration = duration or timestamps.frame_duration(self._fps, self._time_base)
+        try:
+            self._encoder.put(self._marks.label(picture), pts, duration)
+        except (FFmpegError, OSError) as error:
+            self.abort()
+            raise self._explain(error) from error
+        self.frames += 1
+
+    def close(self) -> None:
+        """Completes the file, marks it and gives it its name. Raises UsageError if that fails; nothing is left then."""
+        if self._done:
+            return
+        assert self._encoder is not None
+        try:
+            if not self.frames:
+                raise UsageError(f"{self.path}: no frame was made, so no video is written")
+            self._encoder.finish()
+            self._check()
+            self._marks.finish(self._file.partial, self._suffix)
+            self._close_sound()
+        except (FFmpegError, OSError) as error:
+            self.abort()
+            raise self._explain(error) from error
+        except BaseException:
+            self.abort()
+            raise
+        self._done = True
+        self._file.publish()
+
+    def abort(self) -> None:
+        """Gives up: stops encoding and removes what was written. Harmless after `close`."""
+        if self._done:
+            return
+        self._done = True
+        try:
+            if self._sound is not None:
+                self._sound.cancel()
+            if self._encoder is not None:
+                self._encoder.abort()
+            self._close_sound()
+        finally:
+            self._file.discard()
+
+    def _close_sound(self) -> None:
+        if self._sound is not None:
+            self._sound.close()
+
+    def _check(self) -> None:
+        # FFmpeg's buffers can swallow a write error; a file that lacks frames must not be called finished.
+        with contextlib.closing(av.open(str(self._file.partial), "r", format="mov")) as container:
+            found = container.streams.video[0].frames
+        if found != self.frames:
+            raise UsageError(f"{self.path}: only {found} of {self.frames} frames were written; is the disk full?")
+
+    def _explain(self, error: Exception) -> UsageError:
+        if isinstance(error, OSError):
+            return output_error(self.path, error)
+        return UsageError(f"{self.path}: cannot be written ({getattr(error, 'strerror', None) or error})")

@@ -1,0 +1,244 @@
+"""Pictures and videos of one person -> a file of that person (few-shot learning; training.tuner learns)."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_reenact._version import __version__
+from fewshot_reenact.device import choose_device
+from fewshot_reenact.errors import InputError
+from fewshot_reenact.files import check_output
+from fewshot_reenact.geometry.face_frame import face_frame, invert, transform
+from fewshot_reenact.inputs.person import SUFFIX, Person, save_person
+from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
+from fewshot_reenact.inputs.portrait_files import load_portraits
+from fewshot_reenact.landmarks.backend import LandmarkBackend
+from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.landmarks.tracker import choose_face, parse_face
+from fewshot_reenact.media.pictures import is_picture, is_video
+from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.models.checkpoint import load_model
+from fewshot_reenact.models.discriminator import Discriminator, load_discriminator
+from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.teachers import Teachers, load_teachers
+from fewshot_reenact.provenance.consent import check_consent
+from fewshot_reenact.rendering.flow import to_signed
+from fewshot_reenact.rendering.paste import cut_face
+from fewshot_reenact.rendering.textured import Renderer
+from fewshot_reenact.training.tuner import Settings, Tuned, Tuner, held_out, tune, usual_steps
+
+_CROP = 256  # side of the crops that are learnt from, pixels: what the clips of meta-training have
+_KEPT = 32  # portraits kept in the file; the two nearest to a pose show in it
+_CANDIDATES = 4  # frames of a video measured for each one taken
+_ALONE = (
+    "the networks are kept as they are, and the file holds the picture: from a single one they would learn its one "
+    "expression by heart; give more pictures, or a video (--steps N: learn anyway)"
+)
+Progress = Callable[[str, int, int], None]
+"""Called with the stage ("frames" or "steps"), how much is done and how much there is."""
+
+
+@dataclass
+class FineTuning:
+    """What was made, and how. held_out: the held-out frame's loss by step; at "0" the untuned model's. perceptual,
+    identity: with which networks pictures were compared, files or "built-in".
+    """
+
+    output: Path
+    frames: int
+    steps: int
+    kept_step: int
+    held_out: dict[int, float]
+    discriminator: bool
+    perceptual: str
+    identity: str
+    device: str
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    def report(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "schema": "fewshot-reenact/finetune/1",
+            "version": __version__,
+            **asdict(self),
+            "output": str(self.output),
+        }
+
+
+def finetune(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    *,
+    model: str | Path | None = None,
+    discriminator: str | Path | None = None,
+    perceptual: str | Path | None = None,
+    identity: str | Path | None = None,
+    steps: int | None = None,
+    take: int = 8,
+    face: str | int = "largest",
+    landmarks: str | LandmarkBackend = "builtin",
+    device: str = "auto",
+    consent: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> FineTuning:
+    """Fit the networks to one person and write a file that `animate` takes for PORTRAIT.
+
+    inputs: pictures and videos; the first picture (or frame) is the one that will move. take: frames of each video, as
+    different from each other as can be. steps: updates; None: see usual_steps. model, discriminator: weights; a
+    discriminator.safetensors beside the model is used by itself. perceptual, identity: self-describing networks
+    (models.perceptual), of features and of faces, with which pictures are compared; None: the built-in ones.
+
+    consent: how the person agreed; kept in the file and in the manifest of every video made from it.
+
+    Raises UsageError, InputError, ModelError (see errors); then nothing is written.
+    """
+    began = time.perf_counter()
+    path = check_output(output, overwrite, inputs, (SUFFIX,))
+    parse_face(face)
+    consent = check_consent(consent)
+    where, why = choose_device(device)
+    networks = load_model(model, where)
+    beside = Path(model).with_name("discriminator.safetensors") if model is not None else None
+    chosen = Path(discriminator) if discriminator is not None else beside if beside and beside.is_file() else None
+    opponent = load_discriminator(chosen).to(where) if chosen is not None else None
+    teachers = load_teachers(perceptual, identity, where)
+    backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
+    tell = progress or (lambda stage, done, total: None)
+
+    frames, notes = _gather([Path(one) for one in inputs], backend, face, take, tell)
+    if steps is None:
+        steps = usual_steps(len(frames), networks.dims.kind)
+        notes += [] if steps else [_ALONE]
+    settings = Settings(steps)
+    person, tuned = fit(
+        networks,
+        frames,
+        settings,
+        discriminator=opponent,
+        teachers=teachers,
+        progress=lambda done, total: tell("steps", done, total),
+    )
+    if steps and tuned.kept == 0:
+        notes.append("tuning did not help on the held-out frame: the networks are kept as they were")
+    save_person(person, path, note=f"{len(frames)} frames, step {tuned.kept}", consent=consent, overwrite=overwrite)
+    return FineTuning(
+        output=path,
+        frames=len(frames),
+        steps=steps,
+        kept_step=tuned.kept,
+        held_out={step: round(loss, 5) for step, loss in tuned.held_out.items()},
+        discriminator=opponent is not None,
+        perceptual=str(perceptual or "built-in"),
+        identity=str(identity or "built-in"),
+        device=f"{where} ({why})",
+        seconds=round(time.perf_counter() - began, 1),
+        warnings=notes,
+    )
+
+
+def fit(
+    model: Reenactor,
+    frames: Sequence[Portrait],
+    settings: Settings,
+    *,
+    discriminator: Discriminator | None = None,
+    teachers: Teachers | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Person, Tuned]:
+    """The person in these frames, pictures of any size, and how the learning went."""
+    crops = [crop_portrait(frame, _CROP) for frame in frames]
+    torch.manual_seed(settings.seed)
+    tuner = Tuner(
+        model,
+        [crop.picture for crop in crops],
+        [crop.points for crop in crops],
+        settings,
+        discriminator=discriminator,
+        teachers=teachers,
+    )
+    look = look_at_held_out(tuner, crops) if model.dims.kind == "textured" else None
+    tuned = tune(tuner, progress, look)
+    # The first picture is the one that moves; of the others a crop is enough.
+    portraits = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
+    return Person(tuned.model, tuned.psi[None], portraits, tuned.row), tuned
+
+
+def look_at_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reenactor, Tensor], float] | None:
+    """How good a person's networks are on the held-out frame as it will be rendered, from all the others. None: there
+    are too few frames. crops: the frames, pictures of one size.
+    """
+    held = held_out(len(crops))
+    if held is None:
+        return None
+    one, others = crops[held], [crop for i, crop in enumerate(crops) if i != held]
+    size = tuner.model.dims.size
+    theirs, frame = face_frame(one.points, size), face_frame(others[0].points, size)
+    in_frame = transform(invert(theirs), one.points)
+    pose = transform(frame, in_frame).astype(np.float32)  # the held-out face, where the first portrait's stands
+    side = others[0].picture.shape[0]
+
+    def signed(picture: np.ndarray, of: np.ndarray) -> Tensor:
+        return to_signed(torch.from_numpy(cut_face(picture, of, size)).permute(2, 0, 1)[None]).to(tuner.device)
+
+    truth, points = signed(one.picture, theirs), torch.from_numpy(in_frame[None]).float().to(tuner.device)
+
+    @torch.no_grad()
+    def look(model: Reenactor, psi: Tensor) -> float:
+        renderer = Renderer(model, others, (0, 0, side, side), device=tuner.device, psi=psi[None])
+        made = next(iter(renderer.render(pose[None])))
+        return float(tuner.content(signed(made, frame), truth, points))
+
+    return look
+
+
+def _gather(
+    inputs: Sequence[Path], backend: LandmarkBackend, face: str | int, take: int, tell: Progress
+) -> tuple[list[Portrait], list[str]]:
+    """All the frames to learn from, in the order given, and what the user should know."""
+    frames: list[Portrait] = []
+    notes: list[str] = []
+    for number, path in enumerate(inputs):
+        tell("frames", number, len(inputs))
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; check the name")
+        if is_picture(path):
+            found, said = load_portraits([path], backend, face)
+            frames, notes = frames + found, notes + said
+        elif is_video(path):
+            frames += _frames_of(path, backend, face, take)
+        else:
+            raise InputError(f"{path}: is neither a picture nor a video")
+    tell("frames", len(inputs), len(inputs))
+    return frames, notes
+
+
+def _frames_of(path: Path, backend: LandmarkBackend, face: str | int, take: int) -> list[Portrait]:
+    """Frames of a video that differ from each other: of evenly spaced ones, each time the one farthest from all taken
+    so far.
+    """
+    found: list[Portrait] = []
+    with VideoReader(path) as reader:
+        every = max(1, (reader.info.frames or 0) // (_CANDIDATES * take))
+        for frame in reader:
+            if frame.index % every or len(found) >= 2 * _CANDIDATES * take:
+                continue
+            one = choose_face(backend.detect(frame.picture), parse_face(face))
+            if one is not None:
+                one = backend.refine(frame.picture, one.points) or one
+                found.append(Portrait(frame.picture, np.asarray(one.points, np.float32)))
+    if not found:
+        raise InputError(f"{path}: no face was found in it")
+    poses = np.stack([transform(invert(face_frame(p.points, 1)), p.points).ravel() for p in found])
+    taken = [int(np.linalg.norm(poses - poses.mean(0), axis=1).argmin())]  # the one nearest to rest comes first
+    while len(taken) < min(take, len(found)):
+        nearest = np.linalg.norm(poses[:, None] - poses[None, taken], axis=2).min(1)
+        taken.append(int(nearest.argmax()))
+    return [found[i] for i in taken]

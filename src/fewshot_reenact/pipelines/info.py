@@ -1,0 +1,101 @@
+"""`reenact info`: what is installed, which device is used and why, which models are there and whole."""
+
+import hashlib
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fewshot_reenact._version import __version__
+from fewshot_reenact.device import choose_device
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+_PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "av", "imageio-ffmpeg", "face-alignment", "safetensors")
+# Other names under which a package may be installed.
+_ALSO = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}
+_ENCODERS = ("libx264", "libopenh264", "h264_nvenc", "h264_videotoolbox", "mpeg4", "aac")
+_MODELS = (".safetensors", ".npz")
+_LFS = b"version https://git-lfs"
+
+
+def gather(device: str = "auto") -> dict[str, Any]:
+    """Everything that `reenact info` tells. Raises UsageError for a device that is not there."""
+    where, why = choose_device(device)
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "device": {"name": str(where), "why": why},
+        "models": [_model(path) for path in sorted(WEIGHTS.iterdir()) if path.suffix in _MODELS]
+        if WEIGHTS.is_dir()
+        else [],
+        "ffmpeg": _ffmpeg(),
+        "encoders": _encoders(),
+    }
+
+
+def in_words(facts: dict[str, Any]) -> str:
+    """The same for people, a line each."""
+    lines = [
+        f"fewshot-reenact {facts['version']}, Python {facts['python']}, {facts['system']}",
+        f"device: {facts['device']['name']} ({facts['device']['why']})",
+        "packages: " + ", ".join(f"{name} {found or 'not installed'}" for name, found in facts["packages"].items()),
+    ]
+    lines += [
+        f"model: {one['name']}, {one['bytes'] / 2**20:.2f} MiB, SHA-256 {one['sha256'][:12]}, {one['state']}"
+        for one in facts["models"]
+    ] or [f"model: none in {WEIGHTS}; install the package again"]
+    lines.append(f"ffmpeg: {facts['ffmpeg'] or 'not found'}")
+    lines.append(f"encoders: {', '.join(facts['encoders']) or 'none: no video can be written'}")
+    return "\n".join(lines)
+
+
+def _version(name: str) -> str | None:
+    for candidate in (name, *_ALSO.get(name, ())):
+        try:
+            return version(candidate)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def _model(path: Path) -> dict[str, Any]:
+    """One file of weights, and whether it is what its model card (same name, .md or .json) says."""
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    cards = [card for card in (path.with_suffix(".md"), path.with_suffix(".json")) if card.is_file()]
+    stated = [found for card in cards for found in re.findall(r"\b[0-9a-f]{64}\b", card.read_text(encoding="utf-8"))]
+    if data.startswith(_LFS):
+        state = "a Git-LFS pointer instead of the weights: run `git lfs pull`"
+    elif not stated:
+        state = "no model card states its SHA-256"
+    else:
+        state = "ok" if digest in stated else "differs from its model card: install the package again"
+    return {"name": path.name, "bytes": len(data), "sha256": digest, "state": state}
+
+
+def _ffmpeg() -> str | None:
+    try:
+        import imageio_ffmpeg
+
+        return f"{imageio_ffmpeg.get_ffmpeg_exe()} ({imageio_ffmpeg.get_ffmpeg_version()})"
+    except (ImportError, RuntimeError, OSError):
+        return None
+
+
+def _encoders() -> list[str]:
+    """Encoders that PyAV, which writes the videos, has been built with."""
+    try:
+        from av.codec import Codec
+    except ImportError:
+        return []
+    found = []
+    for name in _ENCODERS:
+        try:
+            Codec(name, "w")
+        except ValueError:  # av.codec.codec.UnknownCodecError is one
+            continue
+        found.append(name)
+    return found

@@ -1,0 +1,173 @@
+"""What a driver's video shows of its motion besides 83 points: a shift over the face frame for each frame.
+
+For each shot, the frame in which the driver looks most as the portrait does is the reference. Warped by its points onto
+another frame it should equal that one; what it lacks is measured there (rendering.registration) and given to the
+portrait.
+Read while the output is rendered, a frame at a time: memory does not grow with the video. A motion file and the
+built-in motions hold points alone, so they have none.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_reenact.geometry.face_frame import chain, face_frame, transform
+from fewshot_reenact.geometry.head_crop import cut_square, room_about, square_about
+from fewshot_reenact.inputs.driver import Driver
+from fewshot_reenact.media.reader import VideoReader, read_frames
+from fewshot_reenact.models.reenactor import feather_mask
+from fewshot_reenact.models.refiner import PARTS
+from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.motion.retarget import Retargeting
+from fewshot_reenact.rendering.flow import face_flow, picture_box, to_signed
+from fewshot_reenact.rendering.paste import cut_face
+from fewshot_reenact.rendering.plan import Plan
+from fewshot_reenact.rendering.registration import dense_motion
+
+_CROP = 256  # side of what is kept of a reference, pixels: as the clips that the networks learn from
+_RETURN = 4  # frames over which the dense motion fades in and out beside frames without a face
+_SOFT = 0.08  # of the side: how softly the part that moves ends, where a region was asked for
+
+Pictures = Callable[[], Iterator[tuple[int, np.ndarray]]]
+"""Frames by number, ascending, (H, W, 3) uint8 RGB; called once for the references and once for all."""
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """A frame to compare with: (1, 3, C, C) in -1..1, its points (1, 83, 2) there, and the (2, 3) matrix from the
+    video's pixels to its own.
+    """
+
+    picture: Tensor
+    points: Tensor
+    onto: np.ndarray
+
+
+class DenseMotion:
+    """Iterable once: for each frame that `pictures` gives, in order, a shift (2, S, S) float32 in face-frame pixels.
+
+    points: (T, 83, 2), the driver's, as they are rendered (smoothed). references: (T,), the number of each frame's
+    reference, among those that `pictures` gives. weight: (T,), 0..1, how much of it counts. side: S. part: the region
+    that moves, see motion.retarget.
+    """
+
+    def __init__(
+        self,
+        points: np.ndarray,
+        references: np.ndarray,
+        weight: np.ndarray,
+        pictures: Pictures,
+        side: int,
+        part: str = "all",
+    ):
+        self.points, self.references, self.weight = points, references, weight
+        self.pictures, self.side = pictures, side
+        self.mask = (feather_mask(side) * _part_mask(part, side))[0, 0].numpy()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        kept = self._references()
+        for number, picture in self.pictures():
+            if self.weight[number] <= 0:
+                yield np.zeros((2, self.side, self.side), np.float32)
+                continue
+            shift = self._measure(kept[int(self.references[number])], picture, self.points[number])
+            yield shift * (self.mask * self.weight[number])
+
+    def _references(self) -> dict[int, _Reference]:
+        wanted = {int(number) for number in self.references[self.weight > 0]}
+        kept: dict[int, _Reference] = {}
+        for number, picture in self.pictures() if wanted else ():
+            if number in wanted:
+                points = self.points[number]
+                square = square_about(points[None], (picture.shape[1], picture.shape[0]))
+                crop, onto = cut_square(picture, square, _CROP)
+                own = torch.from_numpy(transform(onto, points)).float()
+                kept[number] = _Reference(_signed(crop), own[None], onto)
+            if len(kept) == len(wanted):
+                break
+        return kept
+
+    @torch.inference_mode()
+    def _measure(self, reference: _Reference, picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+        frame = face_frame(points, self.side)
+        pose = transform(reference.onto, points)
+        # As the renderer's does, the box holds both faces, wherever the head went.
+        box = torch.cat([picture_box(reference.picture, 1).view(2, 2), torch.from_numpy(_corners(pose)).float()])
+        box = torch.cat([box.amin(0), box.amax(0)])[None]
+        matrix = torch.from_numpy(chain(reference.onto, frame)).float()[None]
+        there = torch.from_numpy(pose).float()[None]
+        flow = face_flow(there, reference.points, matrix, box, self.side)
+        face = _signed(cut_face(picture, frame, self.side))
+        return dense_motion(reference.picture, flow, face)[0].numpy()
+
+
+def dense_motion_of(
+    driver: Driver,
+    plan: Plan,
+    how: Retargeting,
+    side: int,
+    start: float | None,
+    end: float | None,
+) -> DenseMotion | None:
+    """The dense motion of a driver's video for `animate`; None for a driver that has no pictures, or one alone.
+
+    start, end: seconds, as the driver was loaded with.
+    """
+    if driver.kind != "video" or len(driver.motion) < 2 or how.region == "pose":
+        return None
+    path = driver.path
+    assert path is not None  # a video is a file
+    weight = presence(driver.motion) * plan.alike * how.strength
+    return DenseMotion(plan.steady, plan.nearest, weight, lambda: _numbered(path, start, end), side, how.region)
+
+
+def dense_motion_at(path: Path, motion: Motion, plan: Plan, frames: np.ndarray, side: int) -> np.ndarray:
+    """The same for single frames of a video: (N,) numbers -> (N, 2, S, S)."""
+    wanted = np.isin(np.arange(len(motion)), frames)
+    needed = sorted({*frames.tolist(), *plan.nearest[frames].tolist()})
+    pictures = read_frames(path, needed)
+    weight = presence(motion) * plan.alike * wanted
+    made = DenseMotion(plan.steady, plan.nearest, weight, lambda: ((n, pictures[n]) for n in needed), side)
+    shifts = dict(zip(needed, made, strict=True))
+    return np.stack([shifts[number] for number in frames.tolist()])
+
+
+def _numbered(path: Path, start: float | None, end: float | None) -> Iterator[tuple[int, np.ndarray]]:
+    with VideoReader(path, start, end) as reader:
+        for frame in reader:
+            yield frame.index, frame.picture
+
+
+def presence(motion: Motion) -> np.ndarray:
+    """(T,): 1 where the face is seen, 0 where it is not, rising over the frames between."""
+    seen = motion.found.astype(np.float32)
+    window = np.ones(2 * _RETURN + 1, np.float32) / (2 * _RETURN + 1)
+    return seen * np.clip(2 * np.convolve(np.pad(seen, _RETURN, mode="edge"), window, "valid") - 1, 0, 1)
+
+
+def _part_mask(part: str, side: int) -> Tensor:
+    """(1, 1, side, side): which places of the face frame belong to a region."""
+    names = {"lips": ("mouth",), "eyes": ("eyes",)}.get(part)
+    if names is None:
+        return torch.ones(1, 1, side, side)
+    mask = np.zeros((side, side), np.float32)
+    for name in names:
+        x0, y0, x1, y1 = (round(share * side) for share in PARTS[name])
+        mask[y0:y1, x0:x1] = 1
+    return torch.from_numpy(cv2.GaussianBlur(mask, (0, 0), _SOFT * side / 2))[None, None]
+
+
+def _corners(points: np.ndarray) -> np.ndarray:
+    """(2, 2): the least and the greatest x and y of a head with these points."""
+    x0, y0, x1, y1 = room_about(points)
+    return np.array([[x0, y0], [x1, y1]])
+
+
+def _signed(picture: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) in -1..1."""
+    return to_signed(torch.from_numpy(picture).permute(2, 0, 1)[None])

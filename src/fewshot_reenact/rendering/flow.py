@@ -1,0 +1,104 @@
+"""From pictures and points to what the textured model sees: flow, warped portrait, face frames (DESIGN 4)."""
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fewshot_reenact.models.reenactor import Correction
+from fewshot_reenact.rendering.warp import fit_warp, grid, sample
+
+FLOW_SIZE = 32  # the flow is smooth: it is computed on a coarse grid of the frame and interpolated
+
+
+def apply_affine(matrix: Tensor, points: Tensor) -> Tensor:
+    """(B, 2, 3) matrices on (B or 1, M, 2) points -> (B, M, 2)."""
+    return points @ matrix[:, :, :2].transpose(1, 2) + matrix[:, None, :, 2]
+
+
+def face_flow(driver: Tensor, portrait: Tensor, driver_frame: Tensor, box: Tensor, size: int) -> Tensor:
+    """Where in the portrait each pixel of the driver's face frame comes from.
+
+    driver, portrait: (B, 83, 2) points in pixels of the portrait. driver_frame: (B, 2, 3), frame pixels -> picture
+    pixels. box: (B, 4), see fit_warp. Returns (B, size, size, 2) portrait pixels.
+    """
+    spline = fit_warp(driver, portrait, box)
+    coarse = grid(FLOW_SIZE, size, driver.device).to(driver.dtype)[None]
+    flow = spline(apply_affine(driver_frame, coarse)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
+    return enlarge_flow(flow, driver_frame, size)
+
+
+def enlarge_flow(flow: Tensor, frame: Tensor, size: int) -> Tensor:
+    """A coarse flow over a face frame -> one for each of its pixels.
+
+    flow: (B, g, g, 2), whose outer samples stand on the outer pixels. frame: (B, 2, 3), frame pixels -> the flow's
+    pixels: what the flow differs from it by is smooth, and is what is interpolated. Returns (B, size, size, 2).
+    """
+    g = flow.shape[1]
+    own = apply_affine(frame, grid(g, size, flow.device).to(flow.dtype)[None]).view(-1, g, g, 2)
+    cubic = _cubic(g, size).to(flow)
+    fine = torch.einsum("sy,byxc,tx->bstc", cubic, flow - own, cubic)
+    every = apply_affine(frame, grid(size, size, flow.device).to(flow.dtype)[None])
+    return fine + every.view(-1, size, size, 2)
+
+
+@cache
+def _cubic(coarse: int, fine: int) -> Tensor:
+    """Bicubic interpolation along one side as a matrix (fine, coarse): two products, ten times faster than the general
+    routine for few channels.
+    """
+    with torch.inference_mode(False):  # kept, so it must be of use to training too
+        basis = torch.eye(coarse).view(1, coarse, coarse, 1)
+        return F.interpolate(basis, size=(fine, 1), mode="bicubic", align_corners=True)[0, :, :, 0].T.contiguous()
+
+
+def displace(values: Tensor, shift: Tensor) -> Tensor:
+    """Values (B, C, S, S) over a face frame, looked up where `shift` (B, 2, S, S) frame pixels points from each
+    place.
+    """
+    size = values.shape[-1]
+    here = grid(size, size, values.device).to(values.dtype).view(1, size, size, 2)
+    return sample(values, here + shift.permute(0, 2, 3, 1))
+
+
+def displace_flow(flow: Tensor, shift: Tensor) -> Tensor:
+    """The same for a flow, (B, S, S, 2)."""
+    return displace(flow.permute(0, 3, 1, 2), shift).permute(0, 2, 3, 1)
+
+
+def correct(pictures: Tensor, flow: Tensor, warped: Tensor, correction: Correction) -> Tensor:
+    """The finished faces: portraits seen through the corrected flow, plus the change of colour.
+
+    pictures: (B, 3, H, W) portraits in -1..1. flow: (B, S, S, 2) portrait pixels. warped: (B, 3, S, S), the pictures
+    seen through it, used when nothing shifts. Returns (B, 3, S, S), about -1..1.
+    """
+    if correction.shift is not None:
+        warped = sample(pictures, displace_flow(flow, correction.shift))
+    return warped + correction.colour
+
+
+def enlarge(pictures: Tensor, size: int) -> Tensor:
+    """(B, C, S, S) -> (B, C, size, size): the same face frame at another side."""
+    if pictures.shape[-1] == size:
+        return pictures
+    return F.interpolate(pictures, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def see(pictures: Tensor, flow: Tensor, correction: Correction, size: int) -> tuple[Tensor, Tensor]:
+    """Portraits through the corrected flow, and the change of colour, both (B, 3, size, size); see `correct`."""
+    if correction.shift is not None:
+        flow = displace_flow(flow, correction.shift)
+    large = enlarge(flow.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1)
+    return sample(pictures, large), enlarge(correction.colour, size)
+
+
+def to_signed(pictures: Tensor) -> Tensor:
+    """uint8 0..255 -> float32 -1..1."""
+    return pictures.float() / 127.5 - 1
+
+
+def picture_box(pictures: Tensor, count: int) -> Tensor:
+    """The whole of pictures (B, C, H, W) as boxes for fit_warp, (count, 4)."""
+    h, w = pictures.shape[-2:]
+    return pictures.new_tensor([0, 0, w - 1, h - 1]).expand(count, 4)

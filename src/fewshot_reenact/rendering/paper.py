@@ -1,0 +1,118 @@
+"""Portraits and poses to pictures with a model of the paper's kind: it warps nothing and paints the whole square about
+the head from landmarks (Zakharov et al. 2019, section 3.2), so that square is what comes out.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_reenact.errors import UsageError
+from fewshot_reenact.geometry.face_frame import transform
+from fewshot_reenact.geometry.head_crop import cut_square, head_box, square_about
+from fewshot_reenact.geometry.raster import raster
+from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.rendering.flow import to_signed
+from fewshot_reenact.rendering.textured import BATCH, Renderer
+
+
+class Maker(Protocol):
+    """What makes pictures out of poses. seconds: spent so far, by stage."""
+
+    seconds: dict[str, float]
+
+    def render(self, motion: np.ndarray, dense: Iterable[np.ndarray] | None = None) -> Iterator[np.ndarray]: ...
+
+
+class Painter:
+    """Paints a person in any pose, as squares of the network's own size, S.
+
+    The square stands still, about the first portrait's head and where `motion` takes it, as the squares of training
+    stand about a clip. psi: see renderer.Renderer.
+    """
+
+    def __init__(
+        self,
+        model: Reenactor,
+        portraits: list[Portrait],
+        motion: np.ndarray,
+        *,
+        device: torch.device | str = "cpu",
+        psi: Tensor | None = None,
+    ):
+        """motion: (T, 83, 2), all the poses that will be asked for, pixels of the first portrait."""
+        self.model, self.device, self.psi = model, torch.device(device), psi
+        self.size, self.seconds = model.dims.size, {"networks": 0.0}
+        places = [np.concatenate([portraits[0].points[None], motion]), *(p.points for p in portraits[1:])]
+        cut = []
+        for portrait, place in zip(portraits, places, strict=True):
+            square = square_about(place, (portrait.picture.shape[1], portrait.picture.shape[0]))
+            cut.append(cut_square(portrait.picture, square, self.size))
+        self.matrix = cut[0][1]
+        """(2, 3), pixels of the first portrait -> pixels of the square."""
+        with torch.inference_mode():
+            drawn = [self._draw(transform(m, p.points)) for p, (_, m) in zip(portraits, cut, strict=True)]
+            pictures, rasters = self._signed([picture for picture, _ in cut]), self._signed(drawn)
+            self.embedding = model.embed(pictures[None], rasters[None])
+
+    def _signed(self, pictures: list[np.ndarray]) -> Tensor:
+        """uint8 pictures -> (B, 3, S, S) in -1..1 on the device."""
+        return to_signed(torch.from_numpy(np.stack(pictures)).to(self.device).permute(0, 3, 1, 2))
+
+    def _draw(self, points: np.ndarray) -> np.ndarray:
+        return raster(points, self.size, self.model.dims.raster_style)
+
+    def render(self, motion: np.ndarray, dense: Iterable[np.ndarray] | None = None) -> Iterator[np.ndarray]:
+        """A square for each pose. motion: (T, 83, 2) pixels of the first portrait -> T pictures (S, S, 3) uint8 RGB.
+        dense: must be None, it corrects a warp and there is none.
+        """
+        if dense is not None:
+            raise ValueError("dense motion corrects a warp, and a model of kind 'paper' has none")
+        for at in range(0, len(motion), BATCH):
+            yield from self._paint(motion[at : at + BATCH])
+
+    @torch.inference_mode()
+    def _paint(self, motion: np.ndarray) -> np.ndarray:
+        began = time.perf_counter()
+        drawn = self._signed([self._draw(transform(self.matrix, points)) for points in motion])
+        psi = None if self.psi is None else self.psi.expand(len(motion), -1)
+        made = self.model.generator(drawn, self.embedding.expand(len(motion), -1), psi).float()
+        pictures = ((made + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        self.seconds["networks"] += time.perf_counter() - began
+        return pictures
+
+    def place(self, square: np.ndarray, picture: np.ndarray) -> np.ndarray:
+        """A painted square where it belongs in the first portrait's picture, (H, W, 3) uint8: for comparing."""
+        h, w = picture.shape[:2]
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(square, self.matrix, (w, h), picture.copy(), flags, cv2.BORDER_TRANSPARENT)
+
+
+def open_renderer(
+    model: Reenactor,
+    portraits: list[Portrait],
+    motion: np.ndarray,
+    *,
+    device: torch.device | str = "cpu",
+    warp_only: bool = False,
+    psi: Tensor | None = None,
+) -> Maker:
+    """What the model's kind wants, for poses `motion` (T, 83, 2), pixels of the first portrait.
+
+    Raises UsageError for the warp of a model that has none.
+    """
+    if model.dims.kind == "paper":
+        if warp_only:
+            raise UsageError(
+                "a model of kind 'paper' warps nothing; leave out the warp, or take one of kind 'textured'"
+            )
+        return Painter(model, portraits, motion, device=device, psi=psi)
+    first = portraits[0]
+    size = (first.picture.shape[1], first.picture.shape[0])
+    box = head_box(np.concatenate([first.points[None], motion]), size)
+    return Renderer(model, portraits, box, device=device, warp_only=warp_only, psi=psi)

@@ -1,0 +1,106 @@
+"""Between pictures and face frames: faces cut out, the flow applied to the original picture, and the networks' change
+pasted onto it.
+"""
+
+import cv2
+import numpy as np
+
+from fewshot_reenact.geometry.face_frame import invert, transform
+
+# Change (0..1 scale) from which the fine detail under it begins to be hidden, and from which it is.
+_HIDE_FROM, _HIDE_TO = 0.06, 0.20
+
+
+def frame_bounds(frame: np.ndarray, size: int, limits: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The part of the picture that a face frame covers: x0, y0, x1, y1, whole pixels, x1 and y1 exclusive.
+
+    frame: (2, 3), frame -> picture pixels. limits: (width, height) of the picture. x1 <= x0 or y1 <= y0 where the frame
+    is outside.
+    """
+    corners = transform(frame, np.array([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]], float))
+    x0, y0 = np.floor(corners.min(0)).astype(int)
+    x1, y1 = np.ceil(corners.max(0)).astype(int) + 1
+    return max(0, x0), max(0, y0), min(limits[0], x1), min(limits[1], y1)
+
+
+def onto_picture(
+    values: np.ndarray, frame: np.ndarray, bounds: tuple[int, int, int, int], smooth: bool = False
+) -> np.ndarray:
+    """Resample what lives in a face frame onto the pixels of the picture within bounds; zero outside the frame.
+
+    values: (S, S) or (S, S, C) float32. frame: (2, 3), frame -> picture pixels. Returns (h, w) or (h, w, C).
+    """
+    x0, y0, x1, y1 = bounds
+    matrix = invert(frame)  # picture -> frame
+    matrix[:, 2] += matrix[:, :2] @ np.array([x0, y0], float)
+    flags = (cv2.INTER_CUBIC if smooth else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(values, matrix, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+
+
+def cut_face(picture: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
+    """The face frame's view of a picture, (size, size, 3) uint8; averaged first where it is much smaller than the
+    picture.
+    """
+    shrink = float(np.sqrt(np.linalg.det(frame[:, :2])))
+    if shrink > 1.5:
+        h, w = picture.shape[:2]
+        small = cv2.resize(
+            picture, (max(2, round(w / shrink)), max(2, round(h / shrink))), interpolation=cv2.INTER_AREA
+        )
+        scale = np.array([small.shape[1] / w, small.shape[0] / h])
+        linear = frame[:, :2] * scale[:, None]
+        picture, frame = small, np.concatenate([linear, ((frame[:, 2] + 0.5) * scale - 0.5)[:, None]], 1)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(picture, frame, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def sample_picture(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """The picture seen through a flow. (H, W, 3) uint8 at (h, w, 2) float32 pixels -> (h, w, 3) uint8."""
+    return cv2.remap(picture, flow, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
+
+
+def sample_flow(flow: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """A flow looked up at other places: (H, W, 2) float32 at (h, w, 2) pixels -> (h, w, 2)."""
+    at = where.astype(np.float32)
+    return cv2.remap(flow, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
+
+
+def hiding_gate(change: np.ndarray) -> np.ndarray:
+    """Where the change is so large that the picture's own fine detail no longer belongs: an opened mouth, a closed lid.
+
+    change: (S, S, 3) on the 0..1 scale -> (S, S) float32, 0 keep .. 1 hide.
+    """
+    size = cv2.GaussianBlur(np.abs(change).mean(2), (0, 0), change.shape[0] / 64)
+    gate = np.clip((size - _HIDE_FROM) / (_HIDE_TO - _HIDE_FROM), 0, 1)
+    return (gate * gate * (3 - 2 * gate)).astype(np.float32)
+
+
+def paste_change(
+    picture: np.ndarray,
+    change: np.ndarray,
+    warped: np.ndarray,
+    feather: np.ndarray,
+    frame: np.ndarray,
+    magnified: float,
+) -> None:
+    """Add the networks' change to the full-resolution picture, in place.
+
+    picture: (H, W, 3) uint8, already seen through the flow. change, warped: (S, S, 3) float32 on the 0..1 scale, in
+    the face frame; `warped` is what the networks saw of the portrait. feather: (S, S), zero at the frame's edge.
+    frame: (2, 3), frame -> picture pixels. magnified: picture pixels of the portrait per frame pixel; above 1 the
+    picture holds detail that the networks did not see, and where they change much it is hidden by their own, smoother
+    picture.
+    """
+    bounds = frame_bounds(frame, len(change), (picture.shape[1], picture.shape[0]))
+    x0, y0, x1, y1 = bounds
+    if x1 <= x0 or y1 <= y0:
+        return
+    part = picture[y0:y1, x0:x1].astype(np.float32)
+    added = onto_picture(change * 255, frame, bounds)
+    if magnified > 1.1:
+        gate = onto_picture(hiding_gate(change) * feather, frame, bounds)[..., None]
+        smooth = onto_picture(warped * 255, frame, bounds)
+        part += gate * (smooth - part)
+    part += added
+    np.clip(part, 0, 255, out=part)
+    picture[y0:y1, x0:x1] = np.round(part).astype(np.uint8)

@@ -1,0 +1,71 @@
+"""From a batch of episodes to what the networks see, and to the pictures that they make of it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fewshot_reenact.models.reenactor import Correction, FaceInputs, Reenactor, feather_mask
+from fewshot_reenact.rendering.flow import correct, displace_flow, face_flow, picture_box, to_signed
+from fewshot_reenact.rendering.registration import dense_motion
+from fewshot_reenact.rendering.warp import sample
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one step needs of B episodes with K portraits, pictures in -1..1 and in face frames of side S.
+
+    faces: the generator's, of the first portrait. pictures: (B, 3, P, P), the first portraits whole.
+    flow: (B, S, S, 2), see rendering.face_flow; corrected by the dense motion in episodes that have one.
+    portraits, rasters: (B, K, 3, S, S), the embedder's. truth: (B, 3, S, S). points: (B, 83, 2), the driver's, in the
+    face frame. clip: (B,), the videos' numbers, or None.
+    The paper's model sees whole crops for face frames; it warps nothing: `warped` is its portrait, pictures and flow
+    are None.
+    """
+
+    faces: FaceInputs
+    pictures: Tensor | None
+    flow: Tensor | None
+    portraits: Tensor
+    rasters: Tensor
+    truth: Tensor
+    points: Tensor
+    clip: Tensor | None
+
+
+def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> Inputs:
+    """The networks' inputs from a batch of episodes; the warp is done on the device."""
+    on = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+    portraits, rasters = to_signed(on["sources"]), to_signed(on["source_rasters"])
+    pictures, flow, warped = None, None, portraits[:, 0]
+    if "portraits" in on:
+        pictures, driver, portrait = to_signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0]
+        flow = face_flow(driver, portrait, on["driver_frame"], picture_box(pictures, len(driver)), size)
+        if "reference" in on:
+            flow = displace_flow(flow, _dense(on, size))
+        warped = sample(pictures, flow)
+    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], to_signed(on["driver_raster"]))
+    truth, points = to_signed(on["target"]), on["driver_face_points"]
+    return Inputs(faces, pictures, flow, portraits, rasters, truth, points, on.get("clip"))
+
+
+def _dense(on: dict[str, Tensor], size: int) -> Tensor:
+    """The dense motion of episodes, (B, 2, S, S) frame pixels: of those that are to go by points alone, none."""
+    reference, driver, frame = to_signed(on["reference"]), on["driver_points"], on["driver_frame"]
+    flow = face_flow(driver, on["reference_points"], frame, picture_box(reference, len(driver)), size)
+    shift = dense_motion(reference, flow, to_signed(on["target"]))
+    return shift * feather_mask(size).to(shift) * on["dense"].to(shift)[:, None, None, None]
+
+
+def make_faces(
+    model: Reenactor, x: Inputs, embedding: Tensor | None = None, psi: Tensor | None = None
+) -> tuple[Tensor, Correction | None]:
+    """The model's pictures of these episodes, (B, 3, S, S), about -1..1, and how it corrected the warp, if there is
+    one. embedding (B, N), psi: see Reenactor.
+    """
+    if embedding is None:
+        embedding = model.embed(x.portraits, x.rasters)
+    if x.pictures is None or x.flow is None:
+        return model.generator(x.faces.driver_raster, embedding, psi).float(), None
+    correction = model(x.faces, embedding, psi)
+    return correct(x.pictures, x.flow, x.faces.warped, correction), correction

@@ -1,0 +1,121 @@
+"""What a run keeps on disk: the config it was started with, where its code stood, checkpoints."""
+
+import json
+import pickle
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from fewshot_reenact._version import __version__
+from fewshot_reenact.errors import ModelError, UsageError
+from fewshot_reenact.files import partial_file
+from fewshot_reenact.training.config import TrainConfig
+
+
+def remember_config(config: TrainConfig, folder: Path) -> None:
+    """Keep the config in the run folder; refuse to go on there with another model or other data."""
+    path = folder / "config.json"
+    now: dict[str, Any] = json.loads(config.model_dump_json())
+    if path.is_file():
+        try:
+            # By way of the class, so that options which are newer than the run have their defaults.
+            then: dict[str, Any] = json.loads(TrainConfig.model_validate_json(path.read_text()).model_dump_json())
+        except ValueError as error:
+            raise UsageError(f"{path}: damaged, so what this run trained is not known; use another --run") from error
+        for key in ("model", "data", "seed", "batch"):
+            if then.get(key) != now.get(key):
+                raise UsageError(f"{path}: this run was started with another '{key}'; use another --run folder")
+        if _opponent(then) != _opponent(now):
+            raise UsageError(f"{path}: this run was started with another 'adversarial'; use another --run folder")
+    with partial_file(path, overwrite=True) as partial:
+        partial.write_text(json.dumps(now, indent=2) + "\n")
+
+
+def remember_clips(fingerprint: str, folder: Path) -> None:
+    """Keep which clips a run learns from; refuse to go on with others: episodes and rows of W are counted by them."""
+    path = folder / "clips.json"
+    if not path.is_file():
+        with partial_file(path) as partial:
+            partial.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
+    elif json.loads(path.read_text()).get("fingerprint") != fingerprint:
+        raise UsageError(f"{path}: this run was started with other clips than data.clips holds now; use another --run")
+
+
+def _opponent(config: dict[str, Any]) -> Any:
+    """What decides which tensors D and W have."""
+    game = config.get("adversarial")
+    return game and (game["dims"], game["rows"])
+
+
+def remember_code(folder: Path) -> None:
+    """Append to code.jsonl which code runs: versions and, in a git checkout, the commit and what was changed since."""
+    line: dict[str, Any] = {"version": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    commit = _git("rev-parse", "HEAD")
+    if commit is not None:
+        line |= {"commit": commit.strip(), "changed": (_git("status", "--porcelain") or "").splitlines()}
+        if line["changed"] and (diff := _git("diff", "HEAD")):
+            (folder / "code.diff").write_text(diff)
+    with (folder / "code.jsonl").open("a") as log:
+        log.write(json.dumps(line) + "\n")
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says about the checkout that this code is in; None where there is no git or no checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def write_checkpoint(folder: Path, state: dict[str, Any], keep: int) -> Path:
+    """Write atomically, drop checkpoints beyond the last `keep`."""
+    path = folder / "checkpoints" / f"step_{state['step']:07d}.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with partial_file(path, overwrite=True) as partial:
+        torch.save(state, partial)
+    for old in _checkpoints(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Oldest first, by number: as text step_10000000 would stand before step_9999999."""
+    return sorted((folder / "checkpoints").glob("step_*.pt"), key=lambda path: int(path.stem.removeprefix("step_")))
+
+
+def newest_checkpoint(folder: Path, device: torch.device, dimensions: str) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read. None when there is none at all.
+
+    Raises ModelError when none can be read, or when it is of another architecture.
+    """
+    paths = _checkpoints(folder)[::-1]
+    for path in paths:
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+            tqdm.write(f"{path}: cannot be read, trying the one before")
+            continue
+        if state["dimensions"] != dimensions:
+            raise ModelError(f"{path}: made with other model dimensions than the config's; use another --run folder")
+        return state
+    if paths:
+        raise ModelError(f"{paths[0].parent}: no checkpoint can be read; use another --run folder to start over")
+    return None
+
+
+def random_state() -> dict[str, Any]:
+    """Torch's random states. Episodes have none: they are functions of (seed, index)."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"].cpu())
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])

@@ -1,0 +1,320 @@
+"""Episodes: K portraits and one target frame of one video, as the networks want them.
+
+An episode is a function of (seed, index) alone: any process can make any of them, in any order, and a resumed run goes
+on exactly where it stopped.
+
+Input folder: NAME.mp4, a square clip about one head, with NAME.npz: `points` (frames, 83, 2) in pixels, `identity`.
+Shards made by `reenact prepare` are read by training.data.dataset.
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from fewshot_reenact.errors import InputError
+from fewshot_reenact.geometry.face_frame import face_frame, invert, transform
+from fewshot_reenact.geometry.raster import raster
+from fewshot_reenact.geometry.shape import openness
+from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, N_POINTS, RIGHT_EYE, eye_distance, mirror
+from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.training.config import DataConfig
+
+_JPEG_QUALITY = 96  # frames wait in memory as JPEG: a tenth of the size, and the clips are lossy anyway
+_RARE_AMONG, _RARE_EYES = 24, 0.6  # frames among which a rare one is sought; how often for its eyes
+_REFERENCES, _SAME = 8, 0.3  # frames among which a reference is sought; how often the portrait itself is one of them
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video of one person. frames: pictures, encoded or (H, W, 3) uint8 RGB. points: (frames, 83, 2) float32
+    pixels.
+    """
+
+    name: str
+    person: str
+    frames: Sequence[np.ndarray]
+    points: np.ndarray
+
+
+class Clips(Protocol):
+    """Clips by number. people: who is in each. videos: the number of the video that each is of. frames: how many there
+    are in all. fingerprint: the same for the same clips.
+    """
+
+    people: list[str]
+    frames: int
+
+    @property
+    def videos(self) -> Sequence[int]: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Clip: ...
+
+
+class LoadedClips(list[Clip]):
+    """Clips in memory. videos: None, each clip is a video of its own."""
+
+    def __init__(self, clips: list[Clip], videos: Sequence[int] | None = None) -> None:
+        super().__init__(clips)
+        self.videos = range(len(clips)) if videos is None else videos
+        names = "\n".join(f"{clip.name} {len(clip.frames)}" for clip in clips)
+        self.fingerprint = hashlib.sha256(names.encode()).hexdigest()
+        self.people = [clip.person for clip in clips]
+        self.frames = sum(len(clip.frames) for clip in clips)
+
+
+def load_clips(folder: Path, step: int, limit: int | None = None) -> LoadedClips:
+    """The clips of a folder, all or the first by name, every step-th frame. Raises InputError when there are none or
+    one has no points.
+    """
+    clips = []
+    for path in sorted(folder.glob("*.mp4"))[:limit]:
+        points, person = _read_labels(path)
+        frames, kept = [], []
+        with VideoReader(path) as reader:
+            for frame in reader:
+                if frame.index % step or frame.index >= len(points):
+                    continue
+                frames.append(encode(frame.picture))
+                kept.append(frame.index)
+        if len(frames) >= 2:
+            clips.append(Clip(path.stem, person, frames, points[kept]))
+    if not clips:
+        raise InputError(f"{folder}: no clips (NAME.mp4 with NAME.npz) of two frames or more")
+    return LoadedClips(clips)
+
+
+def encode(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB -> JPEG, to wait in memory."""
+    bgr = np.ascontiguousarray(picture[..., ::-1])
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+
+
+def _read_labels(clip: Path) -> tuple[np.ndarray, str]:
+    """Points (frames, 83, 2) float32 and person of a clip, from the NAME.npz beside it."""
+    path = clip.with_suffix(".npz")
+    if not path.is_file():
+        raise InputError(f"{clip}: has no {path.name} beside it with the points of its frames")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            points, person = data["points"].astype(np.float32), str(data["identity"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not the points of a clip ({str(error).splitlines()[0]})") from error
+    if points.shape[1:] != (N_POINTS, 2) or not np.isfinite(points).all():
+        raise InputError(f"{path}: points must be finite and (frames, {N_POINTS}, 2), not {points.shape}")
+    return points, person
+
+
+def _describe(points: np.ndarray) -> np.ndarray:
+    """Pose and expression of each frame as numbers that can be subtracted: points in the face's own frame, mouth and
+    eyes counted more.
+    """
+    weight = np.full((N_POINTS, 1), 0.5)
+    weight[MOUTH] = 1.5
+    weight[LEFT_EYE] = weight[RIGHT_EYE] = 2.0
+    rows = [transform(invert(face_frame(p, 1)), p.astype(np.float64)) * weight for p in points]
+    return np.stack(rows).reshape(len(points), -1).astype(np.float32)
+
+
+class Episodes(Dataset):
+    """Item `index` -> dict of arrays; see __getitem__."""
+
+    def __init__(self, clips: Clips, config: DataConfig, size: int, raster_style: str, seed: int, length: int):
+        self.clips, self.config, self.size, self.style = clips, config, size, raster_style
+        self.seed, self.length = seed, length
+        by_person: dict[str, list[int]] = {}
+        for number, person in enumerate(clips.people):
+            by_person.setdefault(person, []).append(number)
+        self.by_person = [np.array(by_person[person]) for person in sorted(by_person)]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """Tensors of one episode; P is the clip's side, S the face frame's, K the number of portraits.
+
+        portraits (K, 3, P, P) uint8 and portrait_points (K, 83, 2); driver_points (83, 2); driver_frame (2, 3), the
+        target's face frame; sources and source_rasters (K, 3, S, S), driver_raster and target (3, S, S), all uint8;
+        driver_face_points (83, 2) in the face frame; clip (), the number of the video that the clip is
+        of. With data.dense also reference (3, P, P) uint8 with reference_points (83, 2), a frame of the clip like the
+        portrait, and dense (), 1 or 0: whether this episode's warp is to be corrected with it.
+        """
+        number, pictures, told = self._draw_frames(index)
+        more = {}
+        if self.config.dense:
+            more = {
+                "reference": _stack([pictures.pop()])[0],
+                "reference_points": torch.from_numpy(told.pop()),
+                "dense": torch.tensor(float(self._rng(index, 1).random() < self.config.dense)),
+            }
+        frame = face_frame(told[0], self.size)
+        frames = [face_frame(p, self.size) for p in told[1:]]
+        return {
+            "portraits": _stack(pictures[1:]),
+            "portrait_points": torch.from_numpy(np.stack(told[1:])),
+            "driver_points": torch.from_numpy(told[0]),
+            "driver_frame": torch.from_numpy(frame.astype(np.float32)),
+            "target": _stack([self._cut(pictures[0], frame)])[0],
+            "sources": _stack([self._cut(p, f) for p, f in zip(pictures[1:], frames, strict=True)]),
+            "source_rasters": _stack([self._draw(p, f) for p, f in zip(told[1:], frames, strict=True)]),
+            "driver_raster": _stack([self._draw(told[0], frame)])[0],
+            "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
+            "clip": torch.tensor(self.clips.videos[number]),
+            **more,
+        }
+
+    def _rng(self, index: int, stream: int = 0) -> np.random.Generator:
+        """Each stream of an episode's random numbers is its own: what one of them is used for leaves the others be."""
+        return np.random.default_rng([self.seed, index, stream] if stream else [self.seed, index])
+
+    def _draw_frames(self, index: int) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
+        """The clip's number, and 1 + K pictures with the points told of them; the target comes first, and with
+        data.dense a reference last.
+        """
+        rng = self._rng(index)
+        numbers = _pick(rng, self.by_person)
+        number = int(numbers[rng.integers(len(numbers))])
+        clip = self.clips[number]
+        target, portraits = self._choose(rng, clip)
+        flip, tint = rng.random() < 0.5, self._tint(rng)
+        pictures, points = [], []
+        reference = [self._refer(self._rng(index, 2), clip, portraits[0])] if self.config.dense else []
+        for at in [target, *portraits, *reference]:
+            picture = _decode(clip.frames[at])
+            p = clip.points[at]
+            if flip:
+                picture, p = picture[:, ::-1], mirror(p, picture.shape[1])
+            pictures.append(np.ascontiguousarray(tint[np.arange(3), picture]))
+            points.append(p)
+        # Whatever extracts the points when the model is used errs a little: so do the points told here.
+        return number, pictures, [self._jitter(rng, p) for p in points]
+
+    def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
+        """A target and K portraits of the clip, as far as it has frames enough none of them twice."""
+        count, first = len(clip.frames), int(rng.integers(len(clip.frames)))
+        target = self._target(rng, clip, first)
+        others = rng.permutation([at for at in range(count) if at not in (first, target)])
+        others = np.resize(others if len(others) else np.array([first]), self.config.portraits - 1)
+        return target, [first, *others.tolist()]
+
+    def _target(self, rng: np.random.Generator, clip: Clip, portrait: int) -> int:
+        """Another frame than the portrait; pairs that hardly differ teach little, so differing ones are likelier."""
+        count = len(clip.frames)
+        if self.config.rare and rng.random() < self.config.rare:
+            return self._rarest(rng, clip, portrait)
+        drawn = _others(rng, count, portrait, self.config.candidates)
+        shape = _describe(clip.points[[*drawn, portrait]])
+        differ = np.abs(shape[:-1] - shape[-1]).mean(1) + 1e-4
+        return int(rng.choice(drawn, p=differ / differ.sum()))
+
+    def _rarest(self, rng: np.random.Generator, clip: Clip, portrait: int) -> int:
+        """Of some frames the one whose eyes are most shut, or whose mouth is most open."""
+        drawn = _others(rng, len(clip.frames), portrait, _RARE_AMONG)
+        gaps = openness(np.stack([transform(invert(face_frame(p, 1)), p) for p in clip.points[drawn]]))
+        shut = rng.random() < _RARE_EYES
+        return int(drawn[gaps[:, 1:].sum(1).argmin() if shut else gaps[:, 0].argmax()])
+
+    def _refer(self, rng: np.random.Generator, clip: Clip, portrait: int) -> int:
+        """The frame of a few that is likest to the portrait, at times the portrait itself: animate finds such a frame
+        in any driver, nearer or farther.
+        """
+        drawn = rng.integers(len(clip.frames), size=_REFERENCES)
+        if rng.random() < _SAME:
+            drawn[0] = portrait
+        shape = _describe(clip.points[[*drawn, portrait]])
+        return int(drawn[np.abs(shape[:-1] - shape[-1]).mean(1).argmin()])
+
+    def _tint(self, rng: np.random.Generator) -> np.ndarray:
+        """One random gain, gamma and colour cast, as a lookup table (3, 256) uint8."""
+        s = self.config.colour
+        gain, gamma = np.exp(rng.normal(0, s, (3, 1)) * 0.35 + rng.normal(0, s)), np.exp(rng.normal(0, s))
+        level = (np.arange(256) / 255.0)[None] ** gamma * gain
+        return np.clip(np.round(level * 255), 0, 255).astype(np.uint8)
+
+    def _jitter(self, rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+        """What an extractor's errors look like: each part a little displaced as a whole, each point a little on its
+        own.
+        """
+        scale = self.config.point_noise * float(eye_distance(points))
+        noise = rng.normal(0, 0.5 * scale, points.shape)
+        for part in (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 42), slice(42, 48), MOUTH, slice(68, 81)):
+            noise[part] += rng.normal(0, scale, 2)
+        noise[:17] *= 2  # the jaw is known least
+        return (points + noise).astype(np.float32)
+
+    def _cut(self, picture: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        return cv2.warpAffine(
+            picture,
+            frame,
+            (self.size, self.size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+
+    def _draw(self, points: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        return raster(transform(invert(frame), points), self.size, self.style)
+
+
+class HeadEpisodes(Episodes):
+    """For the paper's model: the clip's whole square, S x S, instead of the face's frame, and no warp.
+
+    Items hold sources and source_rasters (K, 3, S, S), driver_raster and target (3, S, S), all uint8;
+    driver_face_points (83, 2) in pixels of the target; clip ().
+    """
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        number, pictures, told = self._draw_frames(index)
+        side = len(pictures[0])
+        frame = whole_frame(side, self.size)
+        how = cv2.INTER_AREA if self.size < side else cv2.INTER_LINEAR
+        small = [cv2.resize(picture, (self.size, self.size), interpolation=how) for picture in pictures]
+        rasters = [self._draw(p, frame) for p in told]
+        return {
+            "sources": _stack(small[1:]),
+            "source_rasters": _stack(rasters[1:]),
+            "driver_raster": _stack(rasters[:1])[0],
+            "target": _stack(small[:1])[0],
+            "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
+            "clip": torch.tensor(self.clips.videos[number]),
+        }
+
+
+def whole_frame(side: int, size: int) -> np.ndarray:
+    """The (2, 3) matrix from pixels of a square resized to size x size to pixels of the square itself."""
+    scale = side / size
+    return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
+
+
+def _others(rng: np.random.Generator, count: int, but: int, size: int) -> np.ndarray:
+    """Numbers below `count`, of any but one, drawn with replacement; of one frame that one."""
+    drawn = rng.integers(max(1, count - 1), size=size)
+    return drawn + (drawn >= but) if count > 1 else drawn
+
+
+def _pick(rng: np.random.Generator, things: list[T]) -> T:
+    return things[int(rng.integers(len(things)))]
+
+
+def _decode(picture: np.ndarray) -> np.ndarray:
+    """A clip's frame -> (H, W, 3) uint8 RGB."""
+    if picture.ndim == 3:
+        return picture
+    bgr = cv2.imdecode(picture, cv2.IMREAD_COLOR)
+    assert bgr is not None  # it was encoded here
+    return bgr[..., ::-1]
+
+
+def _stack(pictures: list[np.ndarray]) -> torch.Tensor:
+    """K pictures (H, W, 3) -> (K, 3, H, W)."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()

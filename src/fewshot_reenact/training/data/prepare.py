@@ -1,0 +1,262 @@
+"""`reenact prepare`: videos -> shards of square clips with points, for training on data of any size.
+
+The list of videos alone decides which of them go into which shard (sources.spread), and a shard is a function of its
+videos and the options. So any process may make any shard, in any order; a shard is done when its JSON file is there,
+which is written after its tar, both whole or not at all; and a run that was killed goes on with the shards that are
+missing. At the end all of it is put into one index.
+"""
+
+import errno
+import os
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from fewshot_reenact._version import __version__
+from fewshot_reenact.device import choose_device
+from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.landmarks.registry import BACKENDS
+from fewshot_reenact.training.data import engines
+from fewshot_reenact.training.data.clipping import MAX_SIDE, ClipOptions
+from fewshot_reenact.training.data.contact_sheet import contact_sheet
+from fewshot_reenact.training.data.shard_worker import Task, Unit, make_shard, without_crashing
+from fewshot_reenact.training.data.shards import (
+    CLIPS,
+    INDEX,
+    PLAN,
+    SCHEMA,
+    SKIPPED,
+    SUMMARY,
+    is_ours,
+    is_partial,
+    read_json,
+    shard_name,
+    write_json,
+    write_lines,
+)
+from fewshot_reenact.training.data.sources import fingerprint, list_sources, spread
+from fewshot_reenact.training.data.storage import Folder
+
+Engine = Literal["processes", "ray"]
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True)
+class Done:
+    """How far a run is: videos, clips and skipped videos of this run so far, seconds of video read, and since when."""
+
+    videos: int
+    of: int
+    clips: int
+    skipped: int
+    seconds: float
+    elapsed: float
+
+
+def prepare(
+    videos: str | Path,
+    out: str | Path,
+    *,
+    options: ClipOptions | None = None,
+    videos_per_shard: int | None = None,
+    landmarks: str = "builtin",
+    device: str = "cpu",
+    workers: int | None = 1,
+    engine: Engine = "processes",
+    address: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[Done], None] | None = None,
+) -> dict[str, Any]:
+    """Make shards of clips from videos, or go on making them. Returns the index's totals and this run's rates.
+
+    videos: a folder, a list file, one video, or an fsspec address; see sources.list_sources. out: a folder, or an
+    address. workers: processes here, or Ray tasks at a time; None: as many as there are processors. engine, address:
+    "ray" works on that cluster; `out` and `videos` must then mean the same on each of its machines. overwrite: begin
+    anew where other videos or options were prepared. progress: called after each shard.
+
+    Raises UsageError: bad options, `out` holds something else; InputError: no videos, none of them usable; ModelError;
+    engines.WorkerDied.
+    """
+    options = options or ClipOptions()
+    _check(options, landmarks, workers, engine, address)
+    sources = list_sources(videos)
+    folder = Folder(out)
+    if engine == "processes" and workers is None:
+        workers = os.cpu_count() or 1
+    in_this_process = engine == "processes" and workers == 1
+    if not in_this_process and str(out).startswith("memory://"):
+        raise UsageError(f"{out}: is this process's memory, which other workers cannot write to; use --workers 1")
+    units = [Unit(number, some) for number, some in enumerate(spread(sources, videos_per_shard))]
+    plan = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "videos": len(sources),
+        "shards": len(units),
+        "fingerprint": fingerprint(sources),
+        "landmarks": landmarks,
+        "options": asdict(options),
+    }
+    finished = _begin(folder, plan, overwrite)
+    where, _ = choose_device(device)
+    missing = [unit for unit in units if unit.number not in finished]
+    task = Task(str(out), options, landmarks, str(where))
+    try:
+        with tempfile.TemporaryDirectory(prefix="reenact-") as in_hand:
+            if in_this_process or (engine == "processes" and len(missing) < 2):
+                results = engines.run_here(partial(make_shard, task), missing)
+            elif engine == "processes":
+                task = replace(task, in_hand=in_hand)
+                some = min(workers or 1, len(missing))
+                again = partial(without_crashing, task)
+                results = engines.run_processes(partial(make_shard, task), missing, some, again)
+            else:
+                results = engines.run_ray(partial(make_shard, task), missing, workers, address, where.type == "cuda")
+            run = _follow(results, sum(len(unit.sources) for unit in missing), progress)
+    finally:
+        folder.remove([name for name in folder.sizes() if is_partial(name)])  # of workers that were stopped
+    return {**_finish(folder, plan, units), "run": run, "device": str(where)}
+
+
+def _check(options: ClipOptions, landmarks: str, workers: int | None, engine: str, address: str | None) -> None:
+    if not 64 <= options.size <= MAX_SIDE or options.size % 2:
+        raise UsageError(f"clips of {options.size} pixels: the side must be even, 64 to {MAX_SIDE}")
+    if not 0 < options.min_seconds <= options.max_seconds:
+        raise UsageError("a clip's shortest length must be above zero, and not above its longest")
+    if landmarks not in BACKENDS:
+        raise UsageError(f"landmarks backend {landmarks!r} is not known: choose one of {', '.join(BACKENDS)}")
+    if workers is not None and workers < 1:
+        raise UsageError("there must be one worker at least")
+    if engine not in ("processes", "ray"):
+        raise UsageError(f"engine {engine!r} is not known: choose processes or ray")
+    if engine == "ray":
+        engines.import_ray()
+    elif address is not None:
+        raise UsageError("--address is a Ray cluster's: add --engine ray")
+
+
+def _begin(folder: Folder, plan: dict[str, Any], overwrite: bool) -> set[int]:
+    """The numbers of the shards that are there already. Raises UsageError when something else is."""
+    sizes = folder.sizes()
+    kept = {name for name in sizes if not name.startswith(".")}
+    if PLAN in kept and (read_json(folder, PLAN) == plan):
+        folder.remove([name for name in sizes if is_partial(name)])
+        return {number for number in range(plan["shards"]) if _made(folder, number, sizes)}
+    if kept and not overwrite:
+        if PLAN not in kept:
+            raise UsageError(f"{folder.name}: holds other files; give a folder that is empty or not there yet")
+        differs = ", ".join(_differences(read_json(folder, PLAN), plan))
+        raise UsageError(
+            f"{folder.name}: was prepared otherwise ({differs}); give another, or --overwrite to begin anew"
+        )
+    folder.remove([name for name in sizes if is_ours(name)])
+    folder.make()
+    write_json(folder, PLAN, plan)
+    return set()
+
+
+def _made(folder: Folder, number: int, sizes: dict[str, int]) -> dict[str, Any] | None:
+    """What is in a shard that is finished, or None. sizes: of the folder's files."""
+    if shard_name(number, ".json") not in sizes:
+        return None
+    made = read_json(folder, shard_name(number, ".json"))
+    return made if not made["clips"] or sizes.get(shard_name(number)) == made["bytes"] else None
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """What two plans disagree about."""
+    if before.get("fingerprint") != now["fingerprint"]:
+        yield "other videos"
+    for name in ("schema", "version", "landmarks"):
+        if before.get(name) != now[name]:
+            yield f"{name} {before.get(name)}"
+    old = before.get("options", {})
+    yield from (f"{name} {old.get(name)}" for name, value in now["options"].items() if old.get(name) != value)
+    if before.get("fingerprint") == now["fingerprint"] and before.get("shards") != now["shards"]:
+        yield f"{before.get('shards')} shards"
+
+
+# ---- the whole -------------------------------------------------------------------------------------------------------
+
+
+def _follow(results: Generator[dict[str, Any]], of: int, progress: Callable[[Done], None] | None) -> dict[str, Any]:
+    """Wait for the shards, telling how far they are. Returns what this run did, and how fast."""
+    begun = time.monotonic()
+    videos = clips = skipped = frames = 0
+    seconds = 0.0
+    with closing(results):  # at once, so that processes end when something goes wrong here
+        for made in results:
+            videos, skipped, frames = videos + made["videos"], skipped + len(made["skipped"]), frames + made["frames"]
+            clips, seconds = clips + len(made["clips"]), seconds + made["seconds"]
+            if progress is not None:
+                progress(Done(videos, of, clips, skipped, seconds, time.monotonic() - begun))
+    took = max(time.monotonic() - begun, 1e-9)
+    return {
+        "videos": videos,
+        "clips": clips,
+        "frames": frames,
+        "seconds_of_video": round(seconds, 3),
+        "took": round(took, 3),
+        "clips_a_second": round(clips / took, 3),
+        "times_real_time": round(seconds / took, 3),
+    }
+
+
+def _finish(folder: Folder, plan: dict[str, Any], units: list[Unit]) -> dict[str, Any]:
+    """Put the shards' own lists together: index, clips, skipped videos, picture. Returns the totals.
+
+    One shard's list at a time is in memory.
+    """
+    sizes = folder.sizes()
+    files: list[dict[str, Any]] = []
+    skipped: list[dict[str, str]] = []
+    notes: list[dict[str, str]] = []
+    people: set[str] = set()
+    frames, seconds = 0, 0.0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal frames, seconds
+        for unit in units:
+            made = _made(folder, unit.number, sizes)
+            if made is None:
+                raise UsageError(
+                    f"{folder / shard_name(unit.number)}: was made, and is not there; "
+                    "OUT must be one place for all workers"
+                )
+            seconds += made["seconds"]
+            skipped.extend(made["skipped"])
+            notes.extend(made["notes"])
+            if made["clips"]:
+                files.append({"shard": made["shard"], "clips": len(made["clips"]), "bytes": made["bytes"]})
+            for clip in made["clips"]:
+                people.add(clip["person"])
+                frames += clip["frames"]
+                yield {"shard": made["shard"], **clip}
+
+    write_lines(folder, CLIPS, rows())
+    skipped.sort(key=lambda row: row["video"])
+    write_lines(folder, SKIPPED, skipped)
+    totals = {
+        **plan,
+        "clips": sum(file["clips"] for file in files),
+        "people": len(people),
+        "frames": frames,
+        "seconds": round(seconds, 3),
+        "bytes": sum(file["bytes"] for file in files),
+        "skipped": len(skipped),
+        "notes": notes,
+    }
+    if files:
+        folder.write(SUMMARY, contact_sheet(folder, files))
+    write_json(folder, INDEX, {**totals, "files": files})
+    if not files:
+        first = skipped[0]
+        raise InputError(
+            f"{folder.name}: none of {len(skipped)} videos can be used, see {folder / SKIPPED}; "
+            f"the first: {first['video']}: {first['reason']}"
+        )
+    return totals

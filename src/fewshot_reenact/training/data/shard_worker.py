@@ -1,0 +1,169 @@
+"""One shard of `reenact prepare`: a function of its videos and the options, so that any process may make it."""
+
+import errno
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from fewshot_reenact.errors import InputError, ReenactError
+from fewshot_reenact.landmarks.backend import LandmarkBackend
+from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.training.data.clipping import ClipOptions, CutVideo, cut_video
+from fewshot_reenact.training.data.shards import ShardWriter, clip_key, shard_name, write_json
+from fewshot_reenact.training.data.sources import Source
+from fewshot_reenact.training.data.storage import Folder, is_url, open_filesystem
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A shard to make. crashing: names of videos that ended the process that read them."""
+
+    number: int
+    sources: list[Source]
+    crashing: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every worker needs to know. in_hand: a local folder for notes of which video is being read, or None."""
+
+    out: str
+    options: ClipOptions
+    landmarks: str
+    device: str
+    in_hand: str | None = None
+
+
+def without_crashing(task: Task, unit: Unit) -> Unit | None:
+    """What to make instead of a unit whose worker died: the same without the video it had in hand; None: not known."""
+    note = Path(task.in_hand or "") / str(unit.number)
+    if not note.is_file():
+        return None
+    at = int(note.read_text())
+    note.unlink()
+    return replace(unit, crashing=unit.crashing | {unit.sources[at].name})
+
+
+@lru_cache(maxsize=1)
+def _backend(landmarks: str, device: str) -> LandmarkBackend:
+    return load_backend(landmarks, device)
+
+
+def make_shard(task: Task, unit: Unit) -> dict[str, Any]:
+    """Make a shard: its tar, then the JSON file that says it is done, which is returned. Runs in any worker."""
+    backend = _backend(task.landmarks, task.device)
+    folder = Folder(task.out)
+    skipped, notes, rows = [], [], []
+    seconds, frames = 0.0, 0
+    note = Path(task.in_hand) / str(unit.number) if task.in_hand else None
+    with _one_thread(), _without_warnings(), folder.partial(shard_name(unit.number)) as path:
+        writer = ShardWriter(path)
+        for at, source in enumerate(unit.sources):
+            if source.name in unit.crashing:
+                skipped.append({"video": source.name, "reason": "crashes the decoder, or needs too much memory"})
+                continue
+            if note is not None:
+                note.write_text(str(at))
+            try:
+                cut = _cut_source(source, backend, task.options)
+            except InputError as error:
+                skipped.append({"video": source.name, "reason": str(error)})
+                continue
+            seconds, frames = seconds + cut.seconds, frames + cut.frames
+            notes += [{"video": source.name, "note": note} for note in cut.notes]
+            for number, clip in enumerate(cut.clips):
+                writer.add(clip_key(source.name, number), clip, source.name)
+        writer.close()
+        if note is not None:
+            note.unlink(missing_ok=True)
+        rows, size = writer.rows, path.stat().st_size
+    if not rows:  # a tar without members would stop other readers
+        folder.remove([shard_name(unit.number)])
+        size = 0
+    made = {
+        "shard": shard_name(unit.number),
+        "bytes": size,
+        "videos": len(unit.sources),
+        "seconds": round(seconds, 3),
+        "frames": frames,
+        "clips": rows,
+        "skipped": skipped,
+        "notes": notes,
+    }
+    write_json(folder, shard_name(unit.number, ".json"), made)
+    return made
+
+
+def _cut_source(source: Source, backend: LandmarkBackend, options: ClipOptions) -> CutVideo:
+    """Raises InputError for a video that cannot be used, whatever is the matter with it; one among a million must not
+    end the run.
+    """
+    with _fetched(source) as path:
+        try:
+            return cut_video(path, source.person, backend, options)
+        except ReenactError as error:
+            raise InputError(_reason(error, path)) from error
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise
+            raise InputError(f"internal error: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _fetched(source: Source) -> Iterator[Path]:
+    """The video as a file; from an address, a temporary copy."""
+    if not is_url(source.path):
+        yield Path(source.path)
+        return
+    fs, inside = open_filesystem(source.path)
+    with tempfile.TemporaryDirectory(prefix="reenact-") as folder:
+        path = Path(folder) / Path(inside).name
+        try:
+            fs.get_file(inside, str(path))
+        except FileNotFoundError as error:
+            raise InputError("no such file") from error
+        # Other errors (the net, the keys) are no fault of the video: they end the run, which can be gone on with.
+        yield path
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """One line without the file's name, which may be that of a temporary copy."""
+    text = " ".join(str(error).split())
+    for name in (path, path.name):
+        text = text.removeprefix(f"{name}: ")
+    return text
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Workers stand for threads. And how torch adds up numbers depends on their count, which must change no shard."""
+    threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(cv_threads)
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """What is wrong with a video is listed; printed too, it would tear the progress bar."""
+    logger = logging.getLogger("fewshot_reenact")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,141 @@
+"""A folder of files, on a disk or behind an fsspec address (s3://, gs://, memory://): whole files or none."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from fewshot_reenact.errors import InputError, ReenactError, UsageError
+from fewshot_reenact.files import output_error, partial_file
+
+# Object stores have no folders: names begin to be there when something is written. Asked for one, they make a bucket.
+_NO_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"}
+
+
+def is_url(name: str | Path) -> bool:
+    """Whether this names something behind fsspec rather than a path."""
+    return "://" in str(name)
+
+
+def open_filesystem(url: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it. Raises UsageError: unknown kind, missing package."""
+    try:
+        return fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        kind = url.split("://")[0]
+        raise UsageError(f"{url}: {kind}:// needs a package that is missing ({error}); pip install it") from error
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{url}: is no address that can be used ({error})") from error
+
+
+class Folder:
+    """One folder, local or remote. Every file in it appears whole, under its name, or not at all.
+
+    Remote stores publish an upload only when it is complete; locally a hidden partial file is renamed. What goes wrong
+    in reading raises InputError, in writing UsageError.
+    """
+
+    def __init__(self, name: str | Path) -> None:
+        self.name = str(name)
+        self.local: Path | None = None
+        if is_url(name) and not self.name.startswith("file://"):
+            self.fs, self.root = open_filesystem(self.name.rstrip("/"))
+        else:
+            self.local = Path(self.name.removeprefix("file://"))
+
+    def __truediv__(self, name: str) -> str:
+        """How a file in it is called in messages."""
+        return f"{self.name.rstrip('/')}/{name}"
+
+    def make(self) -> None:
+        """Make the folder, and those above it."""
+        with self._writing(""):
+            if self.local is not None:
+                self.local.mkdir(parents=True, exist_ok=True)
+            elif self.name.split("://")[0] not in _NO_FOLDERS:
+                self.fs.makedirs(self.root, exist_ok=True)
+
+    def sizes(self) -> dict[str, int]:
+        """Name -> bytes of every file directly in it, hidden ones too; empty when there is no such folder."""
+        if self.local is not None:
+            if self.local.exists() and not self.local.is_dir():
+                raise UsageError(f"{self.local}: is a file; give a folder")
+            found = self.local.iterdir() if self.local.is_dir() else []
+            return {path.name: path.stat().st_size for path in found if path.is_file()}
+        with self._reading(""):
+            self.fs.invalidate_cache(self.root)
+            try:
+                entries = self.fs.ls(self.root, detail=True)
+            except FileNotFoundError:
+                return {}
+            return {e["name"].rsplit("/", 1)[-1]: e["size"] or 0 for e in entries if e["type"] == "file"}
+
+    def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
+        """A file, or `length` bytes of it from `start` on."""
+        with self._reading(name):
+            if self.local is None:
+                end = None if length is None else start + length
+                return self.fs.cat_file(f"{self.root}/{name}", start=start, end=end)
+            with (self.local / name).open("rb") as file:
+                file.seek(start)
+                return file.read(-1 if length is None else length)
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """A file line by line, never all of it in memory."""
+        with self._reading(name):
+            file = self.fs.open(f"{self.root}/{name}", "rb") if self.local is None else (self.local / name).open("rb")
+            with file:
+                yield from file
+
+    def write(self, name: str, data: bytes) -> None:
+        with self.partial(name) as path:
+            path.write_bytes(data)
+
+    @contextlib.contextmanager
+    def partial(self, name: str) -> Iterator[Path]:
+        """A local file to write to; it becomes `name` here when the block is left without an error."""
+        if self.local is not None:
+            with partial_file(self.local / name, overwrite=True) as path:
+                yield path
+            return
+        with tempfile.TemporaryDirectory(prefix="reenact-") as folder:
+            path = Path(folder) / name
+            yield path
+            with self._writing(name):
+                self.fs.put_file(str(path), f"{self.root}/{name}")
+
+    def remove(self, names: list[str]) -> None:
+        with self._writing(""):
+            for name in names:
+                if self.local is not None:
+                    (self.local / name).unlink(missing_ok=True)
+                else:
+                    self.fs.rm_file(f"{self.root}/{name}")
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except ReenactError:
+            raise
+        except Exception as error:  # each kind of store has errors of its own
+            raise InputError(f"{self / name}: cannot be read ({_reason(error)})") from error
+
+    @contextlib.contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except ReenactError:
+            raise
+        except Exception as error:
+            if self.local is not None and isinstance(error, OSError):
+                raise output_error(self.local / name, error) from error
+            raise UsageError(f"{self / name}: cannot be written ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0]

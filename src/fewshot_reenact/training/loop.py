@@ -1,0 +1,128 @@
+"""Meta-learning: what is behind `reenact train`.
+
+    torchrun --nproc-per-node 8 --no-python -- reenact train --config configs/paper.yaml    # eight GPUs of one machine
+
+Reads as edm's training loop: set up, resume, then step after step (training.trainer) until the steps, the minutes or
+the patience (a signal) run out. Everything that a step needs is in the checkpoint or a function of (seed, step), so a
+run that was killed and resumed equals one that was not.
+"""
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from fewshot_reenact.errors import ReenactError
+from fewshot_reenact.training.checkpoints import remember_clips, remember_code, remember_config
+from fewshot_reenact.training.config import TrainConfig
+from fewshot_reenact.training.content_loss import Content
+from fewshot_reenact.training.data.dataset import open_clips
+from fewshot_reenact.training.data.episodes import Clips, Episodes, HeadEpisodes
+from fewshot_reenact.training.distributed import World, join
+from fewshot_reenact.training.trainer import Trainer
+
+EXIT_PREEMPTED = 75  # EX_TEMPFAIL: a scheduler should queue the job again
+
+
+class Preempted(ReenactError):
+    """SIGTERM came: the state is saved."""
+
+    exit_code = EXIT_PREEMPTED
+
+
+def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minutes: float | None = None) -> int:
+    """Train, or go on training, in `folder`; under torchrun as one of many processes. Returns the step reached.
+
+    max_minutes: stop cleanly, saved, inside a time slice. Raises Preempted after SIGTERM (saved too), UsageError when
+    the folder belongs to another config, Diverged when the loss is no number.
+    """
+    asked: list[int] = []
+    # From here on: loading clips takes minutes, and a job that is stopped then is to be queued again too.
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
+    try:
+        with join(device) as (world, where):
+            return _train(config, folder, where, world, max_minutes, asked)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _train(
+    config: TrainConfig,
+    folder: Path,
+    device: torch.device,
+    world: World,
+    max_minutes: float | None,
+    asked: list[int],
+) -> int:
+    """asked: gets the number of a signal to stop."""
+    deadline = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
+    share = world.share(config.batch)
+    check_networks(config)
+    tell = tqdm.write if world.leads else lambda _line: None
+    clips = open_clips(config.data)
+    if world.leads:
+        folder.mkdir(parents=True, exist_ok=True)
+        remember_config(config, folder)
+        remember_clips(clips.fingerprint, folder)
+        remember_code(folder)
+    world.wait()
+    trainer = Trainer(config, folder, device, 1 + max(clips.videos), world)
+    if trainer.resume():
+        tell(f"resumed at step {trainer.step}")
+    elif config.init is not None:
+        trainer.begin_from(config.init)
+        tell(f"begun with the weights of {config.init}")
+    tell(_summary(trainer, clips))
+    loader = DataLoader(
+        make_episodes(config, clips),
+        share,
+        sampler=world.indices(trainer.step, config.steps, config.batch),
+        num_workers=config.workers,
+        drop_last=True,
+        generator=torch.Generator(),  # of its own: it draws a seed for its workers each time a run is begun or resumed
+        worker_init_fn=_leave_signals_to_parent,
+        # Forked, a worker waits for ever for threads of torch's and OpenCV's that stay behind in this process.
+        multiprocessing_context="spawn" if config.workers else None,
+    )
+    trainer.run(iter(loader), lambda: bool(asked) or time.monotonic() > deadline)
+    if world.any(bool(asked), device):
+        raise Preempted(f"stopped by SIGTERM at step {trainer.step}; saved: run the same command to go on")
+    return trainer.step
+
+
+def check_networks(config: TrainConfig) -> None:
+    """Look for the networks of the losses before anything that takes long. Raises ModelError naming what is missing."""
+    Content(config.loss, config.weights())
+
+
+def make_episodes(config: TrainConfig, clips: Clips) -> Episodes:
+    """The episodes of a whole run, as the model sees them."""
+    dims = config.dimensions()
+    kind = HeadEpisodes if dims.kind == "paper" else Episodes
+    return kind(clips, config.data, dims.size, dims.raster_style, config.seed, config.steps * config.batch)
+
+
+def _leave_signals_to_parent(_worker: int) -> None:
+    """A scheduler's SIGTERM and a terminal's Ctrl-C reach the whole process group: the workers must outlive them, or
+    the step in hand cannot be finished and saved. They end with their parent.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _millions(module: torch.nn.Module) -> str:
+    return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M"
+
+
+def _summary(trainer: Trainer, clips: Clips) -> str:
+    networks: dict[str, Any] = {"embedder": trainer.model.embedder, "generator": trainer.model.generator}
+    if trainer.adversary is not None:
+        networks["discriminator"] = trainer.adversary.network
+        networks["rows"] = trainer.adversary.rows
+    sizes = ", ".join(f"{name} {_millions(network)}" for name, network in networks.items() if network is not None)
+    people = len(set(clips.people))
+    return f"{len(clips)} clips of {people} people, {clips.frames} frames; {sizes}; run folder {trainer.folder}"
