@@ -11,7 +11,6 @@ from typing import Any
 import measure_detection
 import measure_landmarks
 import measure_steadiness
-
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.landmarks.network import WEIGHTS
 

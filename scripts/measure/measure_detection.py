@@ -18,13 +18,13 @@ import click
 import cv2
 import numpy as np
 import torch
-from measure_landmarks import HELD_OUT
 
 from fewshot_reenact.geometry import align
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.landmarks.detector import face_size
 from fewshot_reenact.training.landmarks.data import SIDE, Source, read_names, read_stills
+from measure_landmarks import HELD_OUT
 
 Scene = tuple[np.ndarray, list[np.ndarray]]
 Find = Callable[[np.ndarray], list[np.ndarray]]

@@ -20,7 +20,6 @@ import click
 import cv2
 import numpy as np
 import torch
-from measure_steadiness import lag, track, trembling
 
 from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, RIGHT_LIDS, eye_distance
@@ -33,6 +32,7 @@ from fewshot_reenact.training.landmarks.augment import painted
 from fewshot_reenact.training.landmarks.data import read_names, read_stills
 from fewshot_reenact.training.landmarks.dress import WORN
 from fewshot_reenact.training.landmarks.pairs import gap, match
+from measure_steadiness import lag, track, trembling
 
 HELD_OUT = Path(__file__).resolve().parents[2] / "configs" / "landmarks_held_out.txt"
 GROUPS = {

@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from variants import WAYS, Judged, Way, frames_of, scene, truth_of
 
 from fewshot_reenact.files import partial_file
 from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE
@@ -33,6 +32,7 @@ from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 from fewshot_reenact.rendering.warp import sample
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.data.episodes import LoadedClips, load_clips
+from variants import WAYS, Judged, Way, frames_of, scene, truth_of
 
 SHOWN = 192  # side of the face frame of the table
 BATCH, RATE, WARMUP = 8, 5e-4, 50

@@ -12,6 +12,7 @@ import pytest
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.media.reader import VideoReader
+from places import DRIVERS
 from video_samples import (
     HEIGHT,
     WIDTH,
@@ -23,7 +24,6 @@ from video_samples import (
     steady,
 )
 
-DRIVERS = Path(__file__).parent.parent.parent / "shared" / "data" / "drivers"
 RATES = [Fraction(30000, 1001), Fraction(1350, 61), Fraction(1199, 50), Fraction(25), Fraction(24000, 1001)]
 
 

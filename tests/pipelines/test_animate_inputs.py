@@ -25,6 +25,7 @@ from fewshot_reenact.files import sha256
 from fewshot_reenact.landmarks import registry
 from fewshot_reenact.motion.builtins import NAMES, load_builtin_motion
 from fewshot_reenact.pipelines.animate import Animation
+from places import HELPERS
 from video_samples import ffmpeg, frame_times
 
 
@@ -295,7 +296,7 @@ def test_long_drivers_do_not_need_more_memory(tiny_model: Path, tmp_path: Path) 
         talk.save(driver)
         code = f"""
 import resource, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(HELPERS)!r})
 from fake_face import PaintedFaces
 from fewshot_reenact import animate
 animate({str(portrait)!r}, {str(driver)!r}, {str(tmp_path / "o.mp4")!r}, model={str(tiny_model)!r},

@@ -23,6 +23,7 @@ from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.provenance.marks import SOURCE_TYPE, standard_marks
 from fewshot_reenact.provenance.tags import source_type
+from places import DRIVERS
 from video_samples import (
     HEIGHT,
     WIDTH,
@@ -38,7 +39,6 @@ from video_samples import (
     steady,
 )
 
-DRIVERS = Path(__file__).parent.parent.parent / "shared" / "data" / "drivers"
 RATES = [Fraction(30000, 1001), Fraction(1350, 61), Fraction(1199, 50), Fraction(25), Fraction(50), Fraction(12)]
 TICK = Fraction(1, 25)
 

@@ -16,10 +16,11 @@ from fewshot_reenact.training.data.clipping import ClipOptions
 from fewshot_reenact.training.data.prepare import Done, prepare
 from fewshot_reenact.training.data.shard_worker import Task, Unit, make_shard, without_crashing
 from fewshot_reenact.training.data.sources import list_sources
+from places import HELPERS
 from talking_heads import tree
 
 OPTIONS = ClipOptions(size=96, min_face=30)  # as vox_shards were made
-TESTS = str(Path(__file__).parent)
+TESTS = str(HELPERS)
 
 KILLED = """
 import os, signal, sys

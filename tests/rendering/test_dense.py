@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from test_renderer import model
 
 from animate_samples import frames_of, run
 from fake_face import PaintedFaces
@@ -30,7 +31,6 @@ from fewshot_reenact.training.batch import make_inputs
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.data.episodes import Episodes, load_clips
 from painted_clips import face_points, paint_face, write_clip
-from test_renderer import model
 
 SIDE, SIZE = 128, 240
 pytestmark = pytest.mark.usefixtures("one_thread")

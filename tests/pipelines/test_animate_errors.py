@@ -27,6 +27,7 @@ from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.landmarks import registry
 from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.media.writer import VideoWriter
+from places import HELPERS
 from video_samples import beeps, ffmpeg, make_video
 
 
@@ -284,7 +285,7 @@ def test_signals_leave_nothing_behind(
     script = f"""
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored, for children too
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(HELPERS)!r})
 from fake_face import PaintedFaces
 from fewshot_reenact.landmarks import registry
 from fewshot_reenact.rendering.textured import Renderer

@@ -10,9 +10,10 @@ import numpy as np
 
 from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.media.writer import VideoWriter
+from places import ROOT
 from video_samples import make_video, steady
 
-ASSETS = Path(__file__).resolve().parent.parent / "src" / "fewshot_reenact" / "assets"
+ASSETS = ROOT / "src" / "fewshot_reenact" / "assets"
 FPS = Fraction(10)
 _HEADS: dict[str, np.ndarray] = {}
 

@@ -3,7 +3,6 @@
 import json
 import runpy
 import sys
-from pathlib import Path
 
 import cv2
 import pytest
@@ -20,6 +19,7 @@ from fewshot_reenact.models.teachers import load_teachers
 from fewshot_reenact.rendering.flow import to_signed
 from network_samples import feature_net
 from painted_clips import face_points, paint_face
+from places import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -77,7 +77,7 @@ def test_the_pyramid_sees_edges_before_shades():
 
 
 def test_the_readmes_figures_are_written_by_a_script(tmp_path, monkeypatch, capsys):
-    script = Path(__file__).parent.parent / "scripts/measure" / "measure_finetune.py"
+    script = ROOT / "scripts" / "measure" / "measure_finetune.py"
     figures = dict.fromkeys(("pd", "csim", "mouth_pd", "l1", "nme", "expression"), 0.5)
     said = {"weights": "abcdef01", "perceptual": "built-in", "identity": "built-in", "held_out": 6, "seconds": 33.2}
     rows = [

@@ -25,6 +25,7 @@ from fewshot_reenact.training.config import load_config
 from fewshot_reenact.training.refiner import data, train
 from network_samples import feature_net
 from painted_clips import face_points, paint_face, write_clips
+from places import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"down_channels": (8,), "up_channels": (8,), "residual_blocks": 1, "stem": 8}
@@ -167,7 +168,7 @@ def test_pack_train_stop_resume_join(
         assert 0 < np.abs(chunk["mouth_made"].astype(int) - chunk["mouth_truth"]).mean() < 40
         assert chunk["embedding"].shape == (8, 16)
 
-    settings = yaml.safe_load((Path(__file__).parent.parent / "configs/parts.yaml").read_text())["mouth"]
+    settings = yaml.safe_load((ROOT / "configs/parts.yaml").read_text())["mouth"]
     settings |= {"network": str(feature_net(tmp_path / "net.safetensors")), "steps": 6, "batch": 4, "skip_heads": 0}
     settings |= {"down_channels": [8], "up_channels": [8]}
     settings["adversarial"] |= {"start": 2, "alone": 1, "wide": 4}

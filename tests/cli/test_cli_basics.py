@@ -26,6 +26,7 @@ from fewshot_reenact.landmarks import registry
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.motion.motion import Motion
+from places import HELPERS
 from video_samples import beeps, make_video
 
 RATE = Fraction(30000, 1001)
@@ -326,7 +327,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path):
     """Interrupted in the middle of the overlay video, the longest part."""
     source = film(tmp_path / "in.mp4", [[(20, 30, 40, 50)]] * 40)
     code = f"""
-import signal, sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import signal, sys, time; sys.path.insert(0, {str(HELPERS)!r})
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored, for children too
 from fake_face import PaintedFaces
 from fewshot_reenact.landmarks import registry

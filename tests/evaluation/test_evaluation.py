@@ -4,7 +4,6 @@ import json
 import runpy
 import sys
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +26,7 @@ from fewshot_reenact.pipelines.evaluate import evaluate
 from fewshot_reenact.pipelines.methods import METHODS
 from network_samples import feature_net
 from painted_clips import face_points
+from places import ROOT
 
 pytest.importorskip("torchmetrics")
 
@@ -284,7 +284,7 @@ def test_finetuned_is_a_method_that_learns_each_person(painted, clips, tiny_mode
 
 
 def test_the_readmes_table_is_written_by_a_script(tmp_path, monkeypatch, capsys):
-    script = Path(__file__).parent.parent / "scripts/measure" / "evaluation_table.py"
+    script = ROOT / "scripts" / "measure" / "evaluation_table.py"
     row = {"clip": "a.mp4", "shots": 1, "method": "model", "frames": 2, "psnr": 21.5, "lost": 0.0}
     report = {"model_sha256": "abcdef0123456789", "clips": "x/val", "every": 24, "rows": [row], "means": [row]}
     (tmp_path / "scores.json").write_text(json.dumps(report))
