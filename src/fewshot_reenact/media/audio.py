@@ -54,7 +54,9 @@ class Sound:
 
     @property
     def stream(self) -> Any:
-        """The sound stream to be copied: the template of the output's. Waits for a conversion to end."""
+        """The sound stream to be copied: the template of the output's. Waits for a conversion to end; None where
+        that left nothing.
+        """
         if self._converting is not None:
             self._finish_converting()
         assert self._container is not None
@@ -63,6 +65,9 @@ class Sound:
     def packets(self) -> Iterator[tuple[Fraction, Any]]:
         """(seconds in the output, packet with shifted timestamps), in order; pts may be negative at a cut's start."""
         stream = self.stream
+        if stream is None:  # converted, and nothing of it lies inside the cut
+            logger.info("%s: has no sound between the start and the end", self.path)
+            return
         until = None if self.end is None else self.end - self.start
         place = _Clock(stream, self._shift)
         before: tuple[Fraction, Any] | None = None
@@ -133,7 +138,18 @@ class Sound:
         cut = f"asetpts=PTS-({float(begin):.9f})/TB,aresample=async=1:min_hard_comp=0.1:first_pts=0"
         if length is not None:
             cut += f",atrim=end={float(length):.9f}"
-        command = [ffmpeg, "-nostdin", "-v", "error", "-y", "-copyts", "-i", f"file:{self.path.absolute()}"]
+        command = [
+            ffmpeg,
+            "-nostdin",
+            "-v",
+            "error",
+            "-y",
+            "-copyts",
+            "-protocol_whitelist",
+            "file",
+            "-i",
+            f"file:{self.path.absolute()}",
+        ]
         command += ["-map", f"0:a:{index}", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-af", cut]
         command += ["-c:a", "aac", "-b:a", _BIT_RATE, "-f", "mp4", f"file:{self._scratch.absolute()}"]
         # Runs beside the first frames; whoever asks for the stream waits for it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,8 @@ _VIDEOS = "mp4 m4v mov qt webm mkv avi gif mpg mpeg ts mts m2ts flv wmv asf 3gp 
 PICTURE_SUFFIXES = frozenset(f".{name}" for name in _PICTURES.split())
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
 
+# Of Pillow's forty formats those that are pictures and nothing else: PostScript, for one, would start Ghostscript.
+_DECODERS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "PPM", "TGA", "JPEG2000")
 _PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
 _VIDEO_STARTS = (b"\x1a\x45\xdf\xa3", b"FLV\x01", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"\x30\x26\xb2\x75", b"YUV4MPEG2")
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -38,6 +41,17 @@ def kind_of(path: str | Path) -> Literal["picture", "video"] | None:
     return "video" if suffix in VIDEO_SUFFIXES else None
 
 
+def open_image(path: str | Path) -> Image.Image:
+    """Pillow's picture, not decoded yet: the one way in, by those decoders alone that read pictures.
+
+    Raises what Pillow raises: UnidentifiedImageError for every other kind of file, OSError, DecompressionBombError.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns of large pictures, where the limits are our own, and of odd EXIF, which changes nothing.
+        warnings.simplefilter("ignore")
+        return Image.open(path, formats=_DECODERS)
+
+
 def is_picture(path: str | Path) -> bool:
     """Whether `kind_of(path)` is a picture. Says nothing of whether it can be read."""
     return kind_of(path) == "picture"
@@ -58,7 +72,7 @@ def _first_bytes(path: Path) -> bytes:
 
 def _frames_of_gif(path: Path) -> int:
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return int(getattr(image, "n_frames", 1))
     except Exception:  # damaged GIFs: whoever reads it says what is wrong
         return 1

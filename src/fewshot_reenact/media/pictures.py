@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, Unidentifi
 
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.files import PartialFile, output_error
-from fewshot_reenact.media.file_types import PICTURE_SUFFIXES, is_picture, is_video, kind_of
+from fewshot_reenact.media.file_types import PICTURE_SUFFIXES, is_picture, is_video, kind_of, open_image
 from fewshot_reenact.media.marks import Marks, PlainNote
 
 __all__ = [
@@ -132,10 +132,7 @@ def _open(path: Path) -> Image.Image:
     if path.is_dir():
         raise InputError(f"{path}: is a folder, not a picture; give one file")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large pictures, where the limits here are our own, and of odd EXIF, which changes nothing.
-            warnings.simplefilter("ignore")
-            return Image.open(path)
+        return open_image(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the name") from error
     except PermissionError as error:

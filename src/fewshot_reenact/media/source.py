@@ -38,6 +38,10 @@ _BT709, _BT601 = 1, 5
 _HDR_CURVES = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
 
 
+# 8K video has 33 million pixels a frame; decoders take twelve bytes and more for each.
+MOST_PIXELS = 8_192 * 8_192
+
+
 def open_container(path: Path) -> InputContainer:
     """Opens a media file. Raises InputError: no such file, a folder, empty, not a video, cut off before its index."""
     if path.is_dir():
@@ -157,6 +161,11 @@ class Source:
 
     def _video_stream(self) -> VideoStream:
         best = best_video(self.container)
+        if best is not None and (best.width or 0) * (best.height or 0) > MOST_PIXELS:
+            raise InputError(
+                f"{self.path}: {best.width} x {best.height} pixels are too many for a video; scale it down to 8,192 x "
+                "8,192 or less"
+            )
         if best is None:
             if any(not _is_cover(s) for s in self.container.streams.video):
                 raise InputError(f"{self.path}: its video coding is not known here; convert it to H.264 first")

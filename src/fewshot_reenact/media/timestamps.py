@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+
+from fewshot_reenact.errors import InputError
 
 # Floats such as 0.1001 stand for rationals such as 3003/30000: two times nearer than this are the same time.
 SAME_TIME = Fraction(1, 1_000_000)
 # What containers claim beyond this is a clock, not a frame rate (WebM from browsers says 1000 frames a second).
 HIGHEST_RATE = 1000
+LONGEST_STEP = 2**31 - 1  # ticks between two frames of an MP4 file
 FALLBACK_RATE = Fraction(25)
 
 
@@ -64,6 +67,26 @@ def origin(start: Fraction | None, arbitrary_clock: bool = False) -> Fraction:
     if start is None:
         return Fraction(0)
     return start if arbitrary_clock or start < 0 or start >= 1 else Fraction(0)
+
+
+def fit(ticks: Sequence[int], time_base: Fraction) -> tuple[list[int], Fraction]:
+    """The same times in a clock in which MP4 can hold them: it counts from frame to frame in 31 bits of ticks.
+
+    Strictly increasing ticks pass unchanged where they fit. Else the clock becomes as much coarser as it must.
+    Raises InputError when two frames would then fall on one tick.
+    """
+    longest = max((b - a for a, b in itertools.pairwise(ticks)), default=0)
+    if longest <= LONGEST_STEP:
+        return list(ticks), time_base
+    # One over a whole number: MP4's clocks are a number of ticks a second.
+    coarser = Fraction(1, max(1, math.floor(LONGEST_STEP // 2 / (longest * time_base))))
+    moved = [to_ticks(tick * time_base, coarser) for tick in ticks]
+    if any(b <= a for a, b in itertools.pairwise(moved)):
+        raise InputError(
+            f"two frames lie {float(longest * time_base):.0f} s apart, and others so near to each other that an MP4 "
+            "file cannot hold both times; cut the driver with --start and --end"
+        )
+    return moved, coarser
 
 
 class Increasing:

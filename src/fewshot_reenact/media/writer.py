@@ -137,6 +137,8 @@ class VideoWriter:
             raise ValueError(f"a frame is ({self.height}, {self.width}, 3) uint8, not {picture.shape} {picture.dtype}")
         if self._last_pts is not None and pts <= self._last_pts:
             raise ValueError(f"timestamps must grow: {pts} came after {self._last_pts}")
+        if self._last_pts is not None and pts - self._last_pts > timestamps.LONGEST_STEP:
+            raise ValueError(f"{pts - self._last_pts} ticks between two frames do not fit into MP4: see timestamps.fit")
         self._last_pts = pts
         duration = duration or timestamps.frame_duration(self._fps, self._time_base)
         try:

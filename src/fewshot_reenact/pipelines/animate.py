@@ -29,6 +29,7 @@ from fewshot_reenact.inputs.portrait_files import load_portraits, portrait_files
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import load_backend
 from fewshot_reenact.landmarks.tracker import parse_face
+from fewshot_reenact.media import timestamps
 from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
 from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
@@ -251,11 +252,12 @@ def _write(
         write_picture(path, first, overwrite, inputs=inputs, marks=marks)
         return height, width
     motion = driven.motion
+    pts, time_base = timestamps.fit(motion.pts.tolist(), motion.time_base)
     with VideoWriter(
         path,
         width,
         height,
-        motion.time_base,
+        time_base,
         motion.fps,
         audio_from=driven.audio_from if audio == "driver" else None,
         audio_start=driven.audio_start,
@@ -264,10 +266,10 @@ def _write(
         inputs=inputs,
         overwrite=overwrite,
     ) as writer:
-        writer.write(first, int(motion.pts[0]))
+        writer.write(first, pts[0])
         tell("render", 1, len(motion))
         for t, picture in enumerate(pictures, start=1):
-            writer.write(picture, int(motion.pts[t]))
+            writer.write(picture, pts[t])
             tell("render", t + 1, len(motion))
     return height + height % 2, width + width % 2  # the writer makes odd sides even
 

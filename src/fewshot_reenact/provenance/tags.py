@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 from av.error import FFmpegError
 from PIL import Image
 
-from fewshot_reenact.media.file_types import is_picture
+from fewshot_reenact.errors import InputError
+from fewshot_reenact.media.file_types import is_picture, open_image
 from fewshot_reenact.media.marks import NOTE
+from fewshot_reenact.media.source import open_container
 from fewshot_reenact.provenance import xmp
 from fewshot_reenact.provenance.sign import printable
 
@@ -42,7 +43,7 @@ class Tags:
 def read_tags(path: Path) -> Tags:
     """The tags of a picture or a video; none of a file that cannot be read. Text is made fit for a terminal."""
     comment, stated = None, None
-    with contextlib.suppress(OSError, ValueError, SyntaxError, FFmpegError, Image.DecompressionBombError):
+    with contextlib.suppress(OSError, ValueError, SyntaxError, FFmpegError, InputError, Image.DecompressionBombError):
         comment = _of_picture(path) if is_picture(path) else _of_video(path)
     with contextlib.suppress(OSError):
         stated = source_type(path)
@@ -57,12 +58,12 @@ def source_type(path: str | Path) -> str | None:
 
 
 def _of_picture(path: Path) -> str | None:
-    with Image.open(path) as image:
+    with open_image(path) as image:
         found = image.info.get("Comment") or image.info.get("comment")
     return found.decode(errors="replace") if isinstance(found, bytes) else found
 
 
 def _of_video(path: Path) -> str | None:
-    with contextlib.closing(av.open(str(path), metadata_errors="replace")) as container:
+    with contextlib.closing(open_container(path)) as container:
         tags = {key.lower(): value for key, value in container.metadata.items()}
     return tags.get("comment")

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ import torch
 from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.topology import FLIP
 from fewshot_reenact.landmarks.detector import face_size
+from fewshot_reenact.media.source import open_container
 from fewshot_reenact.training.landmarks.augment import animal, occlude, photograph, photometric, shuffled
 from fewshot_reenact.training.landmarks.dress import WORN
 
@@ -51,7 +51,7 @@ def pack(data: Path, out: Path, held_out: frozenset[str], frame_step: int = 8) -
             clips.append(-1)
     for number, path in enumerate(sorted((data / "clips" / "train").glob("*.npz"))):
         p = np.load(path)["points"].astype(np.float32)
-        with av.open(str(path.with_suffix(".mp4"))) as container:
+        with open_container(path.with_suffix(".mp4")) as container:
             for i, frame in enumerate(container.decode(video=0)):
                 if i % frame_step == 0 and i < len(p):
                     pictures.append(frame.to_ndarray(format="rgb24"))
