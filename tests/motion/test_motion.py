@@ -136,6 +136,14 @@ REFUSED = [
     ({"schema": "fewshot-reenact-motion/2"}, "made by a newer version"),
     ({"schema": "something/1"}, "its schema is 'something/1'"),
     ({"schema": np.array(["a"] * 9)}, "its schema is"),
+    ({"schema": "fewshot-reenact-motion/\u00b2"}, "its schema is"),
+    ({"schema": "x" * 5000}, "schema is absurdly large"),
+    ({"points": np.full((6, 83, 2), 7.0)}, "under 1 pixel wide"),
+    ({"fps": np.array(0.0004)}, "fps is 0.0004"),
+    ({"fps": np.array(12.0)}, "they should be the same"),
+    ({"fps_ratio": np.array([2**31, 1])}, "both should be above 0 and below 2"),
+    ({"time_base": np.array([1, 2**31])}, "both should be above 0 and below 2"),
+    ({"pts": np.arange(6) * 7 + 1}, "tell different times"),
 ]
 
 
@@ -152,6 +160,40 @@ def test_pickled_objects_are_never_loaded(tmp_path, monkeypatch, key):
     with pytest.raises(InputError, match=f"{key} holds pickled objects"):
         load_motion(path)
     assert not (tmp_path / "pickled-was-run").exists()
+
+
+def test_times_below_zero_begin_at_zero(tmp_path):
+    """Players cut off what lies below zero: five frames were written and three shown."""
+    motion = load_motion(damaged(tmp_path))
+    early = {"timestamps": motion.times - 1, "pts": motion.pts - round(1 / float(motion.time_base))}
+    moved = load_motion(damaged(tmp_path, **early))
+    assert moved.times[0] == moved.pts[0] == 0
+    assert np.allclose(np.diff(moved.times), np.diff(motion.times)) and np.array_equal(
+        np.diff(moved.pts), np.diff(motion.pts)
+    )
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (500000, 83, 2), }"
+    header += b" " * (63 - (len(header) + 10) % 64) + b"\n"
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("points.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(10**6))
+    with pytest.raises(InputError, match="points is absurdly large"):
+        load_motion(tmp_path / "bomb.npz")
+
+
+def test_a_member_whose_name_is_no_text(tmp_path):
+    path = damaged(tmp_path)
+    data = path.read_bytes()
+    flag, name = 0x800, b"points.npy"
+    at = data.rindex(b"PK\x01\x02")  # any entry of the directory will do
+    entry = bytearray(data)
+    entry[at + 8 : at + 10] = (int.from_bytes(data[at + 8 : at + 10], "little") | flag).to_bytes(2, "little")
+    entry[at + 46 : at + 47] = b"\xff"
+    path.write_bytes(bytes(entry))
+    assert name in data
+    with pytest.raises(InputError, match="cannot be read as a motion file"):
+        load_motion(path)
 
 
 def test_a_zip_bomb_is_seen_before_it_is_unpacked(tmp_path):

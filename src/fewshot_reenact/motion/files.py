@@ -25,7 +25,7 @@ import numpy as np
 
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.files import partial_file
-from fewshot_reenact.geometry.topology import N_POINTS
+from fewshot_reenact.geometry.topology import N_POINTS, eye_distance
 from fewshot_reenact.motion.motion import Motion
 
 SCHEMA = "fewshot-reenact-motion/"
@@ -36,6 +36,12 @@ SUFFIXES = (".npz", ".json")
 MAX_FRAMES = 1_000_000  # 9 hours at 30 frames a second, 664 MB of points
 MAX_SIDE = 100_000  # pixels
 MAX_JSON = 1 << 30  # bytes
+MAX_TEXT = 4096  # bytes of schema and source
+MAX_RATIO = 2**31 - 1  # what a video file's own fractions are made of
+SLOWEST, FASTEST = 0.01, 1000  # frames a second
+SMALLEST_FACE = 1.0  # pixels between the outer corners of the eyes
+_SAME_STEP = 2e-3  # seconds by which pts and timestamps may differ from frame to frame
+_UNPACKED = 50  # times the file's size, and 64 MB, is what a key may unpack to: real points shrink by two or three
 
 
 def is_motion_file(path: str | Path) -> bool:
@@ -91,7 +97,8 @@ def load_motion(path: str | Path) -> Motion:
         return _build(data, path)
     except InputError as error:
         raise InputError(f"{path}: cannot be used as a motion file: {error}") from None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    # ValueError: a member's name that is no text.
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a motion file ({error}); make it again") from None
 
 
@@ -118,11 +125,12 @@ def _read_npz(path: Path) -> dict[str, Any]:
         raise InputError("it is not an .npz file; make one with `reenact extract`")
     with zipfile.ZipFile(path) as archive:
         members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-        return {key: _read_array(archive, members[key], key) for key in (*REQUIRED, *OPTIONAL) if key in members}
+        most = (64 << 20) + _UNPACKED * path.stat().st_size
+        return {key: _read_array(archive, members[key], key, most) for key in (*REQUIRED, *OPTIONAL) if key in members}
 
 
-def _read_array(archive: zipfile.ZipFile, member: str, key: str) -> np.ndarray:
-    """One array; its header is looked at first, so that neither a pickle nor a zip bomb is ever unpacked."""
+def _read_array(archive: zipfile.ZipFile, member: str, key: str, most: int) -> np.ndarray:
+    """One array of `most` bytes; its header is looked at first, so that neither a pickle nor a zip bomb is unpacked."""
     try:
         with archive.open(member) as file:
             version = np.lib.format.read_magic(file)
@@ -130,8 +138,10 @@ def _read_array(archive: zipfile.ZipFile, member: str, key: str) -> np.ndarray:
             shape, _, dtype = header(file)
             if dtype.hasobject:
                 raise InputError(f"{key} holds pickled objects, which are never loaded")
-            if dtype.itemsize > 4096 or np.prod([*shape, 1], dtype=object) > MAX_FRAMES * N_POINTS * 2:
-                raise InputError(f"{key} is absurdly large: {shape}")
+            numbers = int(np.prod([*shape, 1], dtype=object))
+            large = dtype.itemsize > (MAX_TEXT if dtype.kind in "US" else 16) or numbers > MAX_FRAMES * N_POINTS * 2
+            if large or numbers * dtype.itemsize > most:
+                raise InputError(f"{key} is absurdly large: {shape} of {dtype}")
         with archive.open(member) as file:
             return np.lib.format.read_array(file, allow_pickle=False)
     # numpy reads headers as Python literals; from 3.12 on nonsense there is a TokenError.
@@ -152,8 +162,8 @@ def _numbers(data: dict[str, Any], key: str, shape: tuple[int, ...], dtype: type
 
 def _ratio(data: dict[str, Any], key: str) -> Fraction:
     top, bottom = (int(number) for number in _numbers(data, key, (2,), np.int64))
-    if top <= 0 or bottom <= 0:
-        raise InputError(f"{key} is {top}/{bottom}, it should be above 0")
+    if not (0 < top <= MAX_RATIO and 0 < bottom <= MAX_RATIO):
+        raise InputError(f"{key} is {top}/{bottom}, both should be above 0 and below 2^31")
     return Fraction(top, bottom)
 
 
@@ -176,8 +186,8 @@ def _build(data: dict[str, Any], path: Path) -> Motion:
     rate = float(_numbers(data, "fps", (), np.float64))
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise InputError(f"size is {width}x{height} pixels, sides should be 1 to {MAX_SIDE}")
-    if not 0 < rate <= 1000:
-        raise InputError(f"fps is {rate:g}, it should be above 0 and at most 1000")
+    if not SLOWEST <= rate <= FASTEST:
+        raise InputError(f"fps is {rate:g}, it should be {SLOWEST:g} to {FASTEST}")
     if not ((confidence >= 0) & (confidence <= 1)).all():
         raise InputError("confidence should lie in 0..1")
     if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
@@ -187,9 +197,15 @@ def _build(data: dict[str, Any], path: Path) -> Motion:
         raise InputError("no frame of it has a face")
     if not (np.abs(points[~gone]) < 20 * max(width, height)).all():
         raise InputError("points lie far outside the picture")
+    if not (eye_distance(points[~gone]) >= SMALLEST_FACE).all():
+        raise InputError(f"a face of it is under {SMALLEST_FACE:g} pixel wide; nothing can be measured on it")
     points[gone], confidence[gone] = np.nan, 0
     fps = _ratio(data, "fps_ratio") if "fps_ratio" in data else Fraction(rate).limit_denominator(1001)
+    if abs(float(fps) - rate) > 0.01 * rate:
+        raise InputError(f"fps is {rate:g} and fps_ratio is {fps}; they should be the same")
     pts, time_base = _clock(data, times)
+    if times[0] < 0:  # what begins below zero would be cut off by players
+        times, pts = times - times[0], pts - pts[0]
     cuts = np.asarray(data.get("cuts", []))
     cuts = _numbers({"cuts": cuts}, "cuts", (cuts.size,), np.int64)
     if cuts.size and (cuts[0] < 1 or cuts[-1] >= frames or (np.diff(cuts) <= 0).any()):
@@ -207,12 +223,14 @@ def _clock(data: dict[str, Any], times: np.ndarray) -> tuple[np.ndarray, Fractio
         pts, time_base = _numbers(data, "pts", times.shape, np.int64), _ratio(data, "time_base")
     if (np.diff(pts) <= 0).any():
         raise InputError("pts should increase from frame to frame")
+    if np.abs(np.diff(times) - np.diff(pts) * float(time_base)).max(initial=0) > _SAME_STEP:
+        raise InputError("pts and timestamps tell different times; leave out pts and time_base, or make them agree")
     return pts, time_base
 
 
 def _check_schema(schema: str) -> None:
     kind, _, version = schema[:80].rpartition("/")
-    if kind + "/" != SCHEMA or not version.isdigit():
+    if kind + "/" != SCHEMA or not (version.isascii() and version.isdigit()):
         raise InputError(f"its schema is {schema[:40]!r}, not {SCHEMA}{VERSION}")
     if int(version) > VERSION:
         raise InputError(f"it was made by a newer version (schema {version}, this one reads {VERSION}): upgrade")
