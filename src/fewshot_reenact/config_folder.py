@@ -15,14 +15,18 @@ def config_folder() -> Path:
     """Where it is; it need not exist. $REENACT_CONFIG, else the system's place for such files."""
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen).absolute()
+    try:
+        home = Path.home()
+    except RuntimeError:  # neither $HOME nor an entry for this user: as with HOME=/, nothing can be kept
+        home = Path(os.sep)
     if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+        base = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
+        base = home / "Library" / "Application Support"
     else:
         # The XDG specification: a relative path is to be ignored.
         given = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-        base = given if given.is_absolute() else Path.home() / ".config"
+        base = given if given.is_absolute() else home / ".config"
     return base / "fewshot-reenact"
 
 

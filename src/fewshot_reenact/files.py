@@ -166,7 +166,8 @@ def partial_file(
 
 def _partial_name(path: Path) -> Path:
     # Names may hold 255 bytes: a long output name is shortened in its partial file.
-    stem = path.name.encode()[:200].decode(errors="ignore")
+    # fsencode: a name that is no text in the system's encoding is a name all the same.
+    stem = os.fsdecode(os.fsencode(path.name)[:200])
     return path.absolute().parent / f".{stem}.{secrets.token_hex(4)}.partial"
 
 
@@ -177,24 +178,29 @@ def _create(path: Path) -> int:
 
 @contextlib.contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """While it is entered, SIGTERM raises SystemExit(143) in the main thread, so that partial files are removed.
+    """While it is entered, SIGTERM and SIGHUP (a closed terminal) raise SystemExit(143 or 129) in the main thread,
+    so that partial files are removed.
 
     For the command line: a library does not change a program's signals unasked. Does nothing outside the main thread,
     nor where the program handles SIGTERM itself.
     """
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # A program that handles one itself keeps it; under nohup SIGHUP is ignored, and stays so.
+    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread() or not ours:
         yield
         return
 
     def stop(number: int, stack: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in ours:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def sha256(path: Path) -> str:

@@ -16,6 +16,7 @@ from fewshot_reenact.cli.common import (
     face_option,
     landmarks_option,
     overwrite_option,
+    say,
     smooth_option,
     start_option,
     write_report,
@@ -150,10 +151,10 @@ def animate(
     finally:
         bars.close()
     for line in made.warnings:
-        click.echo(f"reenact: {line}", err=True)
+        say(f"reenact: {line}", err=True)
     if shown:
         write_report(made.report(), report, options["overwrite"])
-    click.echo(f"{made.output}: {_summary(made)}", err=shown)
+    say(f"{made.output}: {_summary(made)}", err=shown)
 
 
 def _summary(made: "Animation") -> str:

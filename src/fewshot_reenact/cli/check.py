@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from fewshot_reenact.cli import common
+from fewshot_reenact.cli.common import say
 from fewshot_reenact.errors import InputError
 
 
@@ -53,6 +54,6 @@ def check(
             progress=progress,
         )
     for one in reports:
-        click.echo(one.in_words(), err=str(report) == "-")
+        say(one.in_words(), err=str(report) == "-")
     common.write_report(as_data(reports), report, overwrite)
     return InputError.exit_code if any(one.verdict == UNUSABLE for one in reports) else 0

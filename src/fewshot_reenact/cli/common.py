@@ -88,13 +88,22 @@ def _bug_report(error: Exception) -> str:
     )
 
 
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split())
-
-
 def _complain(message: str, code: int) -> int:
-    click.echo(f"reenact: {_one_line(message)}", err=True)
+    say(f"reenact: {' '.join(message.split())}", err=True)
     return code
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print text that may hold what a stranger wrote (names, tags, keys): control codes are shown, not obeyed.
+
+    What the terminal's encoding does not have is shown by its number; where there is no such stream, nothing is.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if stream is None:
+        return
+    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    click.echo(shown.encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
 def _unforeseen(error: BaseException, message: str, code: int) -> int:
@@ -206,7 +215,7 @@ def agree_to_rules(accept: bool) -> None:
     before = consent.state()
     if before == "accepted":
         return
-    asks = sys.stdin.isatty() and sys.stderr.isatty()
+    asks = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
     if not accept and not asks and before == "shown":
         return
     if not accept:
@@ -224,7 +233,8 @@ def progress_bar(label: str, unit: str = "frames") -> Iterator[Callable[[int, in
     """A bar on stderr, only if that is a terminal; yields a function of (done, total)."""
     from tqdm import tqdm
 
-    with tqdm(desc=label, unit=f" {unit}", disable=None, leave=False, file=sys.stderr) as bar:
+    off = None if sys.stderr is not None else True  # None: tqdm asks whether it is a terminal
+    with tqdm(desc=label, unit=f" {unit}", disable=off, leave=False, file=sys.stderr) as bar:
 
         def show(done: int, total: int | None) -> None:
             if total is not None and bar.total != total:
@@ -246,7 +256,7 @@ def write_report(report: dict[str, Any], path: Path | None, overwrite: bool) -> 
     """The report of a command as JSON, to a file or, for -, to standard output. UsageError if it cannot be written."""
     if path is None:
         return
-    text = json.dumps(report, indent=2, ensure_ascii=False, default=str)
+    text = to_json(report)
     if str(path) == "-":
         click.echo(text)
         return
@@ -256,7 +266,17 @@ def write_report(report: dict[str, Any], path: Path | None, overwrite: bool) -> 
         partial.write_text(text + "\n", encoding="utf-8")
 
 
+def to_json(report: Any) -> str:
+    """JSON to be printed or kept. Letters stay letters unless some cannot be printed here, or are no text at all."""
+    text = json.dumps(report, indent=2, ensure_ascii=False, default=str)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(report, indent=2, default=str)
+    return text if text.replace("\n", "").isprintable() else json.dumps(report, indent=2, default=str)
+
+
 def warn(lines: list[str]) -> None:
     """What the user should know, one line each, on stderr."""
     for line in lines:
-        click.echo(f"reenact: {line}", err=True)
+        say(f"reenact: {line}", err=True)

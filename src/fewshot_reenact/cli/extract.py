@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from fewshot_reenact.cli import common
+from fewshot_reenact.cli.common import say
 
 
 @click.command(short_help="Measure a face's motion and write it as a motion file.")
@@ -61,5 +62,5 @@ def extract(
             progress=progress,
         )
     common.warn(result["warnings"])
-    click.echo(f"{output}: {result['found']} of {result['frames']} frames with a face", err=str(report) == "-")
+    say(f"{output}: {result['found']} of {result['frames']} frames with a face", err=str(report) == "-")
     common.write_report(result, report, overwrite)

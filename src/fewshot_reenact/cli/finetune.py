@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from fewshot_reenact.cli import common
+from fewshot_reenact.cli.common import say
 
 
 @click.command(short_help="Fit the networks to one person, from a few pictures or a video.")
@@ -86,5 +87,5 @@ def finetune(
     if made.held_out and made.kept_step:
         at += f", held-out loss {made.held_out[0]:.4f} -> {min(made.held_out.values()):.4f}"
     frames_said = "1 frame" if made.frames == 1 else f"{made.frames} frames"
-    click.echo(f"{output}: {frames_said}, {at} ({made.seconds:.0f} s, on {made.device})", err=str(report) == "-")
+    say(f"{output}: {frames_said}, {at} ({made.seconds:.0f} s, on {made.device})", err=str(report) == "-")
     common.write_report(made.report(), report, overwrite)

@@ -1,9 +1,10 @@
 """`reenact history`: options only; the ledger is in `fewshot_reenact.provenance.history`."""
 
-import json
 from dataclasses import asdict
 
 import click
+
+from fewshot_reenact.cli.common import say, to_json
 
 
 @click.command(short_help="Show, empty or disable the list of what was made here.")
@@ -30,9 +31,9 @@ def history(what: str | None, as_json: bool) -> None:
         click.echo(f"history: {what}d")
     elif as_json:
         shown = {"enabled": ledger.enabled(), "entries": [asdict(one) for one in ledger.entries()]}
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        click.echo(to_json(shown))
     else:
         for one in ledger.entries():
-            click.echo(f"{one.id}  {one.time}  {one.file}")
+            say(f"{one.id}  {one.time}  {one.file}")
         if not ledger.enabled():
             click.echo("reenact: the history is disabled; `reenact history --enable` changes that", err=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from fewshot_reenact.cli import common
+from fewshot_reenact.cli.common import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,7 +104,7 @@ def prepare(
         common.warn([f"interrupted; finished shards are kept in {out}: run the same command to go on"])
         raise SystemExit(common.INTERRUPTED) from None
     common.warn([f"{note['video']}: {note['note']}" for note in result["notes"][:_SHOWN]])
-    click.echo(_summary(out, result, f"{SKIPPED}, {SUMMARY}"), err=str(report) == "-")
+    say(_summary(out, result, f"{SKIPPED}, {SUMMARY}"), err=str(report) == "-")
     common.write_report(result, report, overwrite)
 
 

@@ -1,11 +1,11 @@
 """`reenact verify`: options only; the work is in `fewshot_reenact.provenance`."""
 
-import json
 from pathlib import Path
 
 import click
 
 from fewshot_reenact.cli import common
+from fewshot_reenact.cli.common import say, to_json
 
 
 @click.command(short_help="Look for this tool's marks in files: signature, watermark, tags.")
@@ -32,9 +32,9 @@ def verify(paths: tuple[Path, ...], as_json: bool, trust: Path | None) -> int:
     with common.progress_bar("looking") as bar:
         findings = look(paths, trust, lambda name, frames: bar(frames, None))
     if as_json:
-        click.echo(json.dumps([one.report() for one in findings], indent=2, ensure_ascii=False))
+        click.echo(to_json([one.report() for one in findings]))
     else:
         for one in findings:
             for line in in_words(one):
-                click.echo(line)
+                say(line)
     return exit_code(findings)

@@ -31,7 +31,7 @@ def record(watermark: str, file: Path) -> list[str]:
         return []
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     try:
-        append_private(_path(), json.dumps(asdict(Entry(watermark, now, str(file))), ensure_ascii=False))
+        append_private(_path(), json.dumps(asdict(Entry(watermark, now, str(file)))))
     except OSError as error:
         return [f"{_path()}: the history could not be written ({error.strerror}); the output is not affected"]
     return []
@@ -40,7 +40,7 @@ def record(watermark: str, file: Path) -> list[str]:
 def entries() -> list[Entry]:
     """All entries, oldest first; lines that cannot be read are left out. Raises OSError."""
     try:
-        lines = _path().read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = _path().read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return []
     found = []
