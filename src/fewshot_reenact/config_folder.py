@@ -30,8 +30,11 @@ def config_folder() -> Path:
     return base / "fewshot-reenact"
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Writes a file that only its owner may read (0600), whole or not at all; makes its folder (0700). OSError."""
+def write_private(path: Path, data: bytes, replace: bool = True) -> bool:
+    """Writes a file that only its owner may read (0600), whole or not at all; makes its folder (0700). OSError.
+
+    replace=False: a file that is there stays. Returns whether the data is what is there now.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
@@ -39,7 +42,18 @@ def write_private(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        if replace:
+            partial.replace(path)
+            return True
+        try:
+            os.link(partial, path)  # fails where the name is taken, without a moment between looking and writing
+        except FileExistsError:
+            return False
+        except (OSError, NotImplementedError):  # a file system without hard links
+            if path.exists():
+                return False
+            partial.replace(path)
+        return True
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()

@@ -1,6 +1,9 @@
 """The marks that `animate` puts into its output: label, keys, signed manifest."""
 
+import datetime
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +100,41 @@ def test_a_damaged_key_is_replaced_and_that_is_said(folder: Path, keep: int) -> 
     assert after.key != before.key and keys.user_credentials().key == after.key
 
 
+@pytest.mark.parametrize("year", [1970, 2077])
+def test_a_clock_that_is_wrong_once_leaves_no_trace(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_model: Path, year: int
+) -> None:
+    """Signed with a key of its own then, and with the kept one before and after."""
+    before = keys.user_credentials()
+    wrong = datetime.datetime(year, 1, 2, tzinfo=datetime.timezone.utc)
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "_now", lambda: wrong)
+        made = keys.user_credentials()
+        assert made.key != before.key and f"clock says {year}-01-02" in made.notes[0]
+    assert keys.user_credentials() == before
+
+
+def test_the_certificate_does_not_tell_when_its_key_was_made(folder: Path) -> None:
+    for pem in keys.x509.load_pem_x509_certificates(keys.user_credentials().chain):
+        assert (pem.not_valid_before_utc, pem.not_valid_after_utc) == (keys._BEGIN, keys._END)
+
+
+def test_first_runs_at_once_have_one_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four that all saw that there is no key, and all made one before any was kept."""
+    barrier = threading.Barrier(4, timeout=30)
+    make = keys.make_credentials
+
+    def together() -> keys.Credentials:
+        made = make()
+        barrier.wait()
+        return made
+
+    monkeypatch.setattr(keys, "make_credentials", together)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: keys.user_credentials(), range(4)))
+    assert len({one.key for one in made}) == 1 and keys.user_credentials().key == made[0].key
+
+
 def test_where_nothing_can_be_kept_the_file_has_a_key_of_its_own(tmp_path, monkeypatch, tiny_model) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("REENACT_CONFIG", str(tmp_path / "file" / "config"))
@@ -158,7 +196,7 @@ def test_credentials_are_checked_before_the_work(tmp_path: Path, tiny_model: Pat
     """A leaf that signed itself: C2PA refuses it, and that is said before anything is rendered."""
     leaf = ec.generate_private_key(ec.SECP256R1())
     name = keys._name("nobody")
-    alone = keys._certificate(name, name, leaf).sign(leaf, keys.hashes.SHA256())
+    alone = keys._certificate(name, name, leaf, (keys._BEGIN, keys._END)).sign(leaf, keys.hashes.SHA256())
     (tmp_path / "c.pem").write_bytes(alone.public_bytes(Encoding.PEM))
     (tmp_path / "k.pem").write_bytes(pem(leaf))
     with pytest.raises(InputError, match="cannot be used for C2PA"):

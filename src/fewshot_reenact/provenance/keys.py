@@ -29,8 +29,11 @@ from fewshot_reenact.errors import InputError
 
 KEY = "signing-key.pem"  # the key and then its chain: in one file, so that they always belong together
 OWNER = "fewshot-reenact user (self-made key, identity not checked)"
+# The same for everybody, so that a certificate does not tell when its key was made, nor depends on that day's clock.
 # Without a time stamp from a server a signature can be checked only until its certificate ends: so it lasts long.
-_YEARS = 20
+_BEGIN = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
+_END = datetime.datetime(2049, 12, 31, tzinfo=datetime.timezone.utc)
+_SPARE = datetime.timedelta(days=3650)
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 
@@ -55,6 +58,10 @@ def user_credentials() -> Credentials:
     key = folder / KEY
     notes = []
     try:
+        if not _BEGIN < _now() < _END:
+            made = make_credentials(around=_now())
+            note = f"this machine's clock says {_now():%Y-%m-%d}; set it. This file has a signing key of its own"
+            return Credentials(made.chain, made.key, made.algorithm, True, (note,))
         if key.is_file():
             if open_to_others(key):
                 key.chmod(0o600)
@@ -62,13 +69,16 @@ def user_credentials() -> Credentials:
                     f"{key}: could be read by others on this machine and was closed to them; "
                     "if somebody may have copied it, delete it and a new one is made"
                 )
-            private, begin, chain = key.read_bytes().partition(_CERTIFICATE)
-            made = Credentials(begin + chain, private, "es256", True, tuple(notes))
-            if _fits(made):
-                return made
+            kept = _kept(key, notes)
+            if _fits(kept):
+                return kept
             notes.append(f"{key}: was damaged or out of date; a new signing key has been made")
         made = make_credentials()
-        write_private(key, made.key + made.chain)
+        if not write_private(key, made.key + made.chain, replace=key.is_file()):
+            # Another first run was quicker: one key for both.
+            kept = _kept(key, notes)
+            if _fits(kept):
+                return kept
         return Credentials(made.chain, made.key, made.algorithm, True, tuple(notes))
     except OSError as error:
         made = make_credentials()
@@ -76,19 +86,28 @@ def user_credentials() -> Credentials:
         return Credentials(made.chain, made.key, made.algorithm, True, (*notes, reason))
 
 
-def make_credentials() -> Credentials:
-    """An authority and a leaf of it, P-256, as the C2PA certificate profile wants them."""
+def _kept(key: Path, notes: list[str]) -> Credentials:
+    private, begin, chain = key.read_bytes().partition(_CERTIFICATE)
+    return Credentials(begin + chain, private, "es256", True, tuple(notes))
+
+
+def make_credentials(around: datetime.datetime | None = None) -> Credentials:
+    """An authority and a leaf of it, P-256, as the C2PA certificate profile wants them.
+
+    around: a time within their validity, for a clock that is outside of everybody's.
+    """
+    valid = (_BEGIN, _END) if around is None else (around - datetime.timedelta(days=1), around + _SPARE)
     authority, leaf = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = _name("fewshot-reenact user authority")
     above = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
     root = (
-        _certificate(issuer, issuer, authority)
+        _certificate(issuer, issuer, authority, valid)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage("key_cert_sign", "crl_sign"), critical=True)
         .sign(authority, hashes.SHA256())
     )
     end = (
-        _certificate(_name("fewshot-reenact user key"), issuer, leaf)
+        _certificate(_name("fewshot-reenact user key"), issuer, leaf, valid)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage("digital_signature"), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
@@ -147,8 +166,12 @@ def _fits(made: Credentials) -> bool:
         public = load_pem_private_key(made.key, None).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return False
-    now = datetime.datetime.now(datetime.timezone.utc)
-    return _public(public) == _public(leaf.public_key()) and now < leaf.not_valid_after_utc
+    inside = leaf.not_valid_before_utc <= _now() < leaf.not_valid_after_utc
+    return inside and _public(public) == _public(leaf.public_key())
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)
 
 
 def _read(path: str | Path) -> bytes:
@@ -168,17 +191,20 @@ def _name(common: str) -> x509.Name:
     )
 
 
-def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    # From yesterday on: clocks differ.
-    begin = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
+def _certificate(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    valid: tuple[datetime.datetime, datetime.datetime],
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(begin + datetime.timedelta(days=365 * _YEARS))
+        .not_valid_before(valid[0])
+        .not_valid_after(valid[1])
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 

@@ -75,10 +75,11 @@ def _signature(one: Signature) -> str:
     by = f"by {one.tool}" if one.tool else "by nobody named"
     problems = f" ({', '.join(one.problems[:4])})" if one.problems else ""
     if one.state == "trusted":
-        return f"holds: signed {by}, nothing was changed since; the certificate is trusted here ({one.signer})"
+        kept = "picture and sound were not changed since"
+        return f"holds: signed {by}, {kept}; the certificate is trusted here ({one.signer})"
     if one.state == "valid":
         return (
-            f"holds: signed {by}, nothing was changed since; "
+            f"holds: signed {by}, picture and sound were not changed since; "
             f"the certificate is not known here, so who signed is not proven ({one.signer})"
         )
     if one.state == "altered" and not one.tool:
