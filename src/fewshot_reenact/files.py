@@ -20,7 +20,8 @@ from fewshot_reenact.errors import InputError, UsageError
 
 logger = logging.getLogger(__name__)
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_WRITING = {*_FULL, errno.EFBIG}
 
 
 def check_output(
@@ -41,11 +42,11 @@ def check_output(
         pass
     except OSError as error:  # a name too long, a folder that may not be looked into, a file taken for a folder
         raise output_error(path, error) from error
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; give a file name in it")
     if suffixes is not None and path.suffix.lower() not in suffixes:
         shown = path.suffix or "no suffix"
         raise UsageError(f"{path}: cannot write this kind of file ({shown}); use {', '.join(suffixes)}")
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; give a file name in it")
     folder = path.parent
     if not folder.is_dir():
         raise UsageError(f"{path}: there is no folder {folder}; make it first or write somewhere else")
@@ -73,6 +74,11 @@ def output_error(path: Path, error: OSError) -> UsageError:
         with contextlib.suppress(OSError):
             left = f" ({shutil.disk_usage(path.parent).free / 2**20:.0f} MiB left)"
         return UsageError(f"{path}: no room to write it{left}; free some space or write to another disk")
+    if error.errno == errno.EFBIG:
+        return UsageError(
+            f"{path}: the file became larger than this file system, or a limit set for this user (ulimit -f), allows; "
+            "write elsewhere, or raise the limit"
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UsageError(f"{path}: the folder {path.parent} is not writable; write somewhere else")
     if error.errno == errno.ENAMETOOLONG:
@@ -158,7 +164,7 @@ def partial_file(
     except BaseException as error:
         file.discard()
         # Other OSErrors (a missing input, say) are none of this file's business.
-        if isinstance(error, OSError) and (error.errno in _FULL or str(error.filename) == str(file.partial)):
+        if isinstance(error, OSError) and (error.errno in _WRITING or str(error.filename) == str(file.partial)):
             raise output_error(file.path, error) from error
         raise
     file.publish()

@@ -1,6 +1,7 @@
 """Files that attack: what is not a picture or a video stays unopened, times and sizes that do not fit are said."""
 
 import ast
+import errno
 import itertools
 import socket
 import threading
@@ -12,7 +13,8 @@ import pytest
 
 import fewshot_reenact
 from animate_samples import run
-from fewshot_reenact.errors import InputError
+from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.files import check_output, output_error
 from fewshot_reenact.media import source, timestamps
 from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.media.reader import VideoReader
@@ -150,3 +152,18 @@ def test_the_writer_refuses_what_mp4_cannot_hold(tmp_path: Path) -> None:
         writer.write(np.zeros((32, 32, 3), np.uint8), 0)
         writer.write(np.zeros((32, 32, 3), np.uint8), 2**31)
     assert not list(tmp_path.iterdir())
+
+
+# ---- what writing says -----------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_and_a_limit_on_files_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    assert "no room to write it" in str(output_error(path, OSError(errno.ENOSPC, "No space left on device")))
+    limit = str(output_error(path, OSError(errno.EFBIG, "File too large")))
+    assert "ulimit -f" in limit and "free some space" not in limit
+
+
+def test_a_folder_for_an_output_is_called_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder; give a file name in it"):
+        check_output(tmp_path, suffixes=(".mp4",))
