@@ -23,7 +23,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from fewshot_reenact.files import partial_file
-from fewshot_reenact.landmarks.network import WEIGHTS
+from fewshot_reenact.weights import WEIGHTS
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "measure"))
 from landmark_table import measure, render

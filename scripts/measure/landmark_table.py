@@ -12,7 +12,7 @@ import measure_detection
 import measure_landmarks
 import measure_steadiness
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
-from fewshot_reenact.landmarks.network import WEIGHTS
+from fewshot_reenact.weights import WEIGHTS
 
 TRIED = {
     "blinks": "a second stage in which frames agree saw 82.4 % of them, and 91.3 % of what it saw was right; the mean "

@@ -44,7 +44,7 @@ def render(options: argparse.Namespace) -> None:
     from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
     from fewshot_reenact.models.teachers import load_teachers
     from fewshot_reenact.pipelines.finetune import fit
-    from fewshot_reenact.rendering.paper import open_renderer
+    from fewshot_reenact.rendering.renderer import open_renderer
     from fewshot_reenact.training.tuner import Settings, usual_steps
 
     torch.set_num_threads(options.threads)
@@ -59,7 +59,7 @@ def render(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for count, name in ((count, name) for count in options.shots for name in options.clips):
         path = options.out / f"T{count:03d}_{name}.npz"
-        steps = options.steps if options.steps is not None else usual_steps(count, base.dims.kind)
+        steps = options.steps if options.steps is not None else usual_steps(count, base.dims)
         asked = {**said, "shots": count, "steps": steps, "rate": options.rate}
         if path.is_file() and asked.items() <= json.loads(str(np.load(path)["how"])).items():
             continue

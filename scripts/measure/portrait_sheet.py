@@ -30,8 +30,8 @@ from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.retarget import Retargeting
 from fewshot_reenact.rendering.dense_motion import dense_motion_at
-from fewshot_reenact.rendering.paper import open_renderer
 from fewshot_reenact.rendering.plan import plan_motion
+from fewshot_reenact.rendering.renderer import open_renderer
 
 
 @click.command(help=__doc__)
@@ -98,7 +98,7 @@ def render(
 ) -> list[np.ndarray]:
     plan = plan_motion(motion, portrait, Retargeting(), 0.5)
     shifts = None
-    if dense and networks.dims.kind == "textured":
+    if dense and networks.dims.corrects_warp:
         shifts = dense_motion_at(driver, motion, plan, moments, networks.dims.size)
     renderer = open_renderer(networks, [portrait], plan.moves, warp_only=warp_only)
     return list(renderer.render(plan.moves[moments], shifts))

@@ -14,8 +14,9 @@ from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE, eye_di
 from fewshot_reenact.landmarks import network
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.landmarks.detector import DetectorNet, face_size, find
-from fewshot_reenact.landmarks.network import WEIGHTS, PointNet, fuse, load_network, save_weights
+from fewshot_reenact.landmarks.network import PointNet, fuse, load_network, save_network
 from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.weights import WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +223,7 @@ def test_broken_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "damaged" in message()
     save_file({"a": torch.zeros(1)}, str(path))
     assert "damaged" in message()
-    save_weights(DetectorNet(), path, DetectorNet().dims, "")
+    save_network(DetectorNet(), path, DetectorNet().dims, "")
     assert "do not fit" in message()
     monkeypatch.setattr("fewshot_reenact.landmarks.builtin.WEIGHTS", tmp_path / "nowhere")
     with pytest.raises(ModelError, match="missing"):
@@ -232,7 +233,7 @@ def test_broken_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_weights_go_through_a_file_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     net = PointNet(widths=(8, 16, 24, 32), neck=40).eval()
-    save_weights(net, path, net.dims, "a test")
+    save_network(net, path, net.dims, "a test")
     dims, tensors = network.read_weights(path)
     assert dims == net.dims
     for key, value in net.state_dict().items():

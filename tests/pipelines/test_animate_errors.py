@@ -288,16 +288,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it
 sys.path.insert(0, {str(HELPERS)!r})
 from fake_face import PaintedFaces
 from fewshot_reenact.landmarks import registry
-from fewshot_reenact.rendering.textured import Renderer
+from fewshot_reenact.rendering.textured import TexturedRenderer
 registry.BACKENDS["builtin"] = lambda device: PaintedFaces()
-compose, count = Renderer._compose, [0]
+compose, count = TexturedRenderer._compose, [0]
 def slow(*args):
     count[0] += 1
     if count[0] == 3:
         print("rendering", flush=True)
     time.sleep(0.2)
     return compose(*args)
-Renderer._compose = slow
+TexturedRenderer._compose = slow
 from fewshot_reenact.cli import main
 main({args!r})
 """

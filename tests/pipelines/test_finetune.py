@@ -26,7 +26,7 @@ from fewshot_reenact.models.losses import mouth_of
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.pipelines.animate import animate
 from fewshot_reenact.pipelines.finetune import finetune
-from fewshot_reenact.rendering.textured import Renderer
+from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.training.tuner import Settings, Tuner, tune, usual_steps
 from painted_clips import face_points, paint_face
 
@@ -119,9 +119,10 @@ def test_one_picture_is_joined_by_its_mirror_image():
 
 
 def test_more_frames_are_looked_at_longer():
-    steps = [usual_steps(n, "paper") for n in (1, 2, 8, 32, 100)]
+    textured = ModelDimensions.textured()
+    steps = [usual_steps(n, ModelDimensions.paper()) for n in (1, 2, 8, 32, 100)]
     assert steps == [26, 31, 48, 82, 82]
-    assert usual_steps(2, "textured") == 31 and usual_steps(1, "textured") == 0, "what one picture shows is in its warp"
+    assert usual_steps(2, textured) == 31 and usual_steps(1, textured) == 0, "what one picture shows is in its warp"
 
 
 def test_a_frame_is_learnt_from_those_nearest_to_it():
@@ -164,12 +165,12 @@ def test_psi_reaches_the_renderer(person):
     motion = person.portraits[0].points[None]
     box = (0, 0, 64, 64)
     plain, styled = (
-        next(iter(Renderer(person.model.eval(), person.portraits, box, psi=psi).render(motion)))
+        next(iter(TexturedRenderer(person.model.eval(), person.portraits, box, psi=psi).render(motion)))
         for psi in (None, 3 * person.psi)
     )
     assert (plain != styled).any()
     with pytest.raises(ModelError, match="kind 'paper' has no warp"):
-        Renderer(model(PAPER), person.portraits, box)
+        TexturedRenderer(model(PAPER), person.portraits, box)
 
 
 def test_files_that_are_no_person(person, tmp_path):

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_renderer import model
 
 from animate_samples import frames_of, run
 from fake_face import PaintedFaces
@@ -25,11 +24,12 @@ from fewshot_reenact.rendering.dense_motion import DenseMotion, dense_motion_at,
 from fewshot_reenact.rendering.flow import face_flow, picture_box, to_signed
 from fewshot_reenact.rendering.plan import Plan, plan_motion
 from fewshot_reenact.rendering.registration import dense_motion, register
-from fewshot_reenact.rendering.textured import Renderer
+from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.rendering.warp import sample
 from fewshot_reenact.training.batch import make_inputs
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.data.episodes import Episodes, load_clips
+from network_samples import model
 from painted_clips import face_points, paint_face, write_clip
 
 SIDE, SIZE = 128, 240
@@ -158,7 +158,7 @@ def shifts(count: int, by: float, side: int = 32) -> Iterator[np.ndarray]:
 
 def rendered(dense: Iterator[np.ndarray] | None, portraits: int = 1, count: int = 1, **more: object) -> np.ndarray:
     people = [Portrait(textured(), POINTS)] * portraits
-    made = Renderer(model(), people, head_box(POINTS[None], (SIZE, SIZE)), **more)  # type: ignore[arg-type]
+    made = TexturedRenderer(model(), people, head_box(POINTS[None], (SIZE, SIZE)), **more)  # type: ignore[arg-type]
     return np.stack(list(made.render(np.repeat(POINTS[None], count, 0), dense))).astype(int)
 
 

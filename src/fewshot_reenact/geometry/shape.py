@@ -8,13 +8,13 @@ two-dimensional trace of yaw and pitch. With it a change splits into pose and ex
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, N_POINTS, RIGHT_LIDS
+from fewshot_reenact.weights import WEIGHTS
 
-BASIS = Path(__file__).resolve().parent.parent / "weights" / "shape_basis.npz"
+BASIS = WEIGHTS / "shape_basis.npz"
 # Nose and eye corners: what expressions move least and detectors know best.
 RIGID = [27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45]
 _BRIDGE, _TIP = 27, 30

@@ -8,26 +8,28 @@
 Metadata: format, dimensions of the networks, version, note, consent (what was said of the person's agreement).
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from PIL import Image
 from torch import Tensor
 
 from fewshot_reenact._version import __version__
-from fewshot_reenact.errors import ModelError
-from fewshot_reenact.files import partial_file
 from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.media.file_types import open_image
+from fewshot_reenact.media.pictures import SMALLEST, WORKING
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.weights import open_weights, save_weights
 
 SUFFIX = ".safetensors"
 _FORMAT = "fewshot-reenact/person/1"
 _JPEG_QUALITY = 95
+_MISSING = "no such file; make it with `reenact finetune`, or give a picture"
 
 
 @dataclass(frozen=True)
@@ -61,47 +63,47 @@ def save_person(
     meta = {"format": _FORMAT, "dimensions": person.model.dims.to_json(), "version": __version__, "note": note}
     if consent is not None:
         meta["consent"] = consent
-    with partial_file(path, overwrite) as partial:
-        partial.write_bytes(save({k: v.cpu().contiguous() for k, v in tensors.items()}, metadata=meta))
+    save_weights(path, tensors, meta, overwrite=overwrite)
 
 
 def consent_in(path: Path) -> str | None:
     """What was said at fine-tuning of the person's agreement. Raises ModelError: missing, damaged."""
-    try:
-        with safe_open(str(path), "pt") as file:
-            return (file.metadata() or {}).get("consent")
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: damaged ({' '.join(str(error).split())[:300]})") from error
+    with open_weights(path, _MISSING) as file:
+        return file.meta.get("consent")
 
 
 def load_person(path: Path, device: torch.device | str = "cpu") -> Person:
     """Read what save_person wrote, ready for inference. Raises ModelError: missing, damaged, something else."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; make it with `reenact finetune`, or give a picture")
-    try:
-        with safe_open(str(path), "pt") as file:
-            meta = file.metadata() or {}
-            if meta.get("format") != _FORMAT:
-                what = meta.get("format", "something else")
-                hint = "; weights go with --model" if "/model/" in what else ""
-                raise ModelError(f"{path}: is no person from `reenact finetune` but {what}{hint}")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        model = Reenactor(ModelDimensions.from_json(meta["dimensions"]))
+    with open_weights(path, _MISSING) as file:
+        found = file.meta.get("format", "something else")
+        hint = "; weights go with --model" if "/model/" in found else ""
+        file.expect(_FORMAT, f"is no person from `reenact finetune` but {{found}}{hint}")
+        tensors = file.tensors()
+        model = Reenactor(ModelDimensions.from_json(file.meta["dimensions"]))
         weights = {k.removeprefix("model."): v.float() for k, v in tensors.items() if k.startswith("model.")}
         model.load_state_dict(weights)
         psi, points = tensors["psi"].reshape(1, model.generator.style_length), tensors["points"].numpy()
-        portraits = [Portrait(_decode(tensors[f"pictures.{n}"]), one) for n, one in enumerate(points)]
-        if not portraits or points.shape[1:] != (83, 2):
+        if not len(points) or points.shape[1:] != (83, 2):
             raise ValueError(f"points of shape {points.shape}")
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path}: damaged ({' '.join(str(error).split())[:300]})") from error
+        portraits = [Portrait(_decode(tensors[f"pictures.{n}"]), one) for n, one in enumerate(points)]
     model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
     return Person(model, psi.to(device), portraits, tensors.get("row"))
 
 
 def _decode(encoded: Tensor) -> np.ndarray:
-    """PNG or JPEG bytes -> (H, W, 3) uint8 RGB."""
-    bgr = cv2.imdecode(encoded.numpy(), cv2.IMREAD_COLOR)
-    if bgr is None:
+    """PNG or JPEG bytes -> (H, W, 3) uint8 RGB. Its size is looked at before it is decoded. Raises ValueError."""
+    if encoded.dtype != torch.uint8:
+        raise ValueError(f"a picture of {encoded.dtype}")
+    try:
+        with open_image(io.BytesIO(encoded.numpy().tobytes())) as image:
+            kind, size = image.format, image.size
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"a picture that is too large ({error})") from error
+    if kind not in ("PNG", "JPEG"):
         raise ValueError("a picture that is neither PNG nor JPEG")
+    if not SMALLEST <= min(size) <= max(size) <= WORKING:
+        raise ValueError(f"a picture of {size[0]} x {size[1]} pixels")
+    bgr = cv2.imdecode(encoded.numpy().ravel(), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError("a picture that cannot be decoded")
     return np.ascontiguousarray(bgr[..., ::-1])

@@ -6,7 +6,8 @@ import torch
 from fewshot_reenact.geometry import align
 from fewshot_reenact.landmarks.backend import Face
 from fewshot_reenact.landmarks.detector import DetectorNet, find
-from fewshot_reenact.landmarks.network import WEIGHTS, PointNet, load_network
+from fewshot_reenact.landmarks.network import PointNet, load_network
+from fewshot_reenact.weights import WEIGHTS
 
 _LIKELY = 0.30  # detector score from which a place is looked at closely,
 _POSSIBLE = 0.20  # and from which the best few are where nothing likely was a face

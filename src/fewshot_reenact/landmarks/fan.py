@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.geometry.topology import FOREHEAD, LEFT_EYE, RIGHT_EYE
 from fewshot_reenact.landmarks.backend import Face
+from fewshot_reenact.weights import WEIGHTS, open_weights
 
-FOREHEAD_FILE = Path(__file__).resolve().parent.parent / "weights" / "forehead.safetensors"
+FOREHEAD_FILE = WEIGHTS / "forehead.safetensors"
 KNOWN = [8, *range(17, 36), 36, 39, 42, 45]  # what hardly differs between how FAN and the 83 points are defined
 _WEIGHTS = ("2DFAN4-11f355bf06.pth.tar", "s3fd-619a316812.pth")
 _MEGABYTES = 180
@@ -50,10 +49,11 @@ def forehead_frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def _forehead() -> np.ndarray:
-    try:
-        return load_file(FOREHEAD_FILE)["forehead"].astype(np.float64)
-    except (OSError, SafetensorError, KeyError) as error:
-        raise ModelError(f"{FOREHEAD_FILE}: missing or damaged ({error}); install the package again") from error
+    again = "install the package again"
+    with open_weights(
+        FOREHEAD_FILE, f"missing or damaged; {again}", f"missing or damaged ({{reason}}); {again}"
+    ) as file:
+        return file.tensors()["forehead"].numpy().astype(np.float64)
 
 
 def complete(points: np.ndarray) -> np.ndarray:

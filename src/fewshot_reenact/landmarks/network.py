@@ -6,15 +6,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.geometry.align import CROP
 from fewshot_reenact.geometry.topology import N_POINTS
-
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+from fewshot_reenact.weights import open_weights, save_weights
 
 
 class ConvNorm(nn.Module):
@@ -133,27 +131,18 @@ class PointNet(nn.Module):
         return points, self.sure(pooled)[:, 0], votes[:, 0]
 
 
-def save_weights(network: nn.Module, path: Path, dims: dict[str, Any], note: str) -> None:
-    """float16 safetensors, with the dimensions in the metadata."""
-    from safetensors.torch import save_file
-
-    tensors = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in network.state_dict().items()}
-    save_file(tensors, str(path), metadata={"dimensions": json.dumps(dims), "note": note})
+def save_network(network: nn.Module, path: Path, dims: dict[str, Any], note: str) -> None:
+    """Write the weights as float16, with the dimensions in the metadata."""
+    save_weights(path, network.state_dict(), {"dimensions": json.dumps(dims), "note": note}, half=True)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Dimensions and float32 tensors of a weights file. Raises ModelError when it is missing or damaged."""
-    if not path.is_file():
-        raise ModelError(f"{path}: landmark weights are missing; install the package again")
-    with path.open("rb") as raw:
-        if raw.read(20).startswith(b"version https://git"):
-            raise ModelError(f"{path}: this is a Git-LFS pointer, not the weights; run `git lfs pull`")
-    try:
-        with safe_open(str(path), "pt") as file:
-            dims = json.loads((file.metadata() or {})["dimensions"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ModelError(f"{path}: landmark weights are damaged ({error}); install the package again") from error
+    again = "install the package again"
+    with open_weights(
+        path, f"landmark weights are missing; {again}", f"landmark weights are damaged ({{reason}}); {again}"
+    ) as file:
+        dims, tensors = json.loads(file.meta["dimensions"]), file.tensors()
     return dims, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from PIL import Image
 
@@ -41,7 +41,7 @@ def kind_of(path: str | Path) -> Literal["picture", "video"] | None:
     return "video" if suffix in VIDEO_SUFFIXES else None
 
 
-def open_image(path: str | Path) -> Image.Image:
+def open_image(path: str | Path | IO[bytes]) -> Image.Image:
     """Pillow's picture, not decoded yet: the one way in, by those decoders alone that read pictures.
 
     Raises what Pillow raises: UnidentifiedImageError for every other kind of file, OSError, DecompressionBombError.

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.models.perceptual import FeatureNet
+from fewshot_reenact.weights import open_weights
 
 # After which convolution there is a pooling, counted from 1, and after which one is tapped (its ReLU is conv 1, 6, 11,
 # 20, 29 of torchvision's numbering for VGG19; 1, 6, 11, 18, 25 for VGG16, which is VGGFace's body).
@@ -143,22 +143,20 @@ def _three_ways(network: str) -> str:
 
 
 def _describes_itself(path: Path) -> bool:
-    try:
-        with safe_open(str(path), "pt") as file:
-            return "ops" in (file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: damaged ({str(error).splitlines()[0]})") from error
+    with open_weights(path, "missing") as file:
+        return "ops" in file.meta
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
+    damaged = "not a state dict that can be read without running code ({reason})"
+    if path.suffix == ".safetensors":
+        with open_weights(path, "missing", damaged) as file:
+            return file.tensors()
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(str(path), "pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever its reader and its unpickler do
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise ModelError(f"{path}: not a state dict that can be read without running code ({reason})") from error
+        raise ModelError(f"{path}: {damaged.format(reason=reason)}") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError(f"{path}: not a state dict: names with tensors are wanted")
     return state

@@ -157,6 +157,11 @@ class ModelDimensions:
         """From plain data, see `read_dimensions`."""
         return read_dimensions(cls, {**raw, "refiners": tuple(_refiner(one) for one in raw.get("refiners", ()))})
 
+    @property
+    def corrects_warp(self) -> bool:
+        """Whether the networks correct a warped portrait ("textured"), or paint every pixel ("paper")."""
+        return self.kind == "textured"
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 

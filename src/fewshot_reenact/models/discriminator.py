@@ -17,14 +17,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from fewshot_reenact.errors import ModelError
-from fewshot_reenact.files import partial_file
 from fewshot_reenact.models.blocks import ResidualBlock, encoder_blocks, maybe_spectral
 from fewshot_reenact.models.dimensions import read_dimensions
+from fewshot_reenact.weights import open_weights, save_weights
 
 _FORMAT = "fewshot-reenact/discriminator/1"
 _ROW_START = 0.1  # rows start uniformly in -0.1..0.1, as in the authors' code
@@ -136,24 +133,15 @@ class Rows(nn.Embedding):
 
 def save_discriminator(network: Discriminator, path: Path) -> None:
     """Write V, w0 and b atomically, with their dimensions. W is not needed for new people, and large."""
-    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     meta = {"format": _FORMAT, "dimensions": json.dumps(dataclasses.asdict(network.dims)), "region": network.region}
-    with partial_file(path, overwrite=True) as partial:
-        partial.write_bytes(save(tensors, metadata=meta))
+    save_weights(path, network.state_dict(), meta)
 
 
 def load_discriminator(path: Path) -> Discriminator:
     """Build the network that the file describes. Raises ModelError: missing, damaged, not a discriminator."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such discriminator; training leaves it beside model.safetensors")
-    try:
-        with safe_open(str(path), "pt") as file:
-            meta = file.metadata() or {}
-            if meta.get("format") != _FORMAT:
-                raise ModelError(f"{path}: is not a discriminator ({_FORMAT})")
-            dims = DiscriminatorDimensions.from_dict(json.loads(meta["dimensions"]))
-            network = Discriminator(dims, meta.get("region", "face"))
-            network.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path}: damaged ({' '.join(str(error).split())[:300]})") from error
+    with open_weights(path, "no such discriminator; training leaves it beside model.safetensors") as file:
+        file.expect(_FORMAT, f"is not a discriminator ({_FORMAT})")
+        dims = DiscriminatorDimensions.from_dict(json.loads(file.meta["dimensions"]))
+        network = Discriminator(dims, file.meta.get("region", "face"))
+        network.load_state_dict(file.tensors())
     return network

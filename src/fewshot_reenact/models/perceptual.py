@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fewshot_reenact.errors import ModelError
+from fewshot_reenact.weights import open_weights
 
 _ACTIVATIONS = {"relu": F.relu, "relu6": F.relu6}
 
@@ -32,19 +32,14 @@ class FeatureNet(nn.Module):
         """
         super().__init__()
         path = Path(path)
-        if not path.is_file():
-            raise ModelError(f"{path}: no such feature network; check the name (in a config: loss.network)")
-        try:
-            with safe_open(str(path), "pt") as file:
-                meta = file.metadata() or {}
-                self.ops: list[dict[str, Any]] = json.loads(meta["ops"])
-                self.columns: list[int] | None = json.loads(meta.get("columns", "null"))
-                for name in ("mean", "std"):
-                    self.register_buffer(name, torch.tensor(json.loads(meta[name])).view(1, 3, 1, 1).float())
-                for key in file.keys():  # noqa: SIM118 (safe_open is no dict)
-                    self.register_buffer(key.replace(".", "_"), file.get_tensor(key).float())
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise ModelError(f"{path}: not a self-describing feature network ({error})") from error
+        missing = "no such feature network; check the name (in a config: loss.network)"
+        with open_weights(path, missing, "not a self-describing feature network ({reason})") as file:
+            self.ops: list[dict[str, Any]] = json.loads(file.meta["ops"])
+            self.columns: list[int] | None = json.loads(file.meta.get("columns", "null"))
+            for name in ("mean", "std"):
+                self.register_buffer(name, torch.tensor(json.loads(file.meta[name])).view(1, 3, 1, 1).float())
+            for name, tensor in file.tensors().items():
+                self.register_buffer(name.replace(".", "_"), tensor.float())
         for op in [op for op in self.ops if op["op"] == "head"][:skip_heads]:
             op["skipped"] = True
         if maps_only:

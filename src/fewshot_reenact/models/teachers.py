@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from fewshot_reenact.models.checkpoint import WEIGHTS
 from fewshot_reenact.models.perceptual import FeatureNet
+from fewshot_reenact.weights import WEIGHTS
 
 TEACHER = WEIGHTS / "face_teacher.safetensors"  # made by scripts/build/distil_teacher.py
 

@@ -6,19 +6,19 @@ can be repeated.
 
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from fewshot_reenact.errors import ModelError, UsageError
 from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.weights import WEIGHTS
 
 PREFIX = "motion:"
 NAMES = ("talk", "nod", "smile", "surprise", "blink")
 FPS = 25
 SIDE = 512  # pixels of the square picture that the points lie in
 UNITS = 32  # stored in 32nds of a pixel
-FILE = Path(__file__).resolve().parent.parent / "weights" / "motions.npz"
+FILE = WEIGHTS / "motions.npz"
 
 
 def is_builtin_motion(name: object) -> bool:

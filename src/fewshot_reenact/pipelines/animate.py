@@ -40,8 +40,8 @@ from fewshot_reenact.pipelines.side_by_side import side_by_side
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.marks import StandardMarks
 from fewshot_reenact.rendering.dense_motion import dense_motion_of
-from fewshot_reenact.rendering.paper import open_renderer
 from fewshot_reenact.rendering.plan import plan_motion
+from fewshot_reenact.rendering.renderer import open_renderer, renderer_class
 
 FRAMES = ("full", "crop")
 AUDIO = ("driver", "none")
@@ -167,9 +167,9 @@ def animate(
     people, notes = (list(person.portraits), []) if person else load_portraits(files, backend, face)
     model_sha256 = sha256(files[0] if person else Path(model or DEFAULT_MODEL))
     marks = marks or marks_for(files, driver, settings, model_sha256)
-    if networks.dims.kind == "paper":
-        notes.append(f"a model of kind 'paper' paints a square about the head, {networks.dims.size} pixels a side")
-    elif frame == "crop":
+    kind = renderer_class(networks)
+    notes += kind.notes(networks.dims)
+    if frame == "crop" and kind.corrects_warp:
         people[0] = crop_portrait(people[0], size)
     clock = {"setup": time.perf_counter() - began}
 
@@ -188,7 +188,7 @@ def animate(
 
     psi = person.psi if person else None
     renderer = open_renderer(networks, people, plan.moves, device=where, warp_only=warp_only, psi=psi)
-    wanted = dense and networks.dims.kind != "paper"
+    wanted = dense and kind.corrects_warp
     shifts = dense_motion_of(driven, plan, how, networks.dims.size, start, end) if wanted else None
     pictures = renderer.render(plan.moves, shifts)
     if compare:

@@ -112,7 +112,7 @@ def evaluate(
     teachers = load_teachers(learn_perceptual, learn_identity, where)
     made = {name: METHODS[name](networks, where, teachers) for name in methods}
     titles = ["portrait", "driver" if cross else "truth", *methods]
-    side = None if networks.dims.kind == "paper" else networks.dims.size
+    side = networks.dims.size if networks.dims.corrects_warp else None
     run = _Run(judge, made, sorted(set(shots)), seed, every, held_out, smooth, side, Sheet(titles))
     (run.cross if cross else run.own)(files, progress or (lambda done, total: None))
     if not run.scores.rows:

@@ -30,7 +30,7 @@ from fewshot_reenact.models.teachers import Teachers, load_teachers
 from fewshot_reenact.provenance.consent import check_consent
 from fewshot_reenact.rendering.flow import to_signed
 from fewshot_reenact.rendering.paste import cut_face
-from fewshot_reenact.rendering.textured import Renderer
+from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.training.tuner import Settings, Tuned, Tuner, held_out, tune, usual_steps
 
 _CROP = 256  # side of the crops that are learnt from, pixels: what the clips of meta-training have
@@ -115,7 +115,7 @@ def finetune(
 
     frames, notes = _gather([Path(one) for one in inputs], backend, face, take, tell)
     if steps is None:
-        steps = usual_steps(len(frames), networks.dims.kind)
+        steps = usual_steps(len(frames), networks.dims)
         notes += [] if steps else [_ALONE]
     settings = Settings(steps)
     person, tuned = fit(
@@ -164,7 +164,7 @@ def fit(
         discriminator=discriminator,
         teachers=teachers,
     )
-    look = look_at_held_out(tuner, crops) if model.dims.kind == "textured" else None
+    look = look_at_held_out(tuner, crops) if model.dims.corrects_warp else None
     tuned = tune(tuner, progress, look)
     # The first picture is the one that moves; of the others a crop is enough.
     portraits = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
@@ -192,7 +192,7 @@ def look_at_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reena
 
     @torch.no_grad()
     def look(model: Reenactor, psi: Tensor) -> float:
-        renderer = Renderer(model, others, (0, 0, side, side), device=tuner.device, psi=psi[None])
+        renderer = TexturedRenderer(model, others, (0, 0, side, side), device=tuner.device, psi=psi[None])
         made = next(iter(renderer.render(pose[None])))
         return float(tuner.content(signed(made, frame), truth, points))
 

@@ -9,14 +9,13 @@ from typing import Any
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
+from fewshot_reenact.weights import WEIGHTS, is_pointer
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "av", "imageio-ffmpeg", "face-alignment", "safetensors")
 # Other names under which a package may be installed.
 _ALSO = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}
 _ENCODERS = ("libx264", "libopenh264", "h264_nvenc", "h264_videotoolbox", "mpeg4", "aac")
 _MODELS = (".safetensors", ".npz")
-_LFS = b"version https://git-lfs"
 
 
 def gather(device: str = "auto") -> dict[str, Any]:
@@ -67,7 +66,7 @@ def _model(path: Path) -> dict[str, Any]:
     digest = hashlib.sha256(data).hexdigest()
     cards = [card for card in (path.with_suffix(".md"), path.with_suffix(".json")) if card.is_file()]
     stated = [found for card in cards for found in re.findall(r"\b[0-9a-f]{64}\b", card.read_text(encoding="utf-8"))]
-    if data.startswith(_LFS):
+    if is_pointer(path):
         state = "a Git-LFS pointer instead of the weights: run `git lfs pull`"
     elif not stated:
         state = "no model card states its SHA-256"

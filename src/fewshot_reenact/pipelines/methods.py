@@ -15,7 +15,7 @@ from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.teachers import Teachers
 from fewshot_reenact.motion.retarget import find_reference
 from fewshot_reenact.pipelines.finetune import fit
-from fewshot_reenact.rendering.paper import Painter, open_renderer
+from fewshot_reenact.rendering.renderer import open_renderer
 from fewshot_reenact.training.tuner import Settings, usual_steps
 
 
@@ -39,7 +39,7 @@ def _finetuned(model: Reenactor, device: torch.device, teachers: Teachers) -> Me
     """The networks fitted to each person by what `reenact finetune` does with the task's portraits."""
 
     def render(task: Task) -> Iterable[np.ndarray]:
-        steps = usual_steps(len(task.portraits), model.dims.kind)
+        steps = usual_steps(len(task.portraits), model.dims)
         person, _ = fit(model, task.portraits, Settings(steps), teachers=teachers)
         return _pictures(person.model, person.portraits, task.moves, device, dense=task.dense, psi=person.psi)
 
@@ -58,10 +58,7 @@ def _pictures(
 ) -> Iterable[np.ndarray]:
     """Pictures of the first portrait's size, whatever the model makes."""
     renderer = open_renderer(model, portraits, moves, device=device, warp_only=warp_only, psi=psi)
-    made = renderer.render(moves, dense)
-    if isinstance(renderer, Painter):
-        return (renderer.place(square, portraits[0].picture) for square in made)
-    return made
+    return map(renderer.in_portrait, renderer.render(moves, dense))
 
 
 Maker = Callable[[Reenactor, torch.device, Teachers], Method]

@@ -4,7 +4,7 @@ the head from landmarks (Zakharov et al. 2019, section 3.2), so that square is w
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -13,28 +13,46 @@ from torch import Tensor
 
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.geometry.face_frame import transform
-from fewshot_reenact.geometry.head_crop import cut_square, head_box, square_about
+from fewshot_reenact.geometry.head_crop import cut_square, square_about
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.rendering.flow import to_signed
-from fewshot_reenact.rendering.textured import BATCH, Renderer
+from fewshot_reenact.rendering.textured import BATCH
 
 
-class Maker(Protocol):
-    """What makes pictures out of poses. seconds: spent so far, by stage."""
-
-    seconds: dict[str, float]
-
-    def render(self, motion: np.ndarray, dense: Iterable[np.ndarray] | None = None) -> Iterator[np.ndarray]: ...
-
-
-class Painter:
+class PaperRenderer:
     """Paints a person in any pose, as squares of the network's own size, S.
 
     The square stands still, about the first portrait's head and where `motion` takes it, as the squares of training
-    stand about a clip. psi: see renderer.Renderer.
+    stand about a clip. psi: see textured.TexturedRenderer.
     """
+
+    corrects_warp: ClassVar[bool] = False
+
+    @classmethod
+    def open(
+        cls,
+        model: Reenactor,
+        portraits: list[Portrait],
+        motion: np.ndarray,
+        *,
+        device: torch.device | str = "cpu",
+        warp_only: bool = False,
+        psi: Tensor | None = None,
+    ) -> "PaperRenderer":
+        """See renderer.open_renderer."""
+        if warp_only:
+            raise UsageError(
+                "a model of kind 'paper' warps nothing; leave out the warp, or take one of kind 'textured'"
+            )
+        return cls(model, portraits, motion, device=device, psi=psi)
+
+    @staticmethod
+    def notes(dims: ModelDimensions) -> list[str]:
+        """What the user should know of pictures made with such a model."""
+        return [f"a model of kind 'paper' paints a square about the head, {dims.size} pixels a side"]
 
     def __init__(
         self,
@@ -47,6 +65,7 @@ class Painter:
     ):
         """motion: (T, 83, 2), all the poses that will be asked for, pixels of the first portrait."""
         self.model, self.device, self.psi = model, torch.device(device), psi
+        self.picture = portraits[0].picture
         self.size, self.seconds = model.dims.size, {"networks": 0.0}
         places = [np.concatenate([portraits[0].points[None], motion]), *(p.points for p in portraits[1:])]
         cut = []
@@ -86,33 +105,8 @@ class Painter:
         self.seconds["networks"] += time.perf_counter() - began
         return pictures
 
-    def place(self, square: np.ndarray, picture: np.ndarray) -> np.ndarray:
-        """A painted square where it belongs in the first portrait's picture, (H, W, 3) uint8: for comparing."""
-        h, w = picture.shape[:2]
+    def in_portrait(self, made: np.ndarray) -> np.ndarray:
+        """A painted square where it belongs in the first portrait's picture, (H, W, 3) uint8: to be compared."""
+        h, w = self.picture.shape[:2]
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(square, self.matrix, (w, h), picture.copy(), flags, cv2.BORDER_TRANSPARENT)
-
-
-def open_renderer(
-    model: Reenactor,
-    portraits: list[Portrait],
-    motion: np.ndarray,
-    *,
-    device: torch.device | str = "cpu",
-    warp_only: bool = False,
-    psi: Tensor | None = None,
-) -> Maker:
-    """What the model's kind wants, for poses `motion` (T, 83, 2), pixels of the first portrait.
-
-    Raises UsageError for the warp of a model that has none.
-    """
-    if model.dims.kind == "paper":
-        if warp_only:
-            raise UsageError(
-                "a model of kind 'paper' warps nothing; leave out the warp, or take one of kind 'textured'"
-            )
-        return Painter(model, portraits, motion, device=device, psi=psi)
-    first = portraits[0]
-    size = (first.picture.shape[1], first.picture.shape[0])
-    box = head_box(np.concatenate([first.points[None], motion]), size)
-    return Renderer(model, portraits, box, device=device, warp_only=warp_only, psi=psi)
+        return cv2.warpAffine(made, self.matrix, (w, h), self.picture.copy(), flags, cv2.BORDER_TRANSPARENT)

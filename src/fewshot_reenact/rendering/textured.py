@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -18,9 +19,11 @@ from torch import Tensor
 
 from fewshot_reenact.errors import InputError, ModelError
 from fewshot_reenact.geometry.face_frame import chain, face_frame, invert, transform
+from fewshot_reenact.geometry.head_crop import head_box
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.geometry.shape import take_out
 from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor, feather_mask
 from fewshot_reenact.rendering.flow import (
     FLOW_SIZE,
@@ -59,13 +62,41 @@ class _Face:
     change: np.ndarray
 
 
-class Renderer:
+class TexturedRenderer:
     """Renders a person from K portraits in any pose. The first portrait's picture is the one that moves.
 
     box: the part of that picture that may move, (x0, y0, x1, y1), see geometry.head_crop.head_box. warp_only: leave the
     networks out. psi: a fine-tuned person's AdaIN scales and shifts, (1, style_length), in place of P e. Raises
     ModelError for a model of the paper's kind.
     """
+
+    corrects_warp: ClassVar[bool] = True
+
+    @classmethod
+    def open(
+        cls,
+        model: Reenactor,
+        portraits: list[Portrait],
+        motion: np.ndarray,
+        *,
+        device: torch.device | str = "cpu",
+        warp_only: bool = False,
+        psi: Tensor | None = None,
+    ) -> "TexturedRenderer":
+        """See renderer.open_renderer."""
+        first = portraits[0]
+        size = (first.picture.shape[1], first.picture.shape[0])
+        box = head_box(np.concatenate([first.points[None], motion]), size)
+        return cls(model, portraits, box, device=device, warp_only=warp_only, psi=psi)
+
+    @staticmethod
+    def notes(dims: ModelDimensions) -> list[str]:
+        """Nothing that the user need know."""
+        return []
+
+    def in_portrait(self, made: np.ndarray) -> np.ndarray:
+        """What `render` made: it is the first portrait's picture already."""
+        return made
 
     def __init__(
         self,
@@ -77,8 +108,8 @@ class Renderer:
         warp_only: bool = False,
         psi: Tensor | None = None,
     ):
-        if model.dims.kind != "textured":
-            raise ModelError(f"a model of kind {model.dims.kind!r} has no warp to correct; see painter.open_renderer")
+        if not model.dims.corrects_warp:
+            raise ModelError(f"a model of kind {model.dims.kind!r} has no warp to correct; see renderer.open_renderer")
         self.model, self.portraits, self.box = model, portraits, box
         self.device, self.warp_only, self.psi = torch.device(device), warp_only, psi
         self.size, self.shown = model.dims.size, model.dims.size if warp_only else model.dims.shown

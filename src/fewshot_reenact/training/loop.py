@@ -102,7 +102,7 @@ def check_networks(config: TrainConfig) -> None:
 def make_episodes(config: TrainConfig, clips: Clips) -> Episodes:
     """The episodes of a whole run, as the model sees them."""
     dims = config.dimensions()
-    kind = HeadEpisodes if dims.kind == "paper" else Episodes
+    kind = Episodes if dims.corrects_warp else HeadEpisodes
     return kind(clips, config.data, dims.size, dims.raster_style, config.seed, config.steps * config.batch)
 
 

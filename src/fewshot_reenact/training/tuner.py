@@ -17,6 +17,7 @@ from fewshot_reenact.geometry.face_frame import face_frame, invert, transform
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.geometry.shape import take_out
 from fewshot_reenact.geometry.topology import mirror
+from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.discriminator import Discriminator
 from fewshot_reenact.models.identity import unlikeness
 from fewshot_reenact.models.losses import (
@@ -45,13 +46,13 @@ _LOOK_EVERY = 10  # steps between looks at the held-out frame
 _VIEWS = 4  # portraits from which the held-out frame is drawn
 
 
-def usual_steps(frames: int, kind: str) -> int:
+def usual_steps(frames: int, dims: ModelDimensions) -> int:
     """More frames can be looked at longer before they are learnt by heart: 31 steps for 2, 48 for 8, 82 for 32.
 
     From a single picture a model that paints ("paper") learns 26 steps; one that warps it ("textured") none: the warp
     carries all that the picture shows, and what is learnt from it and its mirror image is this one expression.
     """
-    if frames == 1 and kind == "textured":
+    if frames == 1 and dims.corrects_warp:
         return 0
     return round(14 + 12 * min(frames, 32) ** 0.5)
 
@@ -155,7 +156,7 @@ class Tuner:
         self.at = 0
 
     def _episodes(self, clip: Clip, length: int, held: bool = False) -> Episodes:
-        head = self.model.dims.kind == "paper"
+        head = not self.model.dims.corrects_warp
         kind = {(False, False): _Near, (False, True): _Held, (True, False): _NearHead, (True, True): _HeldHead}
         # A held-out frame is looked at as it is; training sees what the extractor's errors and other light would make.
         data = DataConfig(clips=".", point_noise=0.0 if held else 0.004, colour=0.0 if held else 0.05)  # type: ignore[arg-type, call-arg]
@@ -177,7 +178,7 @@ class Tuner:
         size, style = self.model.dims.size, self.model.dims.raster_style
         seen, drawn = [], []
         for picture, where in zip(pictures, points, strict=True):
-            if self.model.dims.kind == "paper":
+            if not self.model.dims.corrects_warp:
                 frame = whole_frame(len(picture), size)
                 seen.append(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA))
             else:

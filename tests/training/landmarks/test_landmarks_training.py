@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from fewshot_reenact.geometry import align
-from fewshot_reenact.landmarks.network import PointNet, load_network, save_weights
+from fewshot_reenact.landmarks.network import PointNet, load_network, save_network
 from fewshot_reenact.motion.builtins import load_builtin_motion
 
 
@@ -123,7 +123,7 @@ def test_a_stage_for_some_points_moves_no_other(train: ModuleType, data: Path, t
     (tmp_path / "names.txt").write_text("f0.jpg\n")
     torch.manual_seed(1)
     net = PointNet()
-    save_weights(net, start, net.dims, "")
+    save_network(net, start, net.dims, "")
     config.write_text(
         "points: {held_out: names.txt, batch: 4, only: [36, 48], lids: 1, steps: 3, rate: 1.0e-2, save_every: 3}"
     )

@@ -20,7 +20,7 @@ from fewshot_reenact.models.dimensions import ModelDimensions, RefinerDimensions
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
 from fewshot_reenact.models.refiner import part_box
 from fewshot_reenact.rendering.paste import cut_face
-from fewshot_reenact.rendering.textured import Renderer
+from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.training.config import load_config
 from fewshot_reenact.training.refiner import data, train
 from network_samples import feature_net
@@ -124,7 +124,7 @@ def test_pictures_with_refiners(tiny_model: Path, tmp_path: Path) -> None:
     nets = [load_model(tiny_model), refined(tiny_model, "mouth", "eyes"), load_model(tmp_path / "m.safetensors")]
     for count in (1, 2):
         base, same, brighter = (
-            next(Renderer(net, people[:count], box).render(there[None])).astype(int) for net in nets
+            next(TexturedRenderer(net, people[:count], box).render(there[None])).astype(int) for net in nets
         )
         assert np.abs(same - base).max() <= 2 or (count == 2 and np.abs(same - base).mean() < 0.5)
         seen = cut_face((brighter - same).clip(0, 255).astype(np.uint8), face_frame(there, 80), 80).mean(2)
@@ -132,7 +132,7 @@ def test_pictures_with_refiners(tiny_model: Path, tmp_path: Path) -> None:
         assert np.median(seen[y0 + 8 : y1 - 8, x0 + 8 : x1 - 8]) > 30
         seen[y0:y1, x0:x1] = 0
         assert seen.max() < 6
-    warp = [next(Renderer(net, people[:1], box, warp_only=True).render(there[None])) for net in nets]
+    warp = [next(TexturedRenderer(net, people[:1], box, warp_only=True).render(there[None])) for net in nets]
     assert np.array_equal(warp[0], warp[2])
 
 

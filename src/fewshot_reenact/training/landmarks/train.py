@@ -24,7 +24,7 @@ import torch
 import yaml
 
 from fewshot_reenact.geometry.topology import N_POINTS
-from fewshot_reenact.landmarks.network import PointNet, read_weights, save_weights
+from fewshot_reenact.landmarks.network import PointNet, read_weights, save_network
 from fewshot_reenact.training.landmarks.data import pack, read_names
 from fewshot_reenact.training.landmarks.pairs import pack_pairs
 from fewshot_reenact.training.landmarks.points import PointTask
@@ -133,7 +133,7 @@ def main(part: str, data: Path, run: Path, config: Path, minutes: float, start: 
                 partial,
             )
             partial.replace(checkpoint)
-            save_weights(
+            save_network(
                 mean, run / f"{part}.safetensors", mean.dims, f"step {step} of {steps}; held out: {json.dumps(figures)}"
             )
     click.echo(f"{part}: step {step} of {steps}")

@@ -18,8 +18,9 @@ from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.pipelines.animate import animate
 from fewshot_reenact.provenance.verify import verify
 from fewshot_reenact.rendering.flow import to_signed
-from fewshot_reenact.rendering.paper import Painter, open_renderer
-from fewshot_reenact.rendering.textured import Renderer
+from fewshot_reenact.rendering.paper import PaperRenderer
+from fewshot_reenact.rendering.renderer import open_renderer
+from fewshot_reenact.rendering.textured import TexturedRenderer
 from painted_clips import face_points, paint_face
 
 DIMS = ModelDimensions(
@@ -43,7 +44,7 @@ def test_a_square_is_what_training_shows_the_networks(model):
     """The same square, raster and embedding as an episode that fills the picture; frames in order, over batches."""
     one = portrait()
     poses = np.stack([face_points(64, opened=0.05 * t) for t in range(6)])
-    painter = Painter(model, [one], poses)
+    painter = PaperRenderer(model, [one], poses)
     made = list(painter.render(poses))
     assert len(made) == 6 and all(picture.shape == (32, 32, 3) and picture.dtype == np.uint8 for picture in made)
     x0, x1 = painter.matrix[:, 2], painter.matrix[:, 2] + 63 * np.diag(painter.matrix)
@@ -57,18 +58,18 @@ def test_a_square_is_what_training_shows_the_networks(model):
 
 def test_psi_and_further_portraits_count(model):
     poses = portrait().points[None]
-    (plain,) = Painter(model, [portrait()], poses).render(poses)
+    (plain,) = PaperRenderer(model, [portrait()], poses).render(poses)
     psi = torch.randn(1, model.generator.style_length)
-    (styled,) = Painter(model, [portrait()], poses, psi=psi).render(poses)
+    (styled,) = PaperRenderer(model, [portrait()], poses, psi=psi).render(poses)
     other = Portrait(255 - portrait(96).picture, portrait(96).points)
-    (several,) = Painter(model, [portrait(), other], poses).render(poses)
+    (several,) = PaperRenderer(model, [portrait(), other], poses).render(poses)
     assert (plain != styled).any() and (plain != several).any()
 
 
 def test_a_square_goes_back_to_its_place(model):
     wide = Portrait(np.full((60, 100, 3), 200, np.uint8), face_points(60) + np.float32([30, 0]))
-    painter = Painter(model, [wide], wide.points[None])
-    out = painter.place(np.zeros((32, 32, 3), np.uint8), wide.picture)
+    painter = PaperRenderer(model, [wide], wide.points[None])
+    out = painter.in_portrait(np.zeros((32, 32, 3), np.uint8))
     dark = np.argwhere(out[..., 0] == 0)
     assert out.shape == (60, 100, 3) and 40 < dark[:, 1].mean() < 80 and (out == 200).any()
 
@@ -77,12 +78,12 @@ def test_each_kind_has_its_renderer(model, tiny_model):
     from fewshot_reenact.models.checkpoint import load_model
 
     one = portrait()
-    assert isinstance(open_renderer(model, [one], one.points[None]), Painter)
-    assert isinstance(open_renderer(load_model(tiny_model), [one], one.points[None]), Renderer)
+    assert isinstance(open_renderer(model, [one], one.points[None]), PaperRenderer)
+    assert isinstance(open_renderer(load_model(tiny_model), [one], one.points[None]), TexturedRenderer)
     with pytest.raises(UsageError, match="'paper' warps nothing"):
         open_renderer(model, [one], one.points[None], warp_only=True)
     with pytest.raises(ModelError, match="has no warp to correct"):
-        Renderer(model, [one], (0, 0, 64, 64))
+        TexturedRenderer(model, [one], (0, 0, 64, 64))
 
 
 def test_the_video_is_a_square_with_all_that_a_video_has(model, tmp_path):

@@ -1,6 +1,5 @@
 """Portrait and poses to pictures: what stays, what moves, several portraits, order and errors across the thread."""
 
-import dataclasses
 import threading
 
 import cv2
@@ -11,11 +10,11 @@ import torch
 from fewshot_reenact.geometry.face_frame import face_frame, invert, transform
 from fewshot_reenact.geometry.head_crop import head_box
 from fewshot_reenact.inputs.portrait import Portrait
-from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.rendering.mixing import nearest
 from fewshot_reenact.rendering.paste import cut_face
-from fewshot_reenact.rendering.textured import BATCH, Renderer
+from fewshot_reenact.rendering.textured import BATCH, TexturedRenderer
+from network_samples import model
 from painted_clips import face_points, paint_face
 
 SIZE = 160
@@ -23,18 +22,6 @@ AT = {"at": (0.5, 0.45), "scale": 0.09}  # small enough that the picture goes on
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def model(trained: bool = False) -> Reenactor:
-    dims = dataclasses.replace(
-        ModelDimensions.textured(), size=32, embedding=8, embedder_channels=(8, 8), down_channels=(8, 8),
-        up_channels=(8, 8), residual_blocks=1, embedder_unshuffle=2, stem=8,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    net = Reenactor(dims)
-    if trained:
-        torch.nn.init.normal_(net.generator.out.weight, std=0.3)
-    return net.eval().requires_grad_(False)
 
 
 def points(**state: float) -> np.ndarray:
@@ -49,10 +36,12 @@ def moving(frames: int = 6) -> np.ndarray:
     return np.stack([points(opened=0.05 * t, angle=0.03 * t, closed=t / frames) for t in range(frames)])
 
 
-def renderer(*portraits: Portrait, net: Reenactor | None = None, motion: np.ndarray | None = None, **more) -> Renderer:
+def renderer(
+    *portraits: Portrait, net: Reenactor | None = None, motion: np.ndarray | None = None, **more
+) -> TexturedRenderer:
     people = list(portraits) or [portrait()]
     poses = np.concatenate([people[0].points[None], moving() if motion is None else motion])
-    return Renderer(net or model(), people, head_box(poses, (SIZE, SIZE)), **more)
+    return TexturedRenderer(net or model(), people, head_box(poses, (SIZE, SIZE)), **more)
 
 
 def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -142,7 +131,7 @@ def test_sharpness_is_the_portraits():
     picture[::2] = 200  # lines of one pixel; the face frame shows one pixel in nine
     there = own + np.float32([0, 6])
     box = head_box(np.stack([own, there]), (big, big))
-    (out,) = Renderer(model(), [Portrait(picture, own)], box).render(there[None])
+    (out,) = TexturedRenderer(model(), [Portrait(picture, own)], box).render(there[None])
     x, y = own[30].astype(int)
     lines = out[y - 20 : y + 20, x - 20 : x + 20, 0].astype(int)
     assert np.abs(np.diff(lines, axis=0)).mean() > 25
@@ -215,7 +204,9 @@ def test_portraits_of_other_sizes():
     wide[:] = 120
     outs = list(renderer(portrait(), Portrait(wide, own), net=model(trained=True)).render(moving()))
     assert len(outs) == 6 and all(out.shape == (SIZE, SIZE, 3) for out in outs)
-    outs = list(Renderer(model(trained=True), [Portrait(wide, own)], head_box(own[None], (300, 90))).render(own[None]))
+    outs = list(
+        TexturedRenderer(model(trained=True), [Portrait(wide, own)], head_box(own[None], (300, 90))).render(own[None])
+    )
     assert outs[0].shape == (90, 300, 3)
 
 
@@ -231,7 +222,7 @@ def test_a_face_at_the_pictures_edge():
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_an_error_in_the_thread_reaches_the_caller(monkeypatch, bad):
-    made, calls, real = renderer(), [], Renderer._infer
+    made, calls, real = renderer(), [], TexturedRenderer._infer
 
     def fails(self, motion, *rest):
         calls.append(threading.current_thread() is threading.main_thread())
@@ -239,7 +230,7 @@ def test_an_error_in_the_thread_reaches_the_caller(monkeypatch, bad):
             raise ValueError("no luck")
         return real(self, motion, *rest)
 
-    monkeypatch.setattr(Renderer, "_infer", fails)
+    monkeypatch.setattr(TexturedRenderer, "_infer", fails)
     seen = []
     with pytest.raises(ValueError, match="no luck"):
         for out in made.render(moving(4 * BATCH)):
@@ -257,13 +248,13 @@ def test_a_caller_that_stops_early_leaves_no_thread():
 
 def test_only_a_few_frames_are_ahead(monkeypatch):
     """Memory does not grow with the driver: the networks are never more than a batch ahead of what was taken."""
-    begun, real = [], Renderer._infer
+    begun, real = [], TexturedRenderer._infer
 
     def counts(self, motion, *rest):
         begun.append(len(motion))
         return real(self, motion, *rest)
 
-    monkeypatch.setattr(Renderer, "_infer", counts)
+    monkeypatch.setattr(TexturedRenderer, "_infer", counts)
     frames = renderer().render(moving(10 * BATCH))
     for taken in range(1, 3 * BATCH):
         next(frames)
