@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.topology import FLIP, LEFT_LIDS, RIGHT_LIDS, eye_distance
 from fewshot_reenact.motion.builtins import FILE, FPS, SIDE, UNITS
 from fewshot_reenact.motion.smoothing import STEADY, smooth_motion
@@ -209,7 +210,7 @@ def course(keys: list[tuple[float, float]], seconds: float) -> np.ndarray:
     out = np.zeros(len(times))
     for (t0, v0), (t1, v1) in pairwise(keys):
         part = np.clip((times - t0) / (t1 - t0), 0, 1)
-        out = np.where(times >= t0, v0 + (v1 - v0) * part * part * (3 - 2 * part), out)
+        out = np.where(times >= t0, v0 + (v1 - v0) * smoothstep(part), out)
     return out
 
 
@@ -217,7 +218,7 @@ def at_rest_at_ends(values: np.ndarray, frames: int = 8) -> np.ndarray:
     """(T, ...) faded to 0 over the first and last frames."""
     t = np.arange(len(values))
     part = np.clip(np.minimum(t, t[::-1]) / frames, 0, 1)
-    return values * (part * part * (3 - 2 * part)).reshape(-1, *[1] * (values.ndim - 1))
+    return values * smoothstep(part).reshape(-1, *[1] * (values.ndim - 1))
 
 
 def composed(mean: np.ndarray, change: np.ndarray, head: np.ndarray | None = None) -> np.ndarray:

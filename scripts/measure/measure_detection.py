@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from fewshot_reenact.geometry import align
+from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.landmarks.detector import face_size
@@ -48,7 +49,7 @@ def compose(source: Source, side: int) -> Scene:
         margin = min(0.45, 0.7 * wanted / side)
         centre = rng.uniform(margin, 1 - margin, 2) * side
         matrix = np.concatenate([turn, (centre - turn @ three.mean(0))[:, None]], 1)
-        placed = align.apply(matrix, three)
+        placed = transform(matrix, three)
         if wanted > 0.8 * side or any(
             np.linalg.norm(placed.mean(0) - t.mean(0)) < 1.1 * (wanted + float(face_size(t))) for t in threes
         ):

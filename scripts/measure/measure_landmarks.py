@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 
-from fewshot_reenact.geometry import align
+from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, RIGHT_LIDS, eye_distance
 from fewshot_reenact.landmarks.backend import Face, LandmarkBackend
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
@@ -167,7 +167,7 @@ def _turned(degrees: float) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
         middle = (picture.shape[1] / 2, picture.shape[0] / 2)
         matrix = cv2.getRotationMatrix2D(middle, degrees, 1.0)
         out = cv2.warpAffine(picture, matrix, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
-        return out, align.apply(matrix, points)
+        return out, transform(matrix, points)
 
     return turn
 

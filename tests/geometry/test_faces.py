@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fewshot_reenact.geometry.face_frame import face_frame, invert, transform
+from fewshot_reenact.geometry.affine import invert, transform
+from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.head_crop import cut_square, head_box, square_about
 from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE
 from fewshot_reenact.rendering.paste import frame_bounds, hiding_gate, onto_picture, paste_change, sample_picture

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from fewshot_reenact.errors import ModelError
-from fewshot_reenact.geometry.face_frame import face_frame, invert, transform
+from fewshot_reenact.geometry.affine import invert, transform
+from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH
 from fewshot_reenact.models.losses import LossWeights, attention_map, textured_loss
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1

@@ -16,8 +16,9 @@ from fewshot_reenact.models.blocks import AdaIN, ResidualBlock, SelfAttention, a
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.embedder import Embedder
+from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.generator import Generator
-from fewshot_reenact.models.reenactor import FaceInputs, Reenactor, feather_mask
+from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
 
 TINY = dataclasses.replace(
     ModelDimensions.textured(),
@@ -213,7 +214,7 @@ def test_the_change_is_zero_at_the_border_and_nowhere_else():
     edge[1:-1, 1:-1] = False
     assert (change[..., edge] == 0).all()
     assert (change[..., 4:-4, 4:-4].abs().amax((0, 1)) > 1e-4).all()
-    mask = feather_mask(64)[0, 0]
+    mask = feather(64, 64)[0, 0]
     assert torch.equal(mask, mask.T) and torch.equal(mask, mask.flip(0)) and mask.max() == 1
     assert (mask[32, :7].diff() > 0).all() and (mask[8:-8, 8:-8] == 1).all()
 

@@ -12,7 +12,8 @@ import torch
 from animate_samples import frames_of, run
 from fake_face import PaintedFaces
 from fewshot_reenact.errors import InputError
-from fewshot_reenact.geometry.face_frame import face_frame, invert
+from fewshot_reenact.geometry.affine import invert
+from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.head_crop import head_box
 from fewshot_reenact.geometry.shape import place, take_out, turned
 from fewshot_reenact.inputs.portrait import Portrait

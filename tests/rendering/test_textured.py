@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot_reenact.geometry.face_frame import face_frame, invert, transform
+from fewshot_reenact.geometry.affine import invert, transform
+from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.head_crop import head_box
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.reenactor import Reenactor

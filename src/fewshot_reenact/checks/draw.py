@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from fewshot_reenact.checks.report import Report
-from fewshot_reenact.geometry.face_frame import transform
+from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.head_crop import cut_square, square_about
 from fewshot_reenact.geometry.overlay import draw_points
 from fewshot_reenact.media.pictures import read_picture

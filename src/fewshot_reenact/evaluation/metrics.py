@@ -95,7 +95,7 @@ class Judge:
             "psnr": min(60.0, float(self._psnr(a, b, data_range=1.0))),
         }
         if self.perceptual is not None:
-            box = _mouth_box(points, truth.shape)
+            box = _mouth_square(points, truth.shape)
             found["perceptual"] = float(relative_l1(self.perceptual, a, b))
             found["perceptual_mouth"] = float(
                 relative_l1(self.perceptual, *(self._tensor(_resized(one[box])) for one in (output, truth)))
@@ -160,7 +160,7 @@ def trembling(seen: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.linalg.norm(before - 2 * now + after, axis=1).mean() / eye_distance(wanted[1]))
 
 
-def _mouth_box(points: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _mouth_square(points: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """A square about the mouth, inside the picture, at least 12 pixels large where the picture allows."""
     mouth = points[_MOUTH]
     reach = max(12.0, 0.8 * float(np.ptp(mouth[:, 0])))

@@ -110,3 +110,15 @@ def openness(shape: np.ndarray) -> np.ndarray:
         gap = np.mean([shape[..., low, 1] - shape[..., up, 1] for up, low in pairs], axis=0)
         rows.append(gap / np.maximum(width, 1e-6))
     return np.stack(rows, -1)
+
+
+def descriptor(shape: np.ndarray, *, turn: float, opening: float, width: float | None = None) -> np.ndarray:
+    """Pose and expression as numbers that mean the same on every face: how the head is turned, how open mouth and eyes
+    are and, with `width`, how wide the mouth is. (T, 83, 2) of `take_out` -> (T, 5 or 6).
+
+    Each number is in units of a clear difference, which the caller gives: they weigh the parts against each other.
+    """
+    parts = [turn_of(shape) / turn, openness(shape) / opening]
+    if width is not None:
+        parts.append(np.linalg.norm(shape[:, 54] - shape[:, 48], axis=1)[:, None] / width)
+    return np.concatenate(parts, 1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fewshot_reenact.geometry.face_frame import transform
+from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.head_crop import cut_square, square_about
 
 

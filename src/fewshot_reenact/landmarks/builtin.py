@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from fewshot_reenact.geometry import align
+from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.landmarks.backend import Face
 from fewshot_reenact.landmarks.detector import DetectorNet, find
 from fewshot_reenact.landmarks.network import PointNet, load_network
@@ -66,7 +67,7 @@ class BuiltinLandmarks:
             x = (crops.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
             inside, logit = self.network(x)
             local = inside.double().cpu().numpy()
-            points += [align.apply(m, p) for m, p in zip(some, local, strict=True)]
+            points += [transform(m, p) for m, p in zip(some, local, strict=True)]
             sure.append(logit.sigmoid().cpu().numpy())
         return np.stack(points).astype(np.float32), np.concatenate(sure)
 

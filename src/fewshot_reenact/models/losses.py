@@ -10,12 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewshot_reenact.geometry.face_frame import part_box
 from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 
-# The mouth's part of the face frame, as shares of the side: x0, y0, x1, y1. It stands still there (see
-# geometry.face_frame).
-_MOUTH_BOX = (0.25, 0.4375, 0.75, 0.9375)
 _MOUTH_ZOOM = 1.5
 
 
@@ -89,8 +87,7 @@ def shift_loss(shift: Tensor, seen: Tensor, points: Tensor, weights: LossWeights
 
 def mouth_of(face: Tensor, zoom: float) -> Tensor:
     """The mouth's part of face frames (B, 3, S, S), enlarged: (B, 3, zoom * S / 2, zoom * S / 2)."""
-    size = face.shape[-1]
-    x0, y0, x1, y1 = (round(v * size) for v in _MOUTH_BOX)
+    x0, y0, x1, y1 = part_box("mouth", face.shape[-1])
     return F.interpolate(face[..., y0:y1, x0:x1], scale_factor=zoom, mode="bilinear", align_corners=False)
 
 

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.embedder import Embedder
+from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.generator import Generator
 from fewshot_reenact.models.refiner import Refiner, add_change, cut_part
 
-_FEATHER = 0.10  # the change fades out over this share of the side, so that pasting it leaves no edge
 REACH = 1 / 16  # the farthest that a place of the warp can be corrected, as a share of the side
 
 
@@ -51,7 +51,7 @@ class Reenactor(nn.Module):
         self.embedder = Embedder(dims)
         self.generator = Generator(dims)
         self.refiners = nn.ModuleList(Refiner(dims, one) for one in dims.refiners)
-        self.register_buffer("feather", feather_mask(dims.size), persistent=False)
+        self.register_buffer("feather", feather(dims.size, dims.size), persistent=False)
 
     def embed(self, portraits: Tensor, rasters: Tensor) -> Tensor:
         """Mean embedding of K portraits. (B, K, 3, S, S) and (B, K, 3, S, S) in -1..1 -> (B, N)."""
@@ -80,11 +80,3 @@ class Reenactor(nn.Module):
             change = refiner(*(cut_part(pictures, refiner.part) for pictures in seen), embedding)
             finished = add_change(finished, refiner.part, change)
         return finished
-
-
-def feather_mask(size: int, share: float = _FEATHER) -> Tensor:
-    """(1, 1, size, size): 1 inside, falling smoothly to 0 at the edge."""
-    distance = torch.minimum(torch.arange(size), torch.arange(size - 1, -1, -1)) / (share * size)
-    ramp = distance.clamp(0, 1)
-    ramp = ramp * ramp * (3 - 2 * ramp)
-    return (ramp[:, None] * ramp[None, :])[None, None]

@@ -9,18 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fewshot_reenact.geometry.face_frame import PARTS, part_box
 from fewshot_reenact.models.dimensions import ModelDimensions, RefinerDimensions
+from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.generator import Generator
-
-# x0, y0, x1, y1 as shares of the face frame's side.
-PARTS = {"mouth": (0.25, 0.4375, 0.75, 0.9375), "eyes": (0.125, 0.15, 0.875, 0.5)}
-_FEATHER = 0.10  # share of the part's shorter side over which its change fades out
-
-
-def part_box(part: str, side: int) -> tuple[int, int, int, int]:
-    """A part's pixels of a face frame of that side: x0, y0, x1, y1, the last two exclusive."""
-    x0, y0, x1, y1 = (round(share * side) for share in PARTS[part])
-    return x0, y0, x1, y1
 
 
 def cut_part(faces: Tensor, part: str) -> Tensor:
@@ -50,7 +42,7 @@ class Refiner(nn.Module):
         x0, y0, x1, y1 = part_box(dims.part, model.refined)
         _, theirs = dims.generator(model, x1 - x0), dims.generator(model, y1 - y0)  # both sides are checked
         self.generator = Generator(theirs, maps=1)
-        self.register_buffer("feather", _feather(x1 - x0, y1 - y0), persistent=False)
+        self.register_buffer("feather", feather(x1 - x0, y1 - y0), persistent=False)
 
     def forward(
         self, made: Tensor, source: Tensor, source_raster: Tensor, driver_raster: Tensor, embedding: Tensor
@@ -73,14 +65,3 @@ def add_change(faces: Tensor, part: str, change: Tensor) -> Tensor:
     x0, y0, x1, y1 = part_box(part, faces.shape[-1])
     side = faces.shape[-1]
     return faces + F.pad(change, (x0, side - x1, y0, side - y1))
-
-
-def _feather(width: int, height: int) -> Tensor:
-    """(1, 1, height, width): 1 inside, falling smoothly to 0 at the edge."""
-    reach = _FEATHER * min(width, height)
-    ramps = []
-    for side in (height, width):
-        line = torch.arange(side)
-        ramp = (torch.minimum(line, side - 1 - line) / reach).clamp(0, 1)
-        ramps.append(ramp * ramp * (3 - 2 * ramp))
-    return (ramps[0][:, None] * ramps[1][None, :])[None, None]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.topology import N_POINTS
 
 # How long the face takes to move to where it is found again after a gap; what is longer is held still before.
@@ -177,6 +178,6 @@ def fill_gaps(points: np.ndarray, times: np.ndarray, cuts: Sequence[int] = ()) -
             continue
         begin = max(times[before], times[after] - EASE_SECONDS)
         part = np.clip((times[before + 1 : after] - begin) / (times[after] - begin), 0, 1)
-        ease = (part * part * (3 - 2 * part))[:, None, None]
+        ease = smoothstep(part)[:, None, None]
         out[before + 1 : after] = points[before] + ease * (points[after] - points[before])
     return out

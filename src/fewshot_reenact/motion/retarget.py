@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fewshot_reenact.errors import UsageError
-from fewshot_reenact.geometry.shape import Placed, basis, openness, place, take_out, turn_of, turned
+from fewshot_reenact.geometry.shape import Placed, basis, descriptor, place, take_out, turn_of, turned
 from fewshot_reenact.geometry.topology import (
     LEFT_LIDS,
     LIP_PAIRS,
@@ -62,7 +62,7 @@ def find_reference(driver: np.ndarray, portrait: np.ndarray, confidence: np.ndar
     driver: (T, 83, 2), portrait: (83, 2), each in pixels of its own picture. confidence: (T,); frames under half of
     the best are not considered.
     """
-    return _least(_mood_distance(take_out(driver).shape, take_out(portrait[None]).shape), confidence)
+    return _least(_state_distance(take_out(driver).shape, take_out(portrait[None]).shape), confidence)
 
 
 def find_likest(driver: np.ndarray, portrait: np.ndarray, confidence: np.ndarray | None = None) -> int:
@@ -70,12 +70,12 @@ def find_likest(driver: np.ndarray, portrait: np.ndarray, confidence: np.ndarray
     `find_reference`, but each single point counts too: where landmarks err they err alike on pictures that are alike.
     """
     shape, own = take_out(driver).shape, take_out(portrait[None]).shape
-    mood, points = _mood_distance(shape, own), np.linalg.norm(shape - own, axis=2).mean(1)
-    return _least(mood / max(float(np.median(mood)), 1e-9) + points / max(float(np.median(points)), 1e-9), confidence)
+    state, points = _state_distance(shape, own), np.linalg.norm(shape - own, axis=2).mean(1)
+    return _least(state / max(float(np.median(state)), 1e-9) + points / max(float(np.median(points)), 1e-9), confidence)
 
 
-def _mood_distance(shape: np.ndarray, own: np.ndarray) -> np.ndarray:
-    return np.abs(_mood(shape) - _mood(own)).sum(1)
+def _state_distance(shape: np.ndarray, own: np.ndarray) -> np.ndarray:
+    return np.abs(_state(shape) - _state(own)).sum(1)
 
 
 def _least(distance: np.ndarray, confidence: np.ndarray | None) -> int:
@@ -85,12 +85,9 @@ def _least(distance: np.ndarray, confidence: np.ndarray | None) -> int:
     return int(np.argmin(distance))
 
 
-def _mood(shape: np.ndarray) -> np.ndarray:
-    """Numbers that mean the same on every face: turn, openness of mouth and eyes, width of the mouth, in usual
-    spreads.
-    """
-    width = np.linalg.norm(shape[:, 54] - shape[:, 48], axis=1)[:, None]
-    return np.concatenate([turn_of(shape) / 0.05, openness(shape) / [0.08, 0.08, 0.08], width / 0.08], 1)
+def _state(shape: np.ndarray) -> np.ndarray:
+    """Pose and expression in usual spreads, (T, 6)."""
+    return descriptor(shape, turn=0.05, opening=0.08, width=0.08)
 
 
 def retarget(

@@ -14,7 +14,8 @@ from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.files import check_output
-from fewshot_reenact.geometry.face_frame import face_frame, invert, transform
+from fewshot_reenact.geometry.affine import invert, transform
+from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.inputs.person import SUFFIX, Person, save_person
 from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
 from fewshot_reenact.inputs.portrait_files import load_portraits

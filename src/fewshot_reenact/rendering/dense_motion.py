@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_reenact.geometry.face_frame import chain, face_frame, transform
+from fewshot_reenact.geometry.affine import chain, transform
+from fewshot_reenact.geometry.face_frame import face_frame, part_box
 from fewshot_reenact.geometry.head_crop import cut_square, room_about, square_about
 from fewshot_reenact.inputs.driver import Driver
 from fewshot_reenact.media.reader import VideoReader, read_frames
-from fewshot_reenact.models.reenactor import feather_mask
-from fewshot_reenact.models.refiner import PARTS
+from fewshot_reenact.models.feather import feather
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.retarget import Retargeting
 from fewshot_reenact.rendering.flow import face_flow, picture_box, to_signed
@@ -67,7 +67,7 @@ class DenseMotion:
     ):
         self.points, self.references, self.weight = points, references, weight
         self.pictures, self.side = pictures, side
-        self.mask = (feather_mask(side) * _part_mask(part, side))[0, 0].numpy()
+        self.mask = (feather(side, side) * _part_mask(part, side))[0, 0].numpy()
 
     def __iter__(self) -> Iterator[np.ndarray]:
         kept = self._references()
@@ -157,7 +157,7 @@ def _part_mask(part: str, side: int) -> Tensor:
         return torch.ones(1, 1, side, side)
     mask = np.zeros((side, side), np.float32)
     for name in names:
-        x0, y0, x1, y1 = (round(share * side) for share in PARTS[name])
+        x0, y0, x1, y1 = part_box(name, side)
         mask[y0:y1, x0:x1] = 1
     return torch.from_numpy(cv2.GaussianBlur(mask, (0, 0), _SOFT * side / 2))[None, None]
 

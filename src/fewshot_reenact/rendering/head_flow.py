@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from fewshot_reenact.geometry.face_frame import transform
+from fewshot_reenact.geometry.affine import transform
+from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.rendering.paste import frame_bounds, onto_picture, sample_flow
 
 BOX_GRID = 48  # points a side at which the flow of the whole box is computed
@@ -79,5 +80,5 @@ def _fade_window(box: tuple[int, int, int, int], size: tuple[int, int]) -> np.nd
             ramp = np.minimum(ramp, at / reach)
         if high < limit:
             ramp = np.minimum(ramp, (n - 1 - at) / reach)
-        sides.append(ramp * ramp * (3 - 2 * ramp))
+        sides.append(smoothstep(ramp))
     return (sides[1][:, None] * sides[0][None, :])[..., None]

@@ -1,23 +1,23 @@
-"""Which of several portraits show in a pose, how much, and their light made alike (DESIGN 4, K > 1)."""
+"""Which of several portraits show in a pose, how much, and their light made alike."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_reenact.geometry.shape import openness, turn_of
+from fewshot_reenact.geometry.shape import descriptor
 
 
-def mood(shape: np.ndarray) -> np.ndarray:
+def portrait_state(shape: np.ndarray) -> np.ndarray:
     """What makes one portrait nearer to a pose than another, in units of a clear difference. (T, 83, 2) -> (T, 5)."""
-    return np.concatenate([turn_of(shape) / 0.06, openness(shape) / 0.12], 1)
+    return descriptor(shape, turn=0.06, opening=0.12)
 
 
 def nearest(distance: Tensor) -> tuple[Tensor, Tensor]:
     """The two portraits nearest to each pose, and how much each counts.
 
     A portrait's share is none at the moment when a third takes its place, so that nothing jumps. distance: (B, K), K of
-    two or more, in the units of `mood`. Returns their numbers and their shares, (B, 2) each, shares not negative.
+    two or more, in the units of `portrait_state`. Returns their numbers and their shares, (B, 2) each, none negative.
     """
     share, chosen = (-distance).softmax(1).topk(min(3, distance.shape[1]), 1)
     third = share[:, 2:] if share.shape[1] > 2 else 0.0

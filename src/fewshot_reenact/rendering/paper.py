@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fewshot_reenact.errors import UsageError
-from fewshot_reenact.geometry.face_frame import transform
+from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.head_crop import cut_square, square_about
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.inputs.portrait import Portrait

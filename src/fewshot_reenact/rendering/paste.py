@@ -5,7 +5,8 @@ pasted onto it.
 import cv2
 import numpy as np
 
-from fewshot_reenact.geometry.face_frame import invert, transform
+from fewshot_reenact.geometry.affine import invert, transform
+from fewshot_reenact.geometry.smoothstep import smoothstep
 
 # Change (0..1 scale) from which the fine detail under it begins to be hidden, and from which it is.
 _HIDE_FROM, _HIDE_TO = 0.06, 0.20
@@ -37,12 +38,14 @@ def onto_picture(
     return cv2.warpAffine(values, matrix, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_CONSTANT)
 
 
-def cut_face(picture: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
-    """The face frame's view of a picture, (size, size, 3) uint8; averaged first where it is much smaller than the
-    picture.
+def cut_face(picture: np.ndarray, frame: np.ndarray, size: int, averaged: bool = True) -> np.ndarray:
+    """The face frame's view of a picture, (size, size, 3) uint8.
+
+    averaged: where the frame is much smaller than the picture, pixels are averaged first. Training leaves that out:
+    its clips are hardly larger than the frame, and what little aliases there is as real pictures alias.
     """
     shrink = float(np.sqrt(np.linalg.det(frame[:, :2])))
-    if shrink > 1.5:
+    if averaged and shrink > 1.5:
         h, w = picture.shape[:2]
         small = cv2.resize(
             picture, (max(2, round(w / shrink)), max(2, round(h / shrink))), interpolation=cv2.INTER_AREA
@@ -71,8 +74,7 @@ def hiding_gate(change: np.ndarray) -> np.ndarray:
     change: (S, S, 3) on the 0..1 scale -> (S, S) float32, 0 keep .. 1 hide.
     """
     size = cv2.GaussianBlur(np.abs(change).mean(2), (0, 0), change.shape[0] / 64)
-    gate = np.clip((size - _HIDE_FROM) / (_HIDE_TO - _HIDE_FROM), 0, 1)
-    return (gate * gate * (3 - 2 * gate)).astype(np.float32)
+    return smoothstep(np.clip((size - _HIDE_FROM) / (_HIDE_TO - _HIDE_FROM), 0, 1)).astype(np.float32)
 
 
 def paste_change(

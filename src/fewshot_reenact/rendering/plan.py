@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fewshot_reenact.geometry.pose import head_pose
+from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.retarget import Retargeting, find_likest, find_reference, retarget
@@ -71,5 +72,4 @@ def plan_motion(
 def _alike(one: np.ndarray, other: np.ndarray) -> float:
     """1 for heads (83, 2) turned alike, 0 for heads turned otherwise; inclination in the picture does not count."""
     apart = float(np.linalg.norm((head_pose(one) - head_pose(other))[:2]))
-    near = float(np.clip((_UNLIKE - apart) / (_UNLIKE - _ALIKE), 0, 1))
-    return near * near * (3 - 2 * near)
+    return smoothstep(float(np.clip((_UNLIKE - apart) / (_UNLIKE - _ALIKE), 0, 1)))

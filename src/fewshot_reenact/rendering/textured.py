@@ -18,13 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_reenact.errors import InputError, ModelError
-from fewshot_reenact.geometry.face_frame import chain, face_frame, invert, transform
+from fewshot_reenact.geometry.affine import chain, invert, transform
+from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.head_crop import head_box
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.geometry.shape import take_out
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
-from fewshot_reenact.models.reenactor import FaceInputs, Reenactor, feather_mask
+from fewshot_reenact.models.feather import feather
+from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
 from fewshot_reenact.rendering.flow import (
     FLOW_SIZE,
     apply_affine,
@@ -35,7 +37,7 @@ from fewshot_reenact.rendering.flow import (
     to_signed,
 )
 from fewshot_reenact.rendering.head_flow import BOX_GRID, HeadFlow
-from fewshot_reenact.rendering.mixing import match_colour, mood, nearest, stretch
+from fewshot_reenact.rendering.mixing import match_colour, nearest, portrait_state, stretch
 from fewshot_reenact.rendering.paste import cut_face, paste_change, sample_picture
 from fewshot_reenact.rendering.tone import Tone
 from fewshot_reenact.rendering.warp import fit_warp, grid, sample
@@ -115,12 +117,12 @@ class TexturedRenderer:
         self.size, self.shown = model.dims.size, model.dims.size if warp_only else model.dims.shown
         self.seconds = {"dense": 0.0, "networks": 0.0, "compose": 0.0}
         self.feather = model.feather[0, 0].cpu().numpy()
-        self.edge = feather_mask(self.shown)
+        self.edge = feather(self.shown, self.shown)
         self.frames = [face_frame(p.points, self.size) for p in portraits]
         self.flow = HeadFlow(box, (portraits[0].picture.shape[1], portraits[0].picture.shape[0]), self.feather)
         self.face_grid = grid(FLOW_SIZE, self.size)[None]
         shapes = [take_out(p.points[None]).shape for p in portraits]
-        self.moods = np.concatenate([mood(s) for s in shapes])
+        self.states = np.concatenate([portrait_state(s) for s in shapes])
         self._prepare()
 
     @torch.inference_mode()
@@ -250,8 +252,8 @@ class TexturedRenderer:
         """Faces of the two portraits nearest in pose and expression, (B, 3, L, L), -1..1: the networks know one
         portrait at a time, so each goes through them alone. Where a warp stretches one portrait the other shows.
         """
-        moods = mood(take_out(motion).shape)
-        distance = torch.from_numpy(np.abs(moods[:, None] - self.moods[None]).sum(2)).float()
+        states = portrait_state(take_out(motion).shape)
+        distance = torch.from_numpy(np.abs(states[:, None] - self.states[None]).sum(2)).float()
         chosen, share = nearest(distance)
         own, rows = chosen.flatten().tolist(), torch.arange(len(motion)).repeat_interleave(chosen.shape[1])
         # Poses as each portrait's picture would have them: the same place in its own face frame.

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fewshot_reenact.models.reenactor import Correction, FaceInputs, Reenactor, feather_mask
+from fewshot_reenact.models.feather import feather
+from fewshot_reenact.models.reenactor import Correction, FaceInputs, Reenactor
 from fewshot_reenact.rendering.flow import correct, displace_flow, face_flow, picture_box, to_signed
 from fewshot_reenact.rendering.registration import dense_motion
 from fewshot_reenact.rendering.warp import sample
@@ -54,7 +55,7 @@ def _dense(on: dict[str, Tensor], size: int) -> Tensor:
     reference, driver, frame = to_signed(on["reference"]), on["driver_points"], on["driver_frame"]
     flow = face_flow(driver, on["reference_points"], frame, picture_box(reference, len(driver)), size)
     shift = dense_motion(reference, flow, to_signed(on["target"]))
-    return shift * feather_mask(size).to(shift) * on["dense"].to(shift)[:, None, None, None]
+    return shift * feather(size, size).to(shift) * on["dense"].to(shift)[:, None, None, None]
 
 
 def make_faces(

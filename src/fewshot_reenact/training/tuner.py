@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fewshot_reenact.geometry.face_frame import face_frame, invert, transform
+from fewshot_reenact.geometry.affine import invert, transform
+from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.geometry.shape import take_out
 from fewshot_reenact.geometry.topology import mirror
@@ -31,7 +32,8 @@ from fewshot_reenact.models.losses import (
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.teachers import Teachers
 from fewshot_reenact.rendering.flow import to_signed
-from fewshot_reenact.rendering.mixing import mood
+from fewshot_reenact.rendering.mixing import portrait_state
+from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.training.adversary import shown
 from fewshot_reenact.training.batch import Inputs, make_faces, make_inputs
 from fewshot_reenact.training.config import DataConfig
@@ -92,9 +94,9 @@ class _Near(Episodes):
     """Episodes as the renderer will have them: a frame, from one of those nearest to it."""
 
     def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
-        moods = mood(take_out(clip.points).shape)
-        target = int(rng.integers(len(moods)))
-        near = np.abs(moods - moods[target]).sum(1).argsort(kind="stable")
+        states = portrait_state(take_out(clip.points).shape)
+        target = int(rng.integers(len(states)))
+        near = np.abs(states - states[target]).sum(1).argsort(kind="stable")
         near = near[near != target][:_NEAR]
         return target, [int(near[rng.integers(len(near))])]
 
@@ -183,8 +185,7 @@ class Tuner:
                 seen.append(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA))
             else:
                 frame = face_frame(where, size)
-                flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-                seen.append(cv2.warpAffine(picture, frame, (size,) * 2, flags=flags, borderMode=cv2.BORDER_REPLICATE))
+                seen.append(cut_face(picture, frame, size, averaged=False))
             drawn.append(raster(transform(invert(frame), where), size, style))
         faces, rasters = (
             to_signed(torch.from_numpy(np.stack(stack)).permute(0, 3, 1, 2).to(self.device)) for stack in (seen, drawn)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from fewshot_reenact.geometry import align
+from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.landmarks.network import PointNet
 from fewshot_reenact.motion.builtins import load_builtin_motion
 
@@ -52,13 +53,13 @@ def test_flow_finds_the_same_skin_though_the_points_miss_it(
 ) -> None:
     moved = cv2.warpAffine(skin, TURN, (256, 256), borderMode=cv2.BORDER_REPLICATE)
     wrong = face + np.random.default_rng(0).normal(0, 1.0, face.shape)
-    found = pairs.match(skin, face, moved, align.apply(TURN, wrong))
+    found = pairs.match(skin, face, moved, transform(TURN, wrong))
     sure = found.weight > 0.3
     assert sure[17:60].mean() > 0.7
     assert not found.weight[81:].any()  # irises turn by themselves
     assert np.abs(found.here - wrong)[sure].mean() < 0.25  # where the second frame's places were in the first
-    assert np.linalg.norm(found.miss(face, align.apply(TURN, face)), axis=1)[sure].mean() < 0.4
-    assert np.linalg.norm(found.miss(face, align.apply(TURN, wrong)), axis=1)[sure].mean() > 0.9
+    assert np.linalg.norm(found.miss(face, transform(TURN, face)), axis=1)[sure].mean() < 0.4
+    assert np.linalg.norm(found.miss(face, transform(TURN, wrong)), axis=1)[sure].mean() > 0.9
 
 
 def test_what_changed_its_look_is_not_believed(pairs: ModuleType, face: np.ndarray, skin: np.ndarray) -> None:
@@ -72,14 +73,14 @@ def test_what_changed_its_look_is_not_believed(pairs: ModuleType, face: np.ndarr
 
 def test_a_match_is_the_same_mirrored_and_in_crops(pairs: ModuleType, face: np.ndarray, skin: np.ndarray) -> None:
     moved = cv2.warpAffine(skin, TURN, (256, 256), borderMode=cv2.BORDER_REPLICATE)
-    found = pairs.match(skin, face, moved, align.apply(TURN, face))
-    a, b = face + np.array([1.5, -0.5]), align.apply(TURN, face) + np.array([0.3, 0.8])
+    found = pairs.match(skin, face, moved, transform(TURN, face))
+    a, b = face + np.array([1.5, -0.5]), transform(TURN, face) + np.array([0.3, 0.8])
     want = np.linalg.norm(found.miss(a, b), axis=1)
     flip = importlib.import_module("fewshot_reenact.geometry.topology").FLIP
     mirror = [p[flip] * [-1, 1] + [pairs.MIRROR_SUM, 0] for p in (a, b)]
     assert np.allclose(np.linalg.norm(found.mirrored().miss(*mirror), axis=1), want[flip], atol=1e-5)
-    ways = [align.crop_matrix(align.anchors(p)) for p in (face, align.apply(TURN, face))]
-    inside = [align.apply(align.inverse(way), p) for way, p in zip(ways, (a, b), strict=True)]
+    ways = [align.crop_matrix(align.anchors(p)) for p in (face, transform(TURN, face))]
+    inside = [transform(invert(way), p) for way, p in zip(ways, (a, b), strict=True)]
     scale = np.sqrt(np.linalg.det(ways[0][:, :2]))
     assert np.allclose(np.linalg.norm(found.within(*ways).miss(*inside), axis=1) * scale, want, atol=1e-5)
 
@@ -92,7 +93,7 @@ def packed(tmp_path: Path, face: np.ndarray, skin: np.ndarray) -> Path:
         angle = 0.03 * (i % 4)
         turn = np.array([[np.cos(angle), -np.sin(angle), 3.0 * (i % 4)], [np.sin(angle), np.cos(angle), 0]])
         pictures.append(cv2.warpAffine(skin, turn, (256, 256), borderMode=cv2.BORDER_REPLICATE))
-        points.append(align.apply(turn, face).astype(np.float32))
+        points.append(transform(turn, face).astype(np.float32))
     clips = np.repeat([0, 1], 4)
     for name, value in {"pictures": pictures, "points": points, "clips": clips, "held": clips == 1}.items():
         np.save(tmp_path / f"{name}.npy", np.array(value))

@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from fewshot_reenact.geometry import align
+from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.landmarks.network import PointNet, load_network, save_network
 from fewshot_reenact.motion.builtins import load_builtin_motion
 
@@ -35,13 +36,13 @@ def face() -> np.ndarray:
 
 
 def test_a_crop_is_upright_and_of_one_size(face: np.ndarray) -> None:
-    reference = align.apply(align.inverse(align.crop_matrix(align.anchors(face))), face)
+    reference = transform(invert(align.crop_matrix(align.anchors(face))), face)
     assert (reference.min(0) > 0).all() and (reference.max(0) < align.CROP).all()
     for angle, scale in ((0.7, 0.3), (-0.5, 4.0)):
         turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         moved = face @ turn.T + [300, 20]
         matrix = align.crop_matrix(align.anchors(moved))
-        assert np.allclose(align.apply(align.inverse(matrix), moved), reference, atol=1e-6)
+        assert np.allclose(transform(invert(matrix), moved), reference, atol=1e-6)
 
 
 def test_a_cut_shows_what_its_matrix_says() -> None:
@@ -54,7 +55,7 @@ def test_a_cut_shows_what_its_matrix_says() -> None:
     ):
         crop = align.cut(picture, matrix)
         ys, xs = np.mgrid[8:120:8, 8:120:8]
-        want = align.apply(matrix, np.stack([xs, ys], -1).astype(float))
+        want = transform(matrix, np.stack([xs, ys], -1).astype(float))
         inside = (want > 4).all(-1) & (want < [495, 395]).all(-1)
         assert inside.sum() > 50
         assert np.abs(crop[8:120:8, 8:120:8, :2] * 2.0 + 0.5 - want)[inside].max() < 2.6

@@ -12,13 +12,12 @@ import yaml
 from click.testing import CliRunner
 
 from fewshot_reenact.errors import ModelError, UsageError
-from fewshot_reenact.geometry.face_frame import face_frame
+from fewshot_reenact.geometry.face_frame import face_frame, part_box
 from fewshot_reenact.geometry.head_crop import head_box
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.dimensions import ModelDimensions, RefinerDimensions
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
-from fewshot_reenact.models.refiner import part_box
 from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.training.config import load_config

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_reenact.errors import InputError
-from fewshot_reenact.geometry.face_frame import transform
+from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.head_crop import cut_square, square_about
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.tracker import track_video

@@ -20,11 +20,13 @@ import torch
 from torch.utils.data import Dataset
 
 from fewshot_reenact.errors import InputError
-from fewshot_reenact.geometry.face_frame import face_frame, invert, transform
+from fewshot_reenact.geometry.affine import invert, transform
+from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.geometry.shape import openness
 from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, N_POINTS, RIGHT_EYE, eye_distance, mirror
 from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.training.config import DataConfig
 
 _JPEG_QUALITY = 96  # frames wait in memory as JPEG: a tenth of the size, and the clips are lossy anyway
@@ -254,13 +256,7 @@ class Episodes(Dataset):
         return (points + noise).astype(np.float32)
 
     def _cut(self, picture: np.ndarray, frame: np.ndarray) -> np.ndarray:
-        return cv2.warpAffine(
-            picture,
-            frame,
-            (self.size, self.size),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        return cut_face(picture, frame, self.size, averaged=False)
 
     def _draw(self, points: np.ndarray, frame: np.ndarray) -> np.ndarray:
         return raster(transform(invert(frame), points), self.size, self.style)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fewshot_reenact.geometry import align
+from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.topology import FLIP
 from fewshot_reenact.landmarks.detector import face_size
 from fewshot_reenact.media.source import open_container
@@ -147,7 +148,7 @@ class Source:
         else:
             matrix = self.shake(matrix, spread, wrong)
             crop = align.cut(picture, matrix)
-        inside = align.apply(align.inverse(matrix), points)
+        inside = transform(invert(matrix), points)
         if not wrong:
             for put_on in WORN.values():
                 if rng.random() < 0.07:
@@ -225,7 +226,7 @@ class Source:
             turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
             centre = rng.uniform(0.12, 0.88, 2) * side
             matrix = np.concatenate([turn, (centre - turn @ three.mean(0))[:, None]], 1)
-            placed = align.apply(matrix, three)
+            placed = transform(matrix, three)
             if any(np.linalg.norm(placed.mean(0) - t.mean(0)) < 0.8 * (wanted + face_size(t)) for t in threes):
                 continue
             if scale < 0.6:
@@ -243,7 +244,7 @@ class Source:
                 )
                 cv2.fillConvexPoly(mask, hull.astype(np.int32), 255)
             # Only the part of the canvas that the picture reaches is touched.
-            corners = align.apply(matrix, np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (picture.shape[0] - 1.0))
+            corners = transform(matrix, np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (picture.shape[0] - 1.0))
             x0, y0 = np.clip(np.floor(corners.min(0)).astype(int), 0, side - 1)
             x1, y1 = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 1, side)
             if x1 <= x0 or y1 <= y0:

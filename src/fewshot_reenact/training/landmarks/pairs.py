@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from fewshot_reenact.files import partial_file
 from fewshot_reenact.geometry import align
+from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.topology import FLIP, LEFT_LIDS, LIP_PAIRS, RIGHT_LIDS, eye_distance
 from fewshot_reenact.rendering.warp import fit_warp
 from fewshot_reenact.training.landmarks.augment import photometric
@@ -53,8 +54,8 @@ class Match:
 
     def within(self, way_a: np.ndarray, way_b: np.ndarray) -> "Match":
         """In the pixels of crops, given the (2, 3) matrices from crops to pictures."""
-        back = align.inverse(way_a)
-        here, there = align.apply(back, self.here), align.apply(align.inverse(way_b), self.there)
+        back = invert(way_a)
+        here, there = transform(back, self.here), transform(invert(way_b), self.there)
         return Match(here, there, back[:, :2] @ self.bend @ way_b[:, :2], self.weight)
 
 
@@ -81,7 +82,7 @@ class Pairs:
             way = source.shake(align.crop_matrix(align.anchors(points)), 1.0)
             ways.append(way)
             crop = photometric(align.cut(picture, way), source.rng)
-            crops.append((crop, align.apply(align.inverse(way), points).astype(np.float32)))
+            crops.append((crop, transform(invert(way), points).astype(np.float32)))
         return crops, (found.mirrored() if mirrored else found).within(*ways)
 
 
@@ -118,7 +119,7 @@ def match(picture_a: np.ndarray, a: np.ndarray, picture_b: np.ndarray, b: np.nda
     ways = [align.crop_matrix(align.anchors(p), SIDE) for p in (a, b)]
     squares = [align.cut(p, m, SIDE) for p, m in zip((picture_a, picture_b), ways, strict=True)]
     grey_a, grey_b = (cv2.cvtColor(s, cv2.COLOR_RGB2GRAY) for s in squares)
-    own_a, own_b = (align.apply(align.inverse(m), p) for m, p in zip(ways, (a, b), strict=True))
+    own_a, own_b = (transform(invert(m), p) for m, p in zip(ways, (a, b), strict=True))
     spline = fit_warp(*(torch.from_numpy(p)[None].double() for p in (own_b, own_a)), torch.tensor([[0, 0, SIDE, SIDE]]))
 
     def back(at: np.ndarray) -> np.ndarray:
@@ -141,7 +142,7 @@ def match(picture_a: np.ndarray, a: np.ndarray, picture_b: np.ndarray, b: np.nda
     here = back(at)
     steps = [(back(at + d) - back(at - d)) / 2 for d in (np.array([1.0, 0]), np.array([0, 1.0]))]
     bend = ways[0][:, :2] @ np.stack(steps, -1) @ np.linalg.inv(ways[1][:, :2])
-    return Match(align.apply(ways[0], here), np.asarray(b, np.float64), bend, weight)
+    return Match(transform(ways[0], here), np.asarray(b, np.float64), bend, weight)
 
 
 def _look(field: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -19,11 +19,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fewshot_reenact.files import partial_file
-from fewshot_reenact.geometry.face_frame import face_frame
+from fewshot_reenact.geometry.face_frame import PARTS, face_frame
 from fewshot_reenact.geometry.shape import openness, take_out
 from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.models.refiner import PARTS, cut_part
+from fewshot_reenact.models.refiner import cut_part
 from fewshot_reenact.rendering.flow import enlarge, see, to_signed
 from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.training.batch import make_inputs

@@ -25,12 +25,13 @@ import yaml
 from torch import Tensor, nn
 
 from fewshot_reenact.files import partial_file
+from fewshot_reenact.geometry.face_frame import PARTS
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.dimensions import ModelDimensions, RefinerDimensions
 from fewshot_reenact.models.losses import feature_matching, hinge_discriminator, hinge_generator
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.models.refiner import PARTS, Refiner
+from fewshot_reenact.models.refiner import Refiner
 from fewshot_reenact.rendering.flow import to_signed
 
 NAMES = ("made", "source", "source_raster", "driver_raster", "truth")
