@@ -27,7 +27,7 @@ from fewshot_reenact.files import sha256
 from fewshot_reenact.models.identity import SIDE, alignment
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.teachers import TEACHER
-from fewshot_reenact.training.landmarks.data import Source, pack, read_names, read_packed
+from fewshot_reenact.training.landmarks.data import LandmarkSource, pack, read_names, read_packed
 
 IMITATED = "faceid_train.safetensors"
 FIRST_LEVEL = 1  # of its maps: the first is little but pixels
@@ -100,7 +100,7 @@ class Student(nn.Module):
 class Task:
     """Pictures, and what the network that is imitated says of them."""
 
-    def __init__(self, nets: Path, source: Source):
+    def __init__(self, nets: Path, source: LandmarkSource):
         self.source, self.rng = source, source.rng
         self.imitated = FeatureNet(nets / IMITATED)
         self.counts = [components for _, _, components in LAYERS if components]

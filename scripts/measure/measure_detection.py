@@ -24,7 +24,7 @@ from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.landmarks.detector import face_size
-from fewshot_reenact.training.landmarks.data import SIDE, Source, read_names, read_stills
+from fewshot_reenact.training.landmarks.data import SIDE, LandmarkSource, read_names, read_stills
 from measure_landmarks import HELD_OUT
 
 Scene = tuple[np.ndarray, list[np.ndarray]]
@@ -33,7 +33,7 @@ YUNET = "nets/face_detection_yunet_2026may.onnx"
 SIZES = (24, 32, 60, 120, 240, 601)
 
 
-def compose(source: Source, side: int) -> Scene:
+def compose(source: LandmarkSource, side: int) -> Scene:
     """A scene (side, side, 3) uint8 RGB and the eyes and mouths of its faces, each (3, 2)."""
     rng = source.rng
     canvas, threes = source.empty(side), []

@@ -20,9 +20,9 @@ from PIL import Image
 
 from fewshot_reenact.geometry.head_crop import cut_square, square_about
 from fewshot_reenact.geometry.shape import openness, take_out, turn_of
-from fewshot_reenact.inputs.driver import load_driver
+from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
-from fewshot_reenact.inputs.portrait_files import load_portraits
+from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.registry import load_backend
 from fewshot_reenact.media.reader import read_frames
 from fewshot_reenact.models.checkpoint import load_model
@@ -56,7 +56,7 @@ def main(
     warp_only: bool,
 ) -> None:
     backend, networks = load_backend("builtin", "cpu"), load_model(model, "cpu")
-    driven = load_driver(driver, backend)
+    driven = DriverSource.parse(driver).measure(backend)
     moments = telling(driven.motion.filled().points, frames)
     if consecutive is not None:
         moments = np.arange(consecutive, min(consecutive + frames, len(driven.motion)))
@@ -64,7 +64,7 @@ def main(
     heads = driven.motion.filled().points
     rows = [[np.zeros((cell, cell, 3), np.uint8), *(head(shown[t], heads[t], cell) for t in moments.tolist())]]
     for path in portraits:
-        people, _ = load_portraits([path], backend)
+        people, _ = PortraitSource([path]).load(backend)
         one = crop_portrait(people[0], max(256, cell))
         made = render(networks, one, driven.motion, driver, moments, dense, warp_only)
         rows.append([fit(one.picture, cell), *(fit(picture, cell) for picture in made)])

@@ -9,7 +9,7 @@ from animate_samples import run
 from fewshot_reenact.app.gradio_page import look_at, make_page, make_video
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.media.reader import VideoReader
-from fewshot_reenact.pipelines.extract import extract_motion
+from fewshot_reenact.pipelines.extract import extract
 
 GRADIO = importlib.util.find_spec("gradio") is not None
 
@@ -17,7 +17,7 @@ GRADIO = importlib.util.find_spec("gradio") is not None
 @pytest.fixture
 def driver(assets: Path, tmp_path: Path) -> Path:
     """Four frames of the bundled driver."""
-    extract_motion(assets / "driver.mp4", tmp_path / "driver.npz", end=0.16)
+    extract(assets / "driver.mp4", tmp_path / "driver.npz", end=0.16)
     return tmp_path / "driver.npz"
 
 

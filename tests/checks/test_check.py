@@ -10,7 +10,7 @@ import pytest
 from animate_samples import FACE, complaint, face_picture, film, names_in, portrait_file, run
 from fake_face import PaintedFaces, paint
 from fewshot_reenact.checks import limits, measures
-from fewshot_reenact.checks.files import check_files
+from fewshot_reenact.checks.files import check
 from fewshot_reenact.checks.report import GOOD, POOR, UNUSABLE, USABLE, Finding, Report
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.geometry.pose import head_pose
@@ -129,7 +129,7 @@ def test_limits_in_both_directions():
 
 def test_a_portrait_has_the_worst_of_its_findings(painted, tmp_path):
     file = portrait_file(tmp_path / "a.png", scale=3)
-    (report,) = check_files([file])
+    (report,) = check([file])
     found = findings(report)
     assert (report.kind, report.size) == ("portrait", (480, 360))
     assert set(found) == {
@@ -162,11 +162,11 @@ def test_a_small_face_is_unusable_and_says_what_to_do(painted, tmp_path):
 def test_several_faces_are_told_unless_one_is_chosen(painted, tmp_path):
     file = tmp_path / "two.png"
     cv2.imwrite(str(file), face_picture((10, 30, 60, 70), (90, 40, 50, 60))[..., ::-1])
-    one, two = findings(check_files([file])[0]), findings(check_files([file], face=2)[0])
+    one, two = findings(check([file])[0]), findings(check([file], face=2)[0])
     assert one["faces"].value == 2 and one["faces"].verdict == USABLE and "--face" in one["faces"].advice
     assert two["faces"].verdict == GOOD
     assert two["face size"].value < one["face size"].value
-    missing = check_files([file], face=3)[0]
+    missing = check([file], face=3)[0]
     assert missing.verdict == UNUSABLE and "--face 1 to 2" in findings(missing)["faces"].advice
 
 
@@ -206,7 +206,7 @@ def test_what_makes_no_sense_is_a_usage_error(painted, tmp_path):
     assert "face" in complaint(run("check", file, "--face", "left"), 2)
     assert run("check").exit_code == 2
     with pytest.raises(UsageError):
-        check_files([])
+        check([])
 
 
 # Drivers
@@ -217,7 +217,7 @@ def test_a_driver_and_what_it_lacks(painted, tmp_path):
     walk[8:12] = [[]] * 4
     walk[15] = walk[14] = [*walk[15], (5, 5, 25, 30)]
     file = film(tmp_path / "talk.mp4", walk, sound=True)
-    (report,) = check_files([file])
+    (report,) = check([file])
     found = findings(report)
     assert report.kind == "driver" and report.size == (160, 120)
     assert found["frames with face"].value == {"found": 16, "frames": 20, "share": 0.8}
@@ -230,7 +230,7 @@ def test_a_driver_and_what_it_lacks(painted, tmp_path):
 def test_sound_rate_and_several_faces_of_a_driver(painted, tmp_path):
     both = [[(20, 30, 50, 60), (95, 40, 40, 50)]] * 6
     file = film(tmp_path / "two.mp4", both, pts=[0, 1001, 5005, 6006, 9009, 10010])
-    found = findings(check_files([file])[0])
+    found = findings(check([file])[0])
     assert found["faces"].value == 2 and found["faces"].verdict == USABLE
     assert found["frame rate"].value["variable"] is True
     assert found["sound"].value is False
@@ -256,11 +256,11 @@ def test_the_annotated_picture_of_a_driver_shows_several_frames(painted, tmp_pat
 def test_bundled_portraits_are_usable_and_blurred_ones_are_not(assets, tmp_path):
     backend = registry.load_backend()
     files = [assets / "astronaut.jpg", assets / "grace_hopper.jpg"]
-    for report in check_files(files, landmarks=backend):
+    for report in check(files, landmarks=backend):
         assert report.verdict in (GOOD, USABLE), report.in_words()
         assert findings(report)["sharpness"].verdict == GOOD
     picture = read_picture(files[0])
     file = tmp_path / "blurred.png"
     cv2.imwrite(str(file), cv2.GaussianBlur(picture, (0, 0), 4)[..., ::-1])
-    blurred = findings(check_files([file], landmarks=backend)[0])
+    blurred = findings(check([file], landmarks=backend)[0])
     assert blurred["sharpness"].verdict in (POOR, UNUSABLE)

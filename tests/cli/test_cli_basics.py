@@ -25,7 +25,7 @@ from fewshot_reenact.errors import InputError, ModelError, ReenactError, UsageEr
 from fewshot_reenact.landmarks import registry
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.media.writer import VideoWriter
-from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.motion.files import load_motion
 from places import HELPERS
 from video_samples import beeps, make_video
 
@@ -193,7 +193,7 @@ def test_extract_measures_every_frame_at_its_exact_time(tmp_path):
     result = run("extract", source, "-o", tmp_path / "m.npz", "--json", tmp_path / "report.json")
     assert result.exit_code == 0, result.output
     assert "20 of 20 frames with a face" in result.output
-    motion = Motion.load(tmp_path / "m.npz")
+    motion = load_motion(tmp_path / "m.npz")
     with VideoReader(source) as reader:
         frames = [(frame.pts, frame.time) for frame in reader]
         assert (motion.time_base, motion.fps) == (reader.info.time_base, RATE)
@@ -211,7 +211,7 @@ def test_extract_of_a_variable_frame_rate_keeps_it(tmp_path):
     pts = [0, 1001, 2002, 5005, 9009, 9510, 10010]
     source = film(tmp_path / "in.mp4", [[(20, 30, 40, 50)]] * 7, pts)
     assert run("extract", source, "-o", tmp_path / "m.json", "--smooth", "0.5").exit_code == 0
-    motion = Motion.load(tmp_path / "m.json")
+    motion = load_motion(tmp_path / "m.json")
     assert [int(p * motion.time_base * 30000) for p in motion.pts.tolist()] == pts
 
 
@@ -237,7 +237,7 @@ def test_extract_draws_what_it_found(tmp_path):
 def test_extract_of_a_part(tmp_path):
     source = film(tmp_path / "in.mp4", [[(20 + t, 30, 40, 50)] for t in range(30)])
     assert run("extract", source, "-o", tmp_path / "m.npz", "--start", "0.2", "--end", "0.6").exit_code == 0
-    motion = Motion.load(tmp_path / "m.npz")
+    motion = load_motion(tmp_path / "m.npz")
     assert len(motion) == 12 and motion.times[0] == 0 and motion.points[0, :, 0].min() == pytest.approx(26, abs=1.1)
 
 
@@ -245,7 +245,7 @@ def test_extract_of_a_picture(tmp_path):
     cv2.imwrite(str(tmp_path / "in.png"), paint((20, 30, 40, 50))[..., ::-1])
     result = run("extract", tmp_path / "in.png", "-o", tmp_path / "m.npz", "--picture", tmp_path / "p.png")
     assert result.exit_code == 0, result.output
-    motion = Motion.load(tmp_path / "m.npz")
+    motion = load_motion(tmp_path / "m.npz")
     assert len(motion) == 1 and np.abs(motion.points[0] - points_in(20, 30, 39, 49)).max() < 0.01
     for option in (["--video", tmp_path / "v.mp4"], ["--start", "1"]):
         assert "is a picture" in complaint(run("extract", tmp_path / "in.png", "-o", tmp_path / "n.npz", *option), 2)
@@ -255,9 +255,9 @@ def test_extract_chooses_the_face_that_is_asked_for(tmp_path):
     source = film(tmp_path / "in.mp4", [[(5, 40, 30, 36), (90, 20, 50, 60)]] * 5)
     result = run("extract", source, "-o", tmp_path / "m.npz")
     assert result.exit_code == 0 and "up to 2 faces at once; the largest is followed" in result.stderr
-    assert Motion.load(tmp_path / "m.npz").points[0, :, 0].min() > 80
+    assert load_motion(tmp_path / "m.npz").points[0, :, 0].min() > 80
     assert run("extract", source, "-o", tmp_path / "n.npz", "--face", "1").exit_code == 0
-    assert Motion.load(tmp_path / "n.npz").points[0, :, 0].min() < 10
+    assert load_motion(tmp_path / "n.npz").points[0, :, 0].min() < 10
     assert "only 2" in complaint(run("extract", source, "-o", tmp_path / "o.npz", "--face", "3"), 3)
 
 
@@ -279,7 +279,7 @@ def inputs(tmp_path: Path) -> Iterator[Path]:
     film(folder / "nobody.mp4", [[]] * 5)
     cv2.imwrite(str(folder / "nobody.png"), paint())
     (folder / "text.png").write_text("this is no picture")
-    Motion.load(run_ok(good, folder / "motion.npz"))
+    load_motion(run_ok(good, folder / "motion.npz"))
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     yield folder
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
@@ -317,7 +317,7 @@ def test_outputs_are_never_written_over_unasked(inputs, tmp_path):
         assert "exists already" in complaint(run("extract", good, "-o", tmp_path / "m.npz", option, tmp_path / name), 2)
         assert (tmp_path / name).read_text() == "mine" and not (tmp_path / "m.npz").exists()
     assert existing.read_text() == "mine"
-    assert run("extract", good, "-o", existing, "--overwrite").exit_code == 0 and len(Motion.load(existing)) == 5
+    assert run("extract", good, "-o", existing, "--overwrite").exit_code == 0 and len(load_motion(existing)) == 5
     # The input is safe even then.
     line = complaint(run("extract", good, "-o", tmp_path / "m.npz", "--video", good, "--overwrite"), 2)
     assert "is an input" in line

@@ -11,7 +11,8 @@ import pytest
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import BACKENDS, load_backend
-from fewshot_reenact.landmarks.tracker import Tracker, find_face
+from fewshot_reenact.landmarks.selection import find_face
+from fewshot_reenact.landmarks.tracker import Tracker
 from fewshot_reenact.media.pictures import read_picture
 
 

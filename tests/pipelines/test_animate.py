@@ -22,6 +22,7 @@ from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, save_model
 from fewshot_reenact.motion.builtins import load_builtin_motion
+from fewshot_reenact.motion.files import save_motion
 from video_samples import beep_times, frame_times, packets
 
 
@@ -127,7 +128,7 @@ def test_strength(stage: Stage, still: np.ndarray) -> None:
 def test_smooth_takes_the_trembling_out(stage: Stage) -> None:
     motion = load_builtin_motion("blink").slice(end=0.6)
     motion.points = motion.points[:1] + np.random.default_rng(0).normal(0, 3, motion.points.shape)
-    motion.save(stage.folder / "trembling.npz", overwrite=True)
+    save_motion(motion, stage.folder / "trembling.npz", overwrite=True)
     change = {}
     for smooth in (0, 0.5, 1):
         frames = stage.made("--smooth", smooth, driver=stage.folder / "trembling.npz")

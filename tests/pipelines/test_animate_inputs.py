@@ -24,6 +24,7 @@ from fewshot_reenact.errors import ReenactError, UsageError
 from fewshot_reenact.files import sha256
 from fewshot_reenact.landmarks import registry
 from fewshot_reenact.motion.builtins import NAMES, load_builtin_motion
+from fewshot_reenact.motion.files import save_motion
 from fewshot_reenact.pipelines.animate import Animation
 from places import HELPERS
 from video_samples import ffmpeg, frame_times
@@ -293,7 +294,7 @@ def test_long_drivers_do_not_need_more_memory(tiny_model: Path, tmp_path: Path) 
         order = np.arange(frames) % len(talk)
         talk.points, talk.confidence = talk.points[order], np.ones(frames, np.float32)
         talk.pts, talk.times = np.arange(frames), np.arange(frames) / 25
-        talk.save(driver)
+        save_motion(talk, driver)
         code = f"""
 import resource, sys
 sys.path.insert(0, {str(HELPERS)!r})

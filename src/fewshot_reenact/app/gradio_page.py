@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fewshot_reenact.checks.files import check_files
+from fewshot_reenact.checks.files import check
 from fewshot_reenact.errors import ReenactError, UsageError
 from fewshot_reenact.motion.builtins import NAMES, PREFIX
-from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES
-from fewshot_reenact.pipelines.animate import FRAMES, animate
+from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES, MotionMode, Region
+from fewshot_reenact.pipelines.animate import animate
+from fewshot_reenact.pipelines.options import FRAMES, Frame
 from fewshot_reenact.provenance.consent import RULES
 
 Tell = Callable[[float, str], None]
@@ -28,10 +29,10 @@ def make_video(
     portraits: list[str] | None,
     video: str | None,
     builtin: str,
-    motion: str = "relative",
-    region: str = "all",
+    motion: MotionMode = "relative",
+    region: Region = "all",
     strength: float = 1.0,
-    frame: str = "full",
+    frame: Frame = "full",
     compare: bool = False,
     label: bool = True,
     consent: str = "",
@@ -72,7 +73,7 @@ def look_at(files: list[str] | str | None) -> str:
     given = [files] if isinstance(files, str) else files
     if not given:
         return ""
-    reports = check_files([Path(file) for file in given])
+    reports = check([Path(file) for file in given])
     return "\n\n".join(replace(report, file=Path(report.file).name).in_words() for report in reports)
 
 

@@ -9,6 +9,7 @@ from fewshot_reenact.checks.report import Report
 from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.head_crop import cut_square, square_about
 from fewshot_reenact.geometry.overlay import draw_points
+from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.media.reader import read_frames
 from fewshot_reenact.motion.motion import Motion
@@ -27,15 +28,15 @@ def annotated_portrait(report: Report, path: Path, points: np.ndarray | None) ->
     return np.concatenate([_view(picture, points), _panel(report)], 1)
 
 
-def annotated_driver(report: Report, path: Path, motion: Motion) -> np.ndarray:
+def annotated_driver(report: Report, driver: DriverSource, motion: Motion) -> np.ndarray:
     """(480, W, 3) uint8: frames from all over the video with their points, and the findings.
 
     A motion file has no pictures: its points are drawn on black.
     """
     found = np.flatnonzero(motion.found)
     wanted = sorted({int(found[round(at)]) for at in np.linspace(0, len(found) - 1, _SHOWN)})
-    if report.findings and any(finding.name == "sound" for finding in report.findings):
-        pictures = read_frames(path, wanted)  # once more: none was kept
+    if driver.is_video:
+        pictures = read_frames(driver.file, wanted)  # once more: none was kept
     else:
         pictures = {index: np.zeros((motion.size[1], motion.size[0], 3), np.uint8) for index in wanted}
     views = [_view(picture, motion.points[index]) for index, picture in pictures.items()]

@@ -1,7 +1,5 @@
 """A video (or a motion) as a driver: how often there is a face, how far it turns, cuts, frame rate, sound."""
 
-from pathlib import Path
-
 import numpy as np
 
 from fewshot_reenact.checks import limits
@@ -9,34 +7,34 @@ from fewshot_reenact.checks.portrait import face_size, faces_found
 from fewshot_reenact.checks.report import GOOD, USABLE, VERDICTS, Finding, Report
 from fewshot_reenact.geometry.pose import head_pose
 from fewshot_reenact.geometry.topology import eye_distance
-from fewshot_reenact.inputs.driver import Driver, load_driver
+from fewshot_reenact.inputs.driver import Driver, DriverSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.tracker import Progress
 from fewshot_reenact.media.timestamps import is_variable
 from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.progress import Count
 
 
-def check_driver_file(
-    path: Path, backend: LandmarkBackend, face: str | int = "largest", progress: Progress | None = None
+def check_driver(
+    source: DriverSource, backend: LandmarkBackend, progress: Count | None = None
 ) -> tuple[Report, Motion]:
     """Look at a whole video or motion file. Returns the report and the motion that was measured.
 
     Raises InputError when it cannot be read or shows no face at all.
     """
-    driver = load_driver(path, backend, face=face, progress=progress)
+    driver = source.measure(backend, progress)
     motion = driver.motion
     points = motion.points[motion.found].astype(np.float64)
     findings = [
         _found(motion),
-        *([faces_found(motion.most_faces, "at once", face)] if driver.kind == "video" else []),
+        *([faces_found(motion.most_faces, "at once", source.face)] if driver.source.is_video else []),
         face_size(float(np.median(eye_distance(points)))),
         _poses(points),
         _cuts(motion),
         _rate(motion),
-        *([_sound(driver)] if driver.kind == "video" else []),
+        *([_sound(driver)] if driver.source.is_video else []),
         *(Finding("damage", note, "yes", USABLE, note) for note in motion.notes if "is damaged" in note),
     ]
-    return Report(str(path), "driver", motion.size, findings), motion
+    return Report(source.given, "driver", motion.size, findings), motion
 
 
 def _found(motion: Motion) -> Finding:

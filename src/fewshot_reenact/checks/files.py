@@ -8,18 +8,20 @@ import numpy as np
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.checks.draw import annotated_driver, annotated_portrait
-from fewshot_reenact.checks.driver import check_driver_file
+from fewshot_reenact.checks.driver import check_driver
 from fewshot_reenact.checks.portrait import check_portrait
 from fewshot_reenact.checks.report import Report, unreadable, worst
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import check_output
-from fewshot_reenact.inputs.driver import check_driver, driver_kind
+from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import load_backend
-from fewshot_reenact.landmarks.tracker import Progress, parse_face
+from fewshot_reenact.landmarks.selection import parse_face
 from fewshot_reenact.media.marks import PlainNote
-from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
+from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, is_picture, write_picture
+from fewshot_reenact.motion.files import SUFFIXES
+from fewshot_reenact.progress import Progress, stage
 
 
 class _Annotated(PlainNote):
@@ -29,7 +31,7 @@ class _Annotated(PlainNote):
         return {"comment": "An input checked by fewshot-reenact, landmarks drawn over the original picture"}
 
 
-def check_files(
+def check(
     files: Sequence[str | Path],
     *,
     picture: str | Path | None = None,
@@ -42,9 +44,16 @@ def check_files(
     """Say of each file how good it is: a picture as a portrait, a video or a motion file as a driver.
 
     picture: also write the annotated picture (.png, .jpg) of the file, of which there must then be one only.
-    face: "largest" or N from the left. device: "auto", "cpu", "cuda", "mps". progress: called for videos with (frames
-    done, frames expected or None). A file that cannot be read is unusable and its report says why.
+    face: "largest" or N from the left. device: "auto", "cpu", "cuda", "mps". progress: see progress.Progress; the
+    stage is the file. A file that cannot be read is unusable and its report says why.
     Raises UsageError, ModelError.
+
+    Example:
+
+        from fewshot_reenact import check
+
+        for one in check(["portrait.jpg", "driver.mp4"]):
+            print(one.file, one.verdict)
     """
     parse_face(face)
     paths = [Path(file) for file in files]
@@ -58,18 +67,18 @@ def check_files(
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
     reports = []
     for path in paths:
-        kind = "portrait" if driver_kind(path) == "picture" else "driver"
+        kind = "portrait" if is_picture(path) and path.suffix.lower() not in SUFFIXES else "driver"
         shown: np.ndarray | None = None
         try:
-            check_driver(path)  # what holds for any input: a file that is there
+            source = DriverSource.parse(path, face=face)  # what holds for any input: a file that is there
             if kind == "portrait":
                 report, found = check_portrait(path, backend, face)
                 if picture is not None:
                     shown = annotated_portrait(report, path, None if found is None else found.points)
             else:
-                report, motion = check_driver_file(path, backend, face, progress)
+                report, motion = check_driver(source, backend, stage(progress, str(path)))
                 if picture is not None:
-                    shown = annotated_driver(report, path, motion)
+                    shown = annotated_driver(report, source, motion)
         except InputError as error:
             report = unreadable(str(path), kind, str(error).removeprefix(f"{path}: "))
         if picture is not None and shown is not None:

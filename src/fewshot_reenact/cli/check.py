@@ -39,19 +39,20 @@ def check(
     The verdicts are good, usable, poor and unusable; a FILE has that of its worst finding. Exit code 3 when a FILE is
     unusable.
     """
-    from fewshot_reenact.checks.files import as_data, check_files
+    from fewshot_reenact.checks.files import as_data
+    from fewshot_reenact.checks.files import check as run
     from fewshot_reenact.checks.report import UNUSABLE
 
     common.check_report(report, overwrite, files)
     with common.progress_bar("measuring") as progress:
-        reports = check_files(
+        reports = run(
             files,
             picture=picture,
             face=face,
             landmarks=landmarks,
             device=device,
             overwrite=overwrite,
-            progress=progress,
+            progress=lambda _, done, total: progress(done, total),
         )
     for one in reports:
         say(one.in_words(), err=str(report) == "-")

@@ -76,7 +76,9 @@ def evaluate(clips: Path, methods: str, report: Path | None, overwrite: bool, **
     common.check_report(report, overwrite)
     names = [name.strip() for name in methods.split(",")]
     with common.progress_bar("evaluating", "clips") as progress:
-        done = run(clips, methods=names, overwrite=overwrite, progress=progress, **options)
+        done = run(
+            clips, methods=names, overwrite=overwrite, progress=lambda _, done, total: progress(done, total), **options
+        )
     skipped = [f"{clip}: left out: {reason}" for clip, reason in done.skipped.items()]
     common.warn([*skipped, *done.warnings])
     click.echo(done.scores.table(), err=str(report) == "-")

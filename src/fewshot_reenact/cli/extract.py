@@ -43,11 +43,11 @@ def extract(
     reenact extract talk.mp4 -o talk.npz
     reenact extract talk.mp4 -o talk.npz --video talk-points.mp4 --start 0:05 --end 0:12
     """
-    from fewshot_reenact.pipelines.extract import extract_motion
+    from fewshot_reenact.pipelines.extract import extract as run
 
     common.check_report(report, overwrite, (input,))
     with common.progress_bar("measuring") as progress:
-        result = extract_motion(
+        result = run(
             input,
             output,
             picture=picture,
@@ -59,8 +59,10 @@ def extract(
             end=end,
             device=device,
             overwrite=overwrite,
-            progress=progress,
+            progress=lambda _, done, total: progress(done, total),
         )
-    common.warn(result["warnings"])
-    say(f"{output}: {result['found']} of {result['frames']} frames with a face", err=str(report) == "-")
-    common.write_report(result, report, overwrite)
+    common.warn(result.warnings)
+    say(
+        f"{output}: {int(result.motion.found.sum())} of {len(result.motion)} frames with a face", err=str(report) == "-"
+    )
+    common.write_report(result.report(), report, overwrite)

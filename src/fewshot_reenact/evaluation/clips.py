@@ -9,7 +9,7 @@ from fewshot_reenact.errors import InputError
 from fewshot_reenact.media.file_types import VIDEO_SUFFIXES
 
 
-def person_of(clip: Path) -> str:
+def person_in_clip(clip: Path) -> str:
     """Who is in a clip: what NAME.npz beside it says (`identity`), else the file's own name."""
     beside = clip.with_suffix(".npz")
     if beside.is_file():
@@ -36,7 +36,7 @@ def clip_files(clips: Path, limit: int | None) -> list[Path]:
     count: dict[str, int] = {}
     ranked = []
     for file in files:
-        person = person_of(file)
+        person = person_in_clip(file)
         ranked.append((count.setdefault(person, 0), file))
         count[person] += 1
     return sorted(file for _, file in sorted(ranked)[:limit])

@@ -23,7 +23,7 @@ GROUP = 3  # consecutive frames: the middle one is compared, all three tell how 
 
 
 @dataclass(frozen=True)
-class Task:
+class EvaluationTask:
     """What a method is given, and all that it may know of the person.
 
     portraits: T of them (renderer.Portrait); the first one's picture is the one that moves. moves: (N, 83, 2), the face
@@ -39,7 +39,7 @@ class Task:
 class Method(Protocol):
     """Makes N pictures, (H, W, 3) uint8 RGB of the first portrait's size, out of a task."""
 
-    def __call__(self, task: Task) -> Iterable[np.ndarray]: ...
+    def __call__(self, task: EvaluationTask) -> Iterable[np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,13 @@ class Choice:
     portraits: list[int]
     middles: list[int]
 
-    @property
-    def frames(self) -> list[int]:
-        """All frames of the groups, one after the other."""
-        reach = GROUP // 2
-        return [middle + step for middle in self.middles for step in range(-reach, reach + 1)]
-
 
 def choose_frames(
     motion: Motion, name: str, shots: Sequence[int], *, seed: int, every: int, held_out: int = HELD_OUT
 ) -> Choice:
     """Portraits from the first half of a video and groups from the second.
 
-    every: at least this many frames from one group to the next. Both lists may be short or empty: see `enough`.
+    every: at least this many frames from one group to the next. Both lists may be short or empty.
     """
     half = len(motion) // 2
     found = motion.found

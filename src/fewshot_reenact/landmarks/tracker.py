@@ -6,7 +6,6 @@ After a cut nobody can be recognised by place, so the choice is made anew by the
 seen (a black second, something held before the camera) is no cut if the picture afterwards is the one before.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +17,9 @@ from fewshot_reenact.errors import InputError
 from fewshot_reenact.geometry.topology import N_POINTS, eye_distance
 from fewshot_reenact.landmarks.backend import Face, LandmarkBackend
 from fewshot_reenact.landmarks.cuts import CERTAIN, OTHER_FACE, Cut, CutDetector, Tiny, difference, tiny
-from fewshot_reenact.landmarks.selection import LARGEST, Place, choose_face, find_face, no_face, parse_face
+from fewshot_reenact.landmarks.selection import LARGEST, Place, choose_face, no_face, parse_face
 from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.progress import Count
 
 if TYPE_CHECKING:
     from fewshot_reenact.media.reader import VideoReader
@@ -38,9 +38,6 @@ _STANDING = 0.3
 _JUMP = 0.12
 # The logarithm of a change of size in one frame that no head makes: something covers half of the face.
 _TORN = 0.09
-Progress = Callable[[int, int | None], None]
-
-__all__ = ["LARGEST", "Progress", "TrackedFrame", "Tracker", "choose_face", "find_face", "parse_face", "track_video"]
 
 
 def _patch(picture: np.ndarray, place: Place) -> Tiny:
@@ -252,7 +249,7 @@ def track_video(
     reader: "VideoReader",
     backend: LandmarkBackend,
     face: str | int = LARGEST,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> Motion:
     """Reads a whole video and returns the motion of one face, with NaN where it is not seen; no picture is kept.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.media import timestamps
-from fewshot_reenact.media.source import Converter, Source
+from fewshot_reenact.media.source import Converter, VideoSource
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class VideoReader:
         # The first frame tells what the header cannot: that something decodes, the rotation, where a cut begins.
         opened = self._open()
         try:
-            self._pending: tuple[Source, Iterator[VideoFrame], VideoFrame] | None = opened
+            self._pending: tuple[VideoSource, Iterator[VideoFrame], VideoFrame] | None = opened
             source, _, first = opened
             self._converter = Converter(self.path, source.stream, first)
             average, guessed = source.stream.average_rate, getattr(source.stream, "guessed_rate", None)
@@ -156,9 +156,9 @@ class VideoReader:
             self.damaged = self.damaged or source.damaged
             source.close()
 
-    def _open(self) -> tuple[Source, Iterator[VideoFrame], VideoFrame]:
+    def _open(self) -> tuple[VideoSource, Iterator[VideoFrame], VideoFrame]:
         """An opened source, the rest of its frames, and the first frame of the cut."""
-        source = Source(self.path)
+        source = VideoSource(self.path)
         try:
             if self._start is not None and self._start > _SEEK_MARGIN and source.seek(self._start - _SEEK_MARGIN):
                 source.partial = True
@@ -168,7 +168,7 @@ class VideoReader:
                     return source, frames, self._first_of_cut(source, frames, first)
                 # Seeking went too far or nowhere: read from the beginning.
                 source.close()
-                source = Source(self.path)
+                source = VideoSource(self.path)
             frames = source.frames()
             first = next(frames, None)
             if first is None:
@@ -179,7 +179,7 @@ class VideoReader:
             source.close()
             raise
 
-    def _first_of_cut(self, source: Source, frames: Iterator[VideoFrame], first: VideoFrame) -> VideoFrame:
+    def _first_of_cut(self, source: VideoSource, frames: Iterator[VideoFrame], first: VideoFrame) -> VideoFrame:
         frame: VideoFrame | None = first
         last, seen = Fraction(0), 0
         while frame is not None:
@@ -194,14 +194,14 @@ class VideoReader:
             f"{self.path}: the start, {float(self._start or 0):g} s, is behind the end; the video lasts {length:.2f} s"
         )
 
-    def _before_start(self, source: Source, pts: int) -> bool:
+    def _before_start(self, source: VideoSource, pts: int) -> bool:
         time = (pts - source.origin_ticks) * source.time_base
         return self._start is not None and time < self._start - timestamps.SAME_TIME
 
     def _before_end(self, pts: int) -> bool:
         return self._end is None or pts * self._time_base < self._end - timestamps.SAME_TIME
 
-    def _describe(self, source: Source) -> VideoInfo:
+    def _describe(self, source: VideoSource) -> VideoInfo:
         stream, container = source.stream, source.container
         fps = timestamps.frame_rate(stream.average_rate, getattr(stream, "guessed_rate", None))
         duration: float | None = None

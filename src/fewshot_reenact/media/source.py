@@ -79,7 +79,7 @@ def origin_of(container: InputContainer) -> Fraction:
     return timestamps.origin(start, arbitrary)
 
 
-class Source:
+class VideoSource:
     """An opened video: its best video stream, decoded tolerantly.
 
     `damaged` becomes a short reason as soon as something could not be decoded; decoding goes on with what can.

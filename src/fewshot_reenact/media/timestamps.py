@@ -21,11 +21,6 @@ LONGEST_STEP = 2**31 - 1  # ticks between two frames of an MP4 file
 FALLBACK_RATE = Fraction(25)
 
 
-def to_seconds(ticks: int, time_base: Fraction) -> Fraction:
-    """Time of `ticks` in seconds, exactly."""
-    return ticks * time_base
-
-
 def to_ticks(seconds: Fraction | float, time_base: Fraction) -> int:
     """The tick nearest to a time in seconds (halves go up, for positive and negative times alike)."""
     return math.floor(Fraction(seconds) / time_base + Fraction(1, 2))

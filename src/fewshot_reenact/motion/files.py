@@ -44,11 +44,6 @@ _SAME_STEP = 2e-3  # seconds by which pts and timestamps may differ from frame t
 _UNPACKED = 50  # times the file's size, and 64 MB, is what a key may unpack to: real points shrink by two or three
 
 
-def is_motion_file(path: str | Path) -> bool:
-    """Whether the name says that this is a motion file."""
-    return Path(path).suffix.lower() in SUFFIXES
-
-
 def save_motion(motion: Motion, path: str | Path, overwrite: bool = False) -> Path:
     """Writes a motion file, whole or not at all; .npz or .json by the suffix.
 

@@ -1,14 +1,13 @@
 """A motion: the 83 points of one face over time. It holds no pictures.
 
 `Motion` is what the tracker makes, what `reenact extract` writes, what the built-in motions are, and what drives a
-portrait. `motion_file` reads and writes it.
+portrait. `motion.files` reads and writes it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,19 +73,6 @@ class Motion:
         """(first frame, one past the last) of each shot."""
         edges = [0, *self.cuts, len(self)]
         return [(a, b) for a, b in pairwise(edges) if b > a]
-
-    @staticmethod
-    def load(path: str | Path) -> "Motion":
-        """The motion in a .npz or .json file; see `motion_file.load_motion`, InputError."""
-        from fewshot_reenact.motion.files import load_motion
-
-        return load_motion(path)
-
-    def save(self, path: str | Path, overwrite: bool = False) -> Path:
-        """Writes a .npz or .json file, whole or not at all; see `motion_file.save_motion`, UsageError."""
-        from fewshot_reenact.motion.files import save_motion
-
-        return save_motion(self, path, overwrite)
 
     def filled(self) -> "Motion":
         """The same motion without NaN: see `fill_gaps`. Raises InputError when no frame has a face."""

@@ -1,4 +1,4 @@
-"""Whose face, whose motion: the driver's change put onto the portrait's own points (DESIGN 5).
+"""Whose face, whose motion: the driver's change put onto the portrait's own points.
 
 Relative motion splits the driver's change since a reference frame into where the head went (a similarity), how it
 turned (geometry.shape) and the expression, and gives each to the portrait in the portrait's own proportions. So a
@@ -7,6 +7,7 @@ Absolute motion puts the face where the driver's is.
 """
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -20,8 +21,10 @@ from fewshot_reenact.geometry.topology import (
     RIGHT_LIDS,
 )
 
-MOTIONS = ("relative", "absolute")
-REGION_CHOICES = ("all", "expression", "pose", "lips", "eyes")
+MotionMode = Literal["relative", "absolute"]
+Region = Literal["all", "expression", "pose", "lips", "eyes"]
+MOTIONS: tuple[str, ...] = get_args(MotionMode)
+REGION_CHOICES: tuple[str, ...] = get_args(Region)
 
 _EXPRESSION_PARTS = {
     "all": tuple(REGIONS),
@@ -39,8 +42,8 @@ _WIDEST = 1.5  # lids open no wider than this many times the portrait's own open
 class Retargeting:
     """How motion is transferred. strength scales all change (0: none, 1: as the driver, 2: twice)."""
 
-    motion: str = "relative"
-    region: str = "all"
+    motion: MotionMode = "relative"
+    region: Region = "all"
     strength: float = 1.0
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The main job: portrait + driver -> a video of that person moving like the driver (DESIGN 5).
+"""The main job: portrait + driver -> a video of that person moving like the driver.
 
     driver -> tracker -> motion -> smoothing -> retargeting -> renderer -> writer
       `------------------ dense motion ------------------------'
@@ -8,9 +8,11 @@ can be searched; the second measures dense motion, renders and writes. No frame 
 driver's length.
 """
 
+from __future__ import annotations
+
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,32 +24,27 @@ from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.files import check_output, partial_file, sha256
-from fewshot_reenact.inputs.driver import Driver, check_driver, driver_kind, load_driver
-from fewshot_reenact.inputs.person import Person, is_person, load_person
-from fewshot_reenact.inputs.portrait import crop_portrait
-from fewshot_reenact.inputs.portrait_files import load_portraits, portrait_files
+from fewshot_reenact.inputs.driver import Driver, DriverSource
+from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
+from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import load_backend
-from fewshot_reenact.landmarks.tracker import parse_face
 from fewshot_reenact.media import timestamps
 from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
 from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
-from fewshot_reenact.motion.retarget import Retargeting
+from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.motion.retarget import MotionMode, Region
 from fewshot_reenact.pipelines.manifest import marks_for
+from fewshot_reenact.pipelines.options import AnimateOptions, Audio, Frame, plain
 from fewshot_reenact.pipelines.side_by_side import side_by_side
+from fewshot_reenact.progress import Progress, stage
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.marks import StandardMarks
 from fewshot_reenact.rendering.dense_motion import dense_motion_of
-from fewshot_reenact.rendering.plan import plan_motion
-from fewshot_reenact.rendering.renderer import open_renderer, renderer_class
-
-FRAMES = ("full", "crop")
-AUDIO = ("driver", "none")
-CROP_SIZES = (256, 1024)
-Progress = Callable[[str, int, int | None], None]
-"""Called with the stage ("driver" or "render"), frames done and frames expected (None where that is not known)."""
+from fewshot_reenact.rendering.plan import Plan, plan_motion
+from fewshot_reenact.rendering.renderer import Renderer, open_renderer, renderer_class
 
 
 @dataclass
@@ -91,18 +88,18 @@ def animate(
     driver: str | Path,
     output: str | Path | None = None,
     *,
-    motion: str = "relative",
-    frame: str = "full",
+    motion: MotionMode = "relative",
+    frame: Frame = "full",
     size: int = 512,
     face: str | int = "largest",
     driver_face: str | int = "largest",
-    region: str = "all",
+    region: Region = "all",
     strength: float = 1.0,
     smooth: float = 0.5,
     start: float | None = None,
     end: float | None = None,
     compare: bool = False,
-    audio: str = "driver",
+    audio: Audio = "driver",
     landmarks: str | LandmarkBackend = "builtin",
     model: str | Path | None = None,
     warp_only: bool = False,
@@ -125,178 +122,257 @@ def animate(
     driver: a video, a picture (a pose), a motion file from `reenact extract`, or "motion:talk", "motion:nod",
         "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose). None: PORTRAIT--DRIVER.mp4 in the current folder.
-    motion: "relative", the driver's change from its frame nearest to the portrait, in the portrait's proportions;
-        "absolute", the face goes where the driver's is, the driver's picture scaled onto the portrait's.
-    frame: "full", the whole portrait picture with the head moving in it; "crop", a square about the head.
-    size: side of the square in pixels, 256 to 1024; only for "crop". A model of kind "paper" makes squares of its own.
-    face, driver_face: "largest", or N counted from the left, beginning with 1.
-    region: "all", "expression", "pose", "lips" or "eyes": what moves. strength: 0 to 2, how much.
-    smooth: 0 (as measured) to 1. start, end: seconds of the driver.
-    compare: portrait, driver and output side by side. audio: "driver" or "none".
-    landmarks: "builtin", "fan", or a LandmarkBackend. model: a safetensors file; None: the built-in one.
-    warp_only: leave the networks out, for comparison. dense: also take from a driver's video what its points miss of
-        the motion; None: unless warp_only. device: "auto", "cpu", "cuda", "cuda:1", "mps".
-    label: the visible label "AI-generated". Watermark, signature and tags are always there.
-    consent: how the person shown agreed, for the signed manifest. sign_cert, sign_key: PEM files to sign with, not
-        the key made here. embed_thumbnails: small portraits go into the manifest, otherwise only hashes of the inputs.
+    motion ... embed_thumbnails: see AnimateOptions.
     marks: other marks instead of all of these; for measuring alone, where the pixels themselves are judged.
-    report: write what was done as JSON there. overwrite: replace files that exist. progress: see Progress.
+    report: write what was done as JSON there. overwrite: replace files that exist. progress: see progress.Progress.
 
     Returns an Animation. Raises UsageError, InputError, ModelError (see errors); then nothing is written.
     Memory does not grow with the driver's length; the output has as many frames as the driver, at the same timestamps.
+
+    Example:
+
+        from fewshot_reenact import animate
+
+        made = animate("portrait.jpg", "motion:nod", "nod.mp4", end=0.4)
+        print(made.output, made.frames, made.warnings)
     """
-    began = time.perf_counter()
-    dense = not warp_only if dense is None else dense
-    settings = {k: _plain(v) for k, v in locals().items() if k not in ("progress", "began", "marks")}
-    how = Retargeting(motion, region, strength)
-    _check(frame, size, smooth, audio)
-    parse_face(face), parse_face(driver_face)
-    files = portrait_files(portrait)
-    check_driver(driver)
-    inputs = [*files, *([] if driver_kind(driver) == "builtin" else [Path(driver)])]
-    inputs += [Path(path) for path in (sign_cert, sign_key) if path is not None]
-    still = driver_kind(driver) == "picture"
-    path = _output_path(output, files[0], driver, still, overwrite, inputs)
-    if report is not None and check_output(report, overwrite, inputs).resolve() == path.resolve():
-        raise UsageError(f"{report}: is the output; write the report to another file")
-
-    where, why = choose_device(device)
-    person = _person(files[0], model, where)
-    networks = person.model if person else load_model(model, where)
-    backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
-    people, notes = (list(person.portraits), []) if person else load_portraits(files, backend, face)
-    model_sha256 = sha256(files[0] if person else Path(model or DEFAULT_MODEL))
-    marks = marks or marks_for(files, driver, settings, model_sha256)
-    kind = renderer_class(networks)
-    notes += kind.notes(networks.dims)
-    if frame == "crop" and kind.corrects_warp:
-        people[0] = crop_portrait(people[0], size)
-    clock = {"setup": time.perf_counter() - began}
-
-    step = time.perf_counter()
-    tell = progress or (lambda stage, done, total: None)
-    driven = load_driver(
-        driver,
-        backend,
-        face=driver_face,
+    options = AnimateOptions(
+        motion=motion,
+        frame=frame,
+        size=size,
+        face=face,
+        driver_face=driver_face,
+        region=region,
+        strength=strength,
+        smooth=smooth,
         start=start,
         end=end,
-        progress=lambda done, total: tell("driver", done, total),
+        compare=compare,
+        audio=audio,
+        landmarks=landmarks,
+        model=model,
+        warp_only=warp_only,
+        dense=dense,
+        device=device,
+        label=label,
+        consent=consent,
+        sign_cert=sign_cert,
+        sign_key=sign_key,
+        embed_thumbnails=embed_thumbnails,
     )
-    plan = plan_motion(driven.motion, people[0], how, smooth)
-    clock["driver"] = time.perf_counter() - step
-
-    psi = person.psi if person else None
-    renderer = open_renderer(networks, people, plan.moves, device=where, warp_only=warp_only, psi=psi)
-    wanted = dense and kind.corrects_warp
-    shifts = dense_motion_of(driven, plan, how, networks.dims.size, start, end) if wanted else None
-    pictures = renderer.render(plan.moves, shifts)
-    if compare:
-        pictures = side_by_side(people[0].picture, driven, pictures, start, end)
-    step = time.perf_counter()
-    shape = _write(path, pictures, driven, still, audio, overwrite, inputs, marks, tell)
-    clock["render"] = time.perf_counter() - step
-    clock.update({f"render: {name}": value for name, value in renderer.seconds.items()})
-    clock["all"] = time.perf_counter() - began
-
-    found = driven.motion.report()
-    made = Animation(
-        output=path,
-        frames=len(plan.moves),
-        fps=str(driven.motion.fps),
-        width=shape[1],
-        height=shape[0],
-        found=found["found"],
-        missing_spans=driven.motion.missing_spans(),
-        reference=plan.references,
-        device=f"{where} ({why})",
-        model=str(files[0] if person else model or "built-in"),
-        model_sha256=model_sha256,
-        warnings=[*notes, *found["warnings"]],
-        seconds={name: round(value, 3) for name, value in clock.items()},
-        settings=settings,
+    return animate_with(
+        options, portrait, driver, output, marks=marks, report=report, overwrite=overwrite, progress=progress
     )
+
+
+def animate_with(
+    options: AnimateOptions,
+    portrait: str | Path | Sequence[str | Path],
+    driver: str | Path,
+    output: str | Path | None = None,
+    *,
+    marks: Marks | None = None,
+    report: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Animation:
+    """The same with the options in one object."""
+    clock = _Clock()
+    job = _parse(options, portrait, driver, output, report, overwrite)
+    cast = _load(options, job)
+    marks = marks or marks_for(job.portraits, job.driver, options, cast.model_sha256)
+    clock.lap("setup")
+
+    driven = job.driver.measure(cast.backend, stage(progress, "driver"))
+    plan = plan_motion(driven.motion, cast.people[0], options.retargeting, options.smooth)
+    clock.lap("driver")
+
+    renderer, pictures = _render(options, cast, driven, plan)
+    clock.lap()
+    width, height = _write(job, options, pictures, driven, marks, progress)
+    clock.lap("render")
+    seconds = clock.all({f"render: {name}": value for name, value in renderer.seconds.items()})
+
+    made = _describe(options, job, cast, driven, plan, (width, height), seconds)
+    made.settings = {
+        **plain({"portrait": portrait, "driver": driver, "output": output}),
+        **options.as_data(),
+        **plain({"report": report, "overwrite": overwrite}),
+    }
     if isinstance(marks, StandardMarks):
         made.marks = marks.report()
-        made.warnings += [*marks.notes, *history.record(marks.id, path)]
+        made.warnings += [*marks.notes, *history.record(marks.id, job.output)]
     if report is not None:
-        with partial_file(report, overwrite, [*inputs, path]) as partial:
-            partial.write_text(json.dumps(made.report(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        with partial_file(report, overwrite, [*job.inputs, job.output]) as partial:
+            partial.write_text(json.dumps(made.report(), indent=2) + "\n", encoding="utf-8")
     return made
 
 
-def _person(portrait: Path, model: str | Path | None, device: torch.device) -> Person | None:
-    """The fine-tuned person that stands for the portrait, if one does."""
-    if not is_person(portrait):
-        return None
-    if model is not None:
-        raise UsageError(f"{portrait}: holds networks of its own; leave out the model")
-    return load_person(portrait, device)
+# ---- the steps, in order ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What was asked for, looked at before anything takes long. inputs: files that are never written over."""
+
+    portraits: PortraitSource
+    driver: DriverSource
+    output: Path
+    inputs: list[Path]
+    overwrite: bool
+
+
+@dataclass(frozen=True)
+class _Cast:
+    """Networks, landmarks and portraits, loaded. psi: a fine-tuned person's. notes: what the user should know."""
+
+    model: Reenactor
+    model_name: str
+    model_sha256: str
+    psi: torch.Tensor | None
+    backend: LandmarkBackend
+    people: list[Portrait]
+    notes: list[str]
+    device: torch.device
+    device_why: str
+
+
+def _parse(
+    options: AnimateOptions,
+    portrait: str | Path | Sequence[str | Path],
+    driver: str | Path,
+    output: str | Path | None,
+    report: str | Path | None,
+    overwrite: bool,
+) -> _Job:
+    portraits = PortraitSource.parse(portrait, options.face)
+    source = DriverSource.parse(driver, face=options.driver_face, start=options.start, end=options.end)
+    inputs = [*portraits.files, *([] if source.path is None else [source.path]), *options.credentials]
+    kinds = PICTURE_OUTPUTS if source.is_still else VIDEO_OUTPUTS
+    path = Path(output) if output is not None else Path(f"{portraits.name}--{source.name}{kinds[0]}")
+    path = check_output(path, overwrite, inputs, kinds)
+    if report is not None and check_output(report, overwrite, inputs).resolve() == path.resolve():
+        raise UsageError(f"{report}: is the output; write the report to another file")
+    return _Job(portraits, source, path, inputs, overwrite)
+
+
+def _load(options: AnimateOptions, job: _Job) -> _Cast:
+    where, why = choose_device(options.device)
+    person = job.portraits.person(options.model, where)
+    networks = person.model if person else load_model(options.model, where)
+    backend = options.landmarks
+    if isinstance(backend, str):
+        backend = load_backend(backend, str(where))
+    people, notes = (list(person.portraits), []) if person else job.portraits.load(backend)
+    kind = renderer_class(networks)
+    notes += kind.notes(networks.dims)
+    if options.frame == "crop" and kind.corrects_warp:
+        people[0] = crop_portrait(people[0], options.size)
+    first = job.portraits.files[0]
+    return _Cast(
+        model=networks,
+        model_name=str(first if person else options.model or "built-in"),
+        model_sha256=sha256(first if person else Path(options.model or DEFAULT_MODEL)),
+        psi=person.psi if person else None,
+        backend=backend,
+        people=people,
+        notes=notes,
+        device=where,
+        device_why=why,
+    )
+
+
+def _render(options: AnimateOptions, cast: _Cast, driven: Driver, plan: Plan) -> tuple[Renderer, Iterator[np.ndarray]]:
+    """The renderer, and the pictures that it will make while they are asked for."""
+    renderer = open_renderer(
+        cast.model, cast.people, plan.moves, device=cast.device, warp_only=options.warp_only, psi=cast.psi
+    )
+    wanted = options.dense and renderer.corrects_warp
+    shifts = dense_motion_of(driven, plan, options.retargeting, cast.model.dims.size) if wanted else None
+    pictures = renderer.render(plan.moves, shifts)
+    if options.compare:
+        pictures = side_by_side(cast.people[0].picture, driven, pictures)
+    return renderer, pictures
 
 
 def _write(
-    path: Path,
+    job: _Job,
+    options: AnimateOptions,
     pictures: Iterator[np.ndarray],
     driven: Driver,
-    still: bool,
-    audio: str,
-    overwrite: bool,
-    inputs: Sequence[Path],
     marks: Marks,
-    tell: Progress,
+    progress: Progress | None,
 ) -> tuple[int, int]:
-    """Write the frames at the driver's timestamps, or the one picture. Returns (height, width) of what is written."""
+    """Write the frames at the driver's timestamps, or the one picture. Returns (width, height) of what is written."""
     first = next(pictures)
     height, width = first.shape[:2]
-    if still:
-        write_picture(path, first, overwrite, inputs=inputs, marks=marks)
-        return height, width
-    motion = driven.motion
+    if job.driver.is_still:
+        write_picture(job.output, first, job.overwrite, inputs=job.inputs, marks=marks)
+        return width, height
+    tell, motion = stage(progress, "render"), driven.motion
     pts, time_base = timestamps.fit(motion.pts.tolist(), motion.time_base)
     with VideoWriter(
-        path,
+        job.output,
         width,
         height,
         time_base,
         motion.fps,
-        audio_from=driven.audio_from if audio == "driver" else None,
+        audio_from=driven.audio_from if options.audio == "driver" else None,
         audio_start=driven.audio_start,
         audio_end=driven.audio_end,
         marks=marks,
-        inputs=inputs,
-        overwrite=overwrite,
+        inputs=job.inputs,
+        overwrite=job.overwrite,
     ) as writer:
         writer.write(first, pts[0])
-        tell("render", 1, len(motion))
+        tell(1, len(motion))
         for t, picture in enumerate(pictures, start=1):
             writer.write(picture, pts[t])
-            tell("render", t + 1, len(motion))
-    return height + height % 2, width + width % 2  # the writer makes odd sides even
+            tell(t + 1, len(motion))
+    return width + width % 2, height + height % 2  # the writer makes odd sides even
 
 
-def _check(frame: str, size: int, smooth: float, audio: str) -> None:
-    if frame not in FRAMES:
-        raise UsageError(f"frame {frame!r} is not one of {', '.join(FRAMES)}")
-    if not CROP_SIZES[0] <= size <= CROP_SIZES[1]:
-        raise UsageError(f"size {size} is not between {CROP_SIZES[0]} and {CROP_SIZES[1]} pixels")
-    if not 0 <= smooth <= 1:
-        raise UsageError(f"smooth {smooth} is not between 0 and 1")
-    if audio not in AUDIO:
-        raise UsageError(f"audio {audio!r} is not one of {', '.join(AUDIO)}")
+def _describe(
+    options: AnimateOptions,
+    job: _Job,
+    cast: _Cast,
+    driven: Driver,
+    plan: Plan,
+    size: tuple[int, int],
+    seconds: dict[str, float],
+) -> Animation:
+    found = driven.motion.report()
+    return Animation(
+        output=job.output,
+        frames=len(plan.moves),
+        fps=str(driven.motion.fps),
+        width=size[0],
+        height=size[1],
+        found=found["found"],
+        missing_spans=driven.motion.missing_spans(),
+        reference=plan.references,
+        device=f"{cast.device} ({cast.device_why})",
+        model=cast.model_name,
+        model_sha256=cast.model_sha256,
+        warnings=[*cast.notes, *found["warnings"]],
+        seconds=seconds,
+    )
 
 
-def _output_path(
-    output: str | Path | None, portrait: Path, driver: str | Path, still: bool, overwrite: bool, inputs: Sequence[Path]
-) -> Path:
-    """Where to write; checked now, minutes before anything is."""
-    kinds = PICTURE_OUTPUTS if still else VIDEO_OUTPUTS
-    name = str(driver).split(":")[-1] if driver_kind(driver) == "builtin" else Path(driver).stem
-    path = Path(output) if output is not None else Path(f"{portrait.stem}--{name}{'.png' if still else '.mp4'}")
-    return check_output(path, overwrite, inputs, kinds)
+class _Clock:
+    """Seconds by stage."""
 
+    def __init__(self) -> None:
+        self._began = self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
 
-def _plain(value: Any) -> Any:
-    """Settings as JSON can hold them."""
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    def lap(self, name: str | None = None) -> None:
+        """Ends a stage; without a name its time counts for none."""
+        now = time.perf_counter()
+        if name is not None:
+            self._laps[name] = now - self._last
+        self._last = now
+
+    def all(self, more: dict[str, float]) -> dict[str, float]:
+        laps = {**self._laps, **more, "all": time.perf_counter() - self._began}
+        return {name: round(value, 3) for name, value in laps.items()}

@@ -3,7 +3,7 @@
 clip -> tracker -> choice of frames -> task (T portraits, the face wanted) -> method -> judge -> table, sheet
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,15 @@ import numpy as np
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.evaluation.clips import clip_files, person_of
+from fewshot_reenact.evaluation.clips import clip_files, person_in_clip
 from fewshot_reenact.evaluation.metrics import Judge, point_errors, trembling
 from fewshot_reenact.evaluation.protocol import (
     GROUP,
     HELD_OUT,
     SHOTS,
+    EvaluationTask,
     Method,
     Scores,
-    Task,
     choose_frames,
     choose_groups,
     pair_people,
@@ -37,12 +37,11 @@ from fewshot_reenact.media.reader import VideoReader, read_frames
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
 from fewshot_reenact.models.teachers import TEACHER, load_teachers
 from fewshot_reenact.motion.motion import Motion
-from fewshot_reenact.motion.retarget import Retargeting
+from fewshot_reenact.motion.retarget import MotionMode, Retargeting
 from fewshot_reenact.pipelines.methods import METHODS, QUICK
+from fewshot_reenact.progress import Count, Progress, stage
 from fewshot_reenact.rendering.dense_motion import dense_motion_at
 from fewshot_reenact.rendering.plan import plan_motion
-
-Progress = Callable[[int, int | None], None]
 
 
 @dataclass
@@ -97,7 +96,8 @@ def evaluate(
     learn_identity: those with which `finetuned` learns (None: the built-in ones); they should not be the ones that
     measure. every: frames from one frame compared to the next; held_out: such frames a clip at most. limit: clips at
     most, one of each person first. seed: of the choice of portraits and, for `cross`, of drivers. smooth: 0..1, of the
-    motion, as in `animate`. sheet: also write a picture sheet (.png). progress: called with (clips done, clips in all).
+    motion, as in `animate`. sheet: also write a picture sheet (.png). progress: see progress.Progress, with
+    the stage "clips".
 
     Raises UsageError, InputError when no clip can be used, ModelError.
     """
@@ -114,7 +114,7 @@ def evaluate(
     titles = ["portrait", "driver" if cross else "truth", *methods]
     side = networks.dims.size if networks.dims.corrects_warp else None
     run = _Run(judge, made, sorted(set(shots)), seed, every, held_out, smooth, side, Sheet(titles))
-    (run.cross if cross else run.own)(files, progress or (lambda done, total: None))
+    (run.cross if cross else run.own)(files, stage(progress, "clips"))
     if not run.scores.rows:
         reasons = "; ".join(f"{clip}: {reason}" for clip, reason in list(run.skipped.items())[:3])
         raise InputError(f"{clips}: no clip could be evaluated ({reasons})")
@@ -171,7 +171,7 @@ class _Run:
     scores: Scores = field(default_factory=Scores)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def own(self, files: Sequence[Path], progress: Progress) -> None:
+    def own(self, files: Sequence[Path], progress: Count) -> None:
         """Self-reenactment: T frames of a clip are to become its held-out frames."""
         for done, file in enumerate(files):
             motion = self._motion(file)
@@ -183,7 +183,7 @@ class _Run:
                 self._clip(file, motion, choice.portraits, pictures, file, motion, choice.middles, pictures, "absolute")
             progress(done + 1, len(files))
 
-    def cross(self, files: Sequence[Path], progress: Progress) -> None:
+    def cross(self, files: Sequence[Path], progress: Count) -> None:
         """Each person is moved by somebody else; there is no truth, so only points and faces are compared."""
         motions: dict[str, tuple[Path, Motion]] = {}
         for done, file in enumerate(files):
@@ -191,7 +191,7 @@ class _Run:
             if measured is not None:
                 motions[file.name] = file, measured
             progress(done + 1, 2 * len(files))
-        people = [person_of(file) for file, _ in motions.values()]
+        people = [person_in_clip(file) for file, _ in motions.values()]
         drivers = pair_people(list(motions), people, self.seed)
         for done, (name, driver) in enumerate(drivers.items()):
             (file, motion), (driver_file, driving) = motions[name], motions[driver]
@@ -219,7 +219,7 @@ class _Run:
         driving: Motion,
         middles: Sequence[int],
         shown: dict[int, np.ndarray],
-        how: str,
+        how: MotionMode,
     ) -> None:
         """One clip's portraits (frames `chosen`) under one motion (groups about `middles`), for every T and method."""
         if not middles or len(chosen) < min(self.shots):
@@ -248,7 +248,7 @@ class _Run:
                 continue
             row = [portraits[0].picture, shown[middles[len(middles) // 2]]]
             for name, method in self.methods.items():
-                outputs = iter(method(Task(portraits[:shots], plan.moves[asked], dense)))
+                outputs = iter(method(EvaluationTask(portraits[:shots], plan.moves[asked], dense)))
                 frames = []
                 for index, points in enumerate(wanted):
                     group = [next(outputs) for _ in range(GROUP)]

@@ -1,6 +1,6 @@
 """`reenact extract`: the motion of the face in a video or a picture, as a file that can drive a portrait."""
 
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,18 @@ from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import check_output
 from fewshot_reenact.geometry.overlay import draw_points
+from fewshot_reenact.inputs.driver import DriverSource, measure_video
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import load_backend
-from fewshot_reenact.landmarks.tracker import Progress, find_face, parse_face, track_video
+from fewshot_reenact.media import timestamps
 from fewshot_reenact.media.marks import PlainNote
-from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, is_picture, read_picture, write_picture
+from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, read_picture, write_picture
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
 from fewshot_reenact.motion.files import SUFFIXES, save_motion
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.smoothing import OneEuro, smooth_motion
-
-# A picture is a motion of one frame; 25 frames a second is what the built-in motions have.
-PICTURE_FPS = Fraction(25)
+from fewshot_reenact.progress import Count, Progress, stage
 
 
 class _Overlay(PlainNote):
@@ -32,7 +31,36 @@ class _Overlay(PlainNote):
         return {"comment": "Face landmarks drawn by fewshot-reenact over the original picture"}
 
 
-def extract_motion(
+@dataclass
+class Extraction:
+    """What was measured. motion: the face's points over time, as they were written. files: what was written, by kind.
+
+    The rest is how: device and why, the landmarks' backend, the strength of smoothing.
+    """
+
+    motion: Motion
+    device: str
+    landmarks: str
+    smooth: float
+    files: dict[str, str]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Lines that the user should see."""
+        return list(self.motion.report()["warnings"])
+
+    def report(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            **self.motion.report(),
+            "device": self.device,
+            "landmarks": self.landmarks,
+            "smooth": self.smooth,
+            "files": self.files,
+        }
+
+
+def extract(
     source: str | Path,
     output: str | Path,
     *,
@@ -46,94 +74,75 @@ def extract_motion(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Measures the motion of a face and writes it to `output` (.npz or .json).
+) -> Extraction:
+    """Measure the motion of a face and write it to `output` (.npz or .json).
 
     source: a video or a picture. picture: also write the first frame with a face, its points drawn on it. video: also
     write the whole video with the points drawn, grey where they are held over frames without a face. landmarks:
     "builtin", "fan", or a backend. face: "largest" or N from the left. smooth: 0 (as measured) to 1. start, end:
-    seconds. device: "auto", "cpu", "cuda", "mps". progress: called with (frames done, frames expected or None).
+    seconds. device: "auto", "cpu", "cuda", "mps". progress: see progress.Progress; the stages are "measure" and "draw".
 
-    Returns the report: frames, found, missing, missing_spans, cuts, fps, duration, size, mean_confidence, warnings,
-    device, landmarks, and the files written. Raises UsageError, InputError, ModelError; then `output` is not written.
+    Returns an Extraction. Raises UsageError, InputError, ModelError; then `output` is not written.
+
+    Example:
+
+        from fewshot_reenact import extract
+
+        found = extract("driver.mp4", "driver.npz")
+        print(found.motion.points.shape, found.warnings)
     """
-    source = Path(source)
-    parse_face(face)
     OneEuro(smooth)
-    outputs = {
-        "output": (output, SUFFIXES),
-        "picture": (picture, PICTURE_OUTPUTS),
-        "video": (video, VIDEO_OUTPUTS),
-    }
-    files = {
-        key: check_output(path, overwrite, (source,), suffixes)
-        for key, (path, suffixes) in outputs.items()
-        if path is not None
-    }
-    if len(set(files.values())) < len(files):
-        raise UsageError("two outputs have the same name: give each its own")
-    still = _is_still(source, video, start, end)
+    path = Path(source)
+    files = _outputs(path, output, picture, video, overwrite)
+    driver = _source(path, face, start, end)
+    if driver.is_still and video is not None:
+        raise UsageError(f"{path}: is a picture, so there is no --video of it; use --picture")
     where, why = choose_device(device)
-    if still:
-        shown = read_picture(source)
+    if driver.is_still:
         backend = _backend(landmarks, where)
-        motion = _of_picture(shown, backend, face, source.name)
+        motion = driver.measure(backend).motion
     else:
         # The video is opened first: what is wrong with it is told before networks are loaded.
-        with VideoReader(source, start, end) as reader:
+        with VideoReader(path, start, end) as reader:
             backend = _backend(landmarks, where)
-            motion = track_video(reader, backend, face, progress)
-            if reader.damaged:
-                motion.notes.append(f"{source.name}: is damaged ({reader.damaged}); what could be read is used")
+            motion = measure_video(reader, backend, driver.face, stage(progress, "measure"))
     if smooth:
         motion = _smoothed(motion, smooth)
     if "picture" in files:
         index = int(np.flatnonzero(motion.found)[0])
-        if not still:
-            shown = _frame(source, index, start, end)
-        write_picture(picture, draw_points(shown, motion.points[index]), overwrite, marks=_Overlay())  # type: ignore[arg-type]
+        shown = draw_points(_frame(driver, index), motion.points[index])
+        write_picture(files["picture"], shown, overwrite, marks=_Overlay())
     if "video" in files:
-        _write_overlay(source, files["video"], motion, start, end, overwrite, progress)
+        _write_overlay(driver, files["video"], motion, overwrite, stage(progress, "draw"))
     # Last, so that whoever waits for the motion file finds everything in place.
     save_motion(motion, output, overwrite)
-    return {
-        **motion.report(),
-        "device": f"{where} ({why})",
-        "landmarks": backend.name,
-        "smooth": smooth,
-        "files": {key: str(path) for key, path in files.items()},
+    return Extraction(motion, f"{where} ({why})", backend.name, smooth, {key: str(path) for key, path in files.items()})
+
+
+def _outputs(
+    source: Path, output: str | Path, picture: str | Path | None, video: str | Path | None, overwrite: bool
+) -> dict[str, Path]:
+    """What is to be written, by kind; checked before anything is measured."""
+    asked = {"output": (output, SUFFIXES), "picture": (picture, PICTURE_OUTPUTS), "video": (video, VIDEO_OUTPUTS)}
+    files = {
+        key: check_output(path, overwrite, (source,), suffixes)
+        for key, (path, suffixes) in asked.items()
+        if path is not None
     }
+    if len(set(files.values())) < len(files):
+        raise UsageError("two outputs have the same name: give each its own")
+    return files
+
+
+def _source(path: Path, face: str | int, start: float | None, end: float | None) -> DriverSource:
+    """What is to be measured: a video or a picture."""
+    if path.suffix.lower() in SUFFIXES and path.is_file():
+        raise InputError(f"{path}: is a motion file already; use it as DRIVER, or give a video or a picture")
+    return DriverSource.parse(path, face=face, start=start, end=end)
 
 
 def _backend(landmarks: str | LandmarkBackend, device: object) -> LandmarkBackend:
     return load_backend(landmarks, str(device)) if isinstance(landmarks, str) else landmarks
-
-
-def _is_still(source: Path, video: str | Path | None, start: float | None, end: float | None) -> bool:
-    """Whether the source is a picture; with one, what needs a video is a mistake."""
-    if source.suffix.lower() in SUFFIXES and source.is_file():
-        raise InputError(f"{source}: is a motion file already; use it as DRIVER, or give a video or a picture")
-    if not is_picture(source):
-        return False
-    if video is not None:
-        raise UsageError(f"{source}: is a picture, so there is no --video of it; use --picture")
-    if start is not None or end is not None:
-        raise UsageError(f"{source}: is a picture, which has no --start and --end")
-    return True
-
-
-def _of_picture(picture: np.ndarray, backend: LandmarkBackend, face: str | int, name: str) -> Motion:
-    one = find_face(picture, backend, face, name)
-    return Motion(
-        points=np.asarray(one.points, np.float32)[None],
-        confidence=np.array([min(max(one.confidence, 0.0), 1.0)]),
-        times=np.zeros(1),
-        pts=np.zeros(1),
-        time_base=1 / PICTURE_FPS,
-        fps=PICTURE_FPS,
-        size=(picture.shape[1], picture.shape[0]),
-        source=name,
-    )
 
 
 def _smoothed(motion: Motion, strength: float) -> Motion:
@@ -144,43 +153,38 @@ def _smoothed(motion: Motion, strength: float) -> Motion:
     return motion
 
 
-def _frame(source: Path, index: int, start: float | None, end: float | None) -> np.ndarray:
-    with VideoReader(source, start, end) as reader:
-        for frame in reader:
-            if frame.index == index:
-                return frame.picture
-    raise InputError(f"{source}: frame {index} could be read once but not again; is the file being written to?")
+def _frame(driver: DriverSource, index: int) -> np.ndarray:
+    """One frame of a video; the picture itself of a picture."""
+    if driver.is_still:
+        return read_picture(driver.file)
+    for number, picture in driver.frames():
+        if number == index:
+            return picture
+    raise InputError(f"{driver.file}: frame {index} could be read once but not again; is the file being written to?")
 
 
-def _write_overlay(
-    source: Path,
-    path: Path,
-    motion: Motion,
-    start: float | None,
-    end: float | None,
-    overwrite: bool,
-    progress: Progress | None,
-) -> None:
+def _write_overlay(driver: DriverSource, path: Path, motion: Motion, overwrite: bool, progress: Count) -> None:
     """A second pass through the video: smoothing looks ahead, so nothing could be drawn in the first."""
     points, found = motion.filled().points, motion.found
-    with VideoReader(source, start, end) as reader:
+    pts, time_base = timestamps.fit(motion.pts.tolist(), motion.time_base)
+    with VideoReader(driver.file, driver.start, driver.end) as reader:
         info = reader.info
         with VideoWriter(
             path,
             info.width,
             info.height,
-            info.time_base,
+            time_base,
             info.fps,
-            audio_from=source if info.has_audio else None,
+            audio_from=driver.file if info.has_audio else None,
             audio_start=reader.audio_start,
             audio_end=reader.audio_end,
             marks=_Overlay(),
-            inputs=(source,),
+            inputs=(driver.file,),
             overwrite=overwrite,
         ) as writer:
             for frame in reader:
                 if frame.index >= len(points):
                     break
-                writer.write(draw_points(frame.picture, points[frame.index], bool(found[frame.index])), frame.pts)
-                if progress is not None:
-                    progress(frame.index + 1, len(points))
+                shown = draw_points(frame.picture, points[frame.index], bool(found[frame.index]))
+                writer.write(shown, pts[frame.index])
+                progress(frame.index + 1, len(points))

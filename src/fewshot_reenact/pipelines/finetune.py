@@ -18,16 +18,17 @@ from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.inputs.person import SUFFIX, Person, save_person
 from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
-from fewshot_reenact.inputs.portrait_files import load_portraits
+from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import load_backend
-from fewshot_reenact.landmarks.tracker import choose_face, parse_face
+from fewshot_reenact.landmarks.selection import choose_face, parse_face
 from fewshot_reenact.media.pictures import is_picture, is_video
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.models.discriminator import Discriminator, load_discriminator
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.teachers import Teachers, load_teachers
+from fewshot_reenact.progress import Count, Progress, stage
 from fewshot_reenact.provenance.consent import check_consent
 from fewshot_reenact.rendering.flow import to_signed
 from fewshot_reenact.rendering.paste import cut_face
@@ -41,8 +42,6 @@ _ALONE = (
     "the networks are kept as they are, and the file holds the picture: from a single one they would learn its one "
     "expression by heart; give more pictures, or a video (--steps N: learn anyway)"
 )
-Progress = Callable[[str, int, int], None]
-"""Called with the stage ("frames" or "steps"), how much is done and how much there is."""
 
 
 @dataclass
@@ -112,9 +111,8 @@ def finetune(
     opponent = load_discriminator(chosen).to(where) if chosen is not None else None
     teachers = load_teachers(perceptual, identity, where)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
-    tell = progress or (lambda stage, done, total: None)
 
-    frames, notes = _gather([Path(one) for one in inputs], backend, face, take, tell)
+    frames, notes = _gather([Path(one) for one in inputs], backend, face, take, stage(progress, "frames"))
     if steps is None:
         steps = usual_steps(len(frames), networks.dims)
         notes += [] if steps else [_ALONE]
@@ -125,7 +123,7 @@ def finetune(
         settings,
         discriminator=opponent,
         teachers=teachers,
-        progress=lambda done, total: tell("steps", done, total),
+        progress=stage(progress, "steps"),
     )
     if steps and tuned.kept == 0:
         notes.append("tuning did not help on the held-out frame: the networks are kept as they were")
@@ -201,23 +199,23 @@ def look_at_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reena
 
 
 def _gather(
-    inputs: Sequence[Path], backend: LandmarkBackend, face: str | int, take: int, tell: Progress
+    inputs: Sequence[Path], backend: LandmarkBackend, face: str | int, take: int, tell: Count
 ) -> tuple[list[Portrait], list[str]]:
     """All the frames to learn from, in the order given, and what the user should know."""
     frames: list[Portrait] = []
     notes: list[str] = []
     for number, path in enumerate(inputs):
-        tell("frames", number, len(inputs))
+        tell(number, len(inputs))
         if not path.is_file():
             raise InputError(f"{path}: no such file; check the name")
         if is_picture(path):
-            found, said = load_portraits([path], backend, face)
+            found, said = PortraitSource([path], face).load(backend)
             frames, notes = frames + found, notes + said
         elif is_video(path):
             frames += _frames_of(path, backend, face, take)
         else:
             raise InputError(f"{path}: is neither a picture nor a video")
-    tell("frames", len(inputs), len(inputs))
+    tell(len(inputs), len(inputs))
     return frames, notes
 
 

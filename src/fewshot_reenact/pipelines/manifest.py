@@ -1,14 +1,14 @@
 """What `animate` states in its output's manifest: the inputs by hash, the model, the options that matter."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.files import sha256
-from fewshot_reenact.inputs.driver import driver_kind
-from fewshot_reenact.inputs.person import consent_in, is_person
+from fewshot_reenact.inputs.driver import DriverSource
+from fewshot_reenact.inputs.person import consent_in
+from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL
+from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.provenance.consent import check_consent
 from fewshot_reenact.provenance.keys import Credentials, read_credentials
 from fewshot_reenact.provenance.marks import SOURCE_TYPE, StandardMarks, standard_marks
@@ -16,48 +16,53 @@ from fewshot_reenact.provenance.sign import Ingredient, Origin
 
 _DEFAULT = DEFAULT_MODEL.name
 # No file names and nothing about the machine: a manifest is read by whoever sees the video.
-_STATED = ("motion", "frame", "region", "strength", "warp_only", "dense", "compare")
+_STATED = ("label", "motion", "frame", "region", "strength", "warp_only", "dense", "compare")
 
 
 def marks_for(
-    portraits: Sequence[Path],
-    driver: str | Path,
-    settings: Mapping[str, Any],
-    model_sha256: str,
+    portraits: PortraitSource, driver: DriverSource, options: AnimateOptions, model_sha256: str
 ) -> StandardMarks:
-    """The marks of an output of `animate` called with `settings`.
+    """The marks of an output of `animate`.
 
     Raises UsageError: half of a certificate and key, a consent text that cannot be kept. InputError: credentials or
     inputs that cannot be read.
     """
-    certificate, key = settings["sign_cert"], settings["sign_key"]
-    if (certificate is None) != (key is None):
-        raise UsageError("--sign-cert and --sign-key go together: give both, or neither for a key made here")
-    credentials: Credentials | None = None if certificate is None else read_credentials(certificate, key)
-    builtin = driver_kind(driver) == "builtin"
-    model = settings["model"]
-    ingredients = [
-        # A person's file from `reenact finetune` is portraits and networks in one.
-        *(
-            Ingredient("person", _hash(path), path, consent=_consent_in(path))
-            if is_person(path)
-            else Ingredient("portrait", _hash(path), path)
-            for path in portraits
-        ),
-        Ingredient("driver", None, name=str(driver)) if builtin else Ingredient("driver", _hash(driver), Path(driver)),
-        *([] if is_person(portraits[0]) else [Ingredient("model", model_sha256, name=None if model else _DEFAULT)]),
-    ]
     origin = Origin(
         source_type=SOURCE_TYPE,
-        ingredients=ingredients,
+        ingredients=_ingredients(portraits, driver, options, model_sha256),
         # The portrait's own picture with the head replaced in it; side by side or cut out it is a new one.
-        edited=settings["frame"] == "full" and not settings["compare"],
-        consent=check_consent(settings["consent"]),
-        settings={"label": settings["label"], **{name: settings[name] for name in _STATED}},
+        edited=options.frame == "full" and not options.compare,
+        consent=check_consent(options.consent),
+        settings={name: getattr(options, name) for name in _STATED},
     )
     return standard_marks(
-        origin, credentials=credentials, visible=settings["label"], thumbnails=settings["embed_thumbnails"]
+        origin, credentials=_credentials(options), visible=options.label, thumbnails=options.embed_thumbnails
     )
+
+
+def _credentials(options: AnimateOptions) -> Credentials | None:
+    """What the user gave to sign with; None for a key made here."""
+    if (options.sign_cert is None) != (options.sign_key is None):
+        raise UsageError("--sign-cert and --sign-key go together: give both, or neither for a key made here")
+    if options.sign_cert is None or options.sign_key is None:
+        return None
+    return read_credentials(options.sign_cert, options.sign_key)
+
+
+def _ingredients(
+    portraits: PortraitSource, driver: DriverSource, options: AnimateOptions, model_sha256: str
+) -> list[Ingredient]:
+    if portraits.is_person:
+        # A person's file from `reenact finetune` is portraits and networks in one.
+        path = portraits.files[0]
+        shown = [Ingredient("person", _hash(path), path, consent=_consent_in(path))]
+        networks = []
+    else:
+        shown = [Ingredient("portrait", _hash(path), path) for path in portraits.files]
+        networks = [Ingredient("model", model_sha256, name=None if options.model else _DEFAULT)]
+    if driver.path is None:
+        return [*shown, Ingredient("driver", None, name=driver.given), *networks]
+    return [*shown, Ingredient("driver", _hash(driver.path), driver.path), *networks]
 
 
 def _consent_in(path: Path) -> str | None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_reenact.evaluation.protocol import Method, Task
+from fewshot_reenact.evaluation.protocol import EvaluationTask, Method
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.teachers import Teachers
@@ -19,7 +19,7 @@ from fewshot_reenact.rendering.renderer import open_renderer
 from fewshot_reenact.training.tuner import Settings, usual_steps
 
 
-def copy(task: Task) -> Iterable[np.ndarray]:
+def copy(task: EvaluationTask) -> Iterable[np.ndarray]:
     """The portrait itself, unmoved; of several the one nearest in pose and expression."""
     own = np.stack([portrait.points for portrait in task.portraits])
     return (task.portraits[find_reference(own, wanted)].picture for wanted in task.moves)
@@ -28,7 +28,7 @@ def copy(task: Task) -> Iterable[np.ndarray]:
 def _rendered(model: Reenactor, device: torch.device, *, warp_only: bool = False, dense: bool = True) -> Method:
     """The renderer without networks (warp_only), without the driver's dense motion, or with both."""
 
-    def render(task: Task) -> Iterable[np.ndarray]:
+    def render(task: EvaluationTask) -> Iterable[np.ndarray]:
         shifts = task.dense if dense else None
         return _pictures(model, list(task.portraits), task.moves, device, dense=shifts, warp_only=warp_only)
 
@@ -38,7 +38,7 @@ def _rendered(model: Reenactor, device: torch.device, *, warp_only: bool = False
 def _finetuned(model: Reenactor, device: torch.device, teachers: Teachers) -> Method:
     """The networks fitted to each person by what `reenact finetune` does with the task's portraits."""
 
-    def render(task: Task) -> Iterable[np.ndarray]:
+    def render(task: EvaluationTask) -> Iterable[np.ndarray]:
         steps = usual_steps(len(task.portraits), model.dims)
         person, _ = fit(model, task.portraits, Settings(steps), teachers=teachers)
         return _pictures(person.model, person.portraits, task.moves, device, dense=task.dense, psi=person.psi)

@@ -62,7 +62,8 @@ def user_credentials() -> Credentials:
             made = make_credentials(around=_now())
             note = f"this machine's clock says {_now():%Y-%m-%d}; set it. This file has a signing key of its own"
             return Credentials(made.chain, made.key, made.algorithm, True, (note,))
-        if key.is_file():
+        damaged = key.is_file()
+        if damaged:
             if open_to_others(key):
                 key.chmod(0o600)
                 notes.append(
@@ -74,7 +75,7 @@ def user_credentials() -> Credentials:
                 return kept
             notes.append(f"{key}: was damaged or out of date; a new signing key has been made")
         made = make_credentials()
-        if not write_private(key, made.key + made.chain, replace=key.is_file()):
+        if not write_private(key, made.key + made.chain, replace=damaged):
             # Another first run was quicker: one key for both.
             kept = _kept(key, notes)
             if _fits(kept):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fewshot_reenact.provenance.sign import TOOL, printable
-from fewshot_reenact.provenance.verify import Finding, Signature, Watermark
+from fewshot_reenact.provenance.verify import MarkReport, Signature, Watermark
 
 NOTHING = (
     f"no mark of {TOOL} found. That proves nothing: marks can be removed, and what other tools make has other marks "
@@ -13,7 +13,7 @@ NOTHING = (
 )
 
 
-def in_words(finding: Finding) -> list[str]:
+def in_words(finding: MarkReport) -> list[str]:
     """Lines for one file, the verdict first."""
     if finding.unreadable:
         return [f"{finding.name}: could not be read: {finding.unreadable}"]
@@ -54,7 +54,7 @@ def _consents(statement: dict[str, Any]) -> list[tuple[object, str]]:
     ]
 
 
-def _verdict(finding: Finding) -> str:
+def _verdict(finding: MarkReport) -> str:
     altered = "ALTERED. " if finding.signature and finding.signature.state == "altered" else ""
     signed = finding.signature is not None and finding.signature.holds and finding.signature.by_this_tool
     if finding.signature and signed and finding.signature.as_ingredient and not finding.watermark:

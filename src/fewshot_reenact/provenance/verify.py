@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from fewshot_reenact.errors import InputError
 from fewshot_reenact.media.file_types import kind_of
 from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.keys import own_authority
 from fewshot_reenact.provenance.sign import (
@@ -44,7 +45,6 @@ _SUREST = 0.999999  # a confidence is never rounded up to certainty
 _FALSE_ALARM = 1e-6  # a file, however long
 _STORES = (bytes.fromhex("d8fec3d61b0e483c92975828877ec481"), b"caBX", b"jumdc2pa")  # where MP4, PNG, JPEG keep theirs
 Picture = NDArray[np.uint8]
-Progress = Callable[[str, int], None]
 """Called with the file's name and the frames of it that were looked at."""
 
 
@@ -88,7 +88,7 @@ class Watermark:
 
 
 @dataclass(frozen=True)
-class Finding:
+class MarkReport:
     """What was found in one file, or in a series of pictures. unreadable: why nothing could be."""
 
     name: str
@@ -120,15 +120,23 @@ class Finding:
 
 def verify(
     paths: Sequence[str | Path], trust: str | Path | None = None, progress: Progress | None = None
-) -> list[Finding]:
+) -> list[MarkReport]:
     """Looks for marks in files, and in the pictures and videos of folders.
 
     Pictures of one size in a folder are also looked at together, as a series: what is too faint in one may show in all.
     trust: certificates (PEM) of authorities that are trusted besides this machine's own.
+    progress: see progress.Progress; the stage is the file's name.
     Files that cannot be read are findings too. Raises InputError if `trust` cannot be read.
+
+    Example:
+
+        from fewshot_reenact import verify
+
+        for one in verify(["video.mp4"]):
+            print(one.file, one.made_by_this_tool)
     """
     anchors = _anchors(trust)
-    tell = progress or (lambda name, frames: None)
+    tell = progress or (lambda stage, done, total: None)
     findings = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -138,7 +146,7 @@ def verify(
     return findings
 
 
-def exit_code(findings: Sequence[Finding]) -> int:
+def exit_code(findings: Sequence[MarkReport]) -> int:
     """3 if a file could not be read, else 0 if one carries a mark of this tool, else 1."""
     if not findings or any(one.unreadable for one in findings):
         return UNREADABLE
@@ -190,7 +198,7 @@ def _has_store(path: Path) -> bool:
     return False
 
 
-def _file(path: Path, anchors: str | None, tell: Progress) -> Finding:
+def _file(path: Path, anchors: str | None, tell: Progress) -> MarkReport:
     name = printable(path)
     try:
         if not path.is_file():
@@ -200,20 +208,20 @@ def _file(path: Path, anchors: str | None, tell: Progress) -> Finding:
             raise InputError("is neither a picture nor a video")
         frames = iter([read_picture(path)]) if kind == "picture" else _frames(path, tell)
         mark = _watermark(frames)
-        return Finding(name, read_signature(path, anchors), mark, read_tags(path))
+        return MarkReport(name, read_signature(path, anchors), mark, read_tags(path))
     except (InputError, OSError) as error:
         why = str(error).removeprefix(f"{path}: ") if isinstance(error, InputError) else error.strerror or str(error)
-        return Finding(name, unreadable=printable(why))
+        return MarkReport(name, unreadable=printable(why))
 
 
-def _folder(folder: Path, anchors: str | None, tell: Progress) -> list[Finding]:
+def _folder(folder: Path, anchors: str | None, tell: Progress) -> list[MarkReport]:
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError as error:
-        return [Finding(printable(folder), unreadable=printable(error.strerror or str(error)))]
+        return [MarkReport(printable(folder), unreadable=printable(error.strerror or str(error)))]
     files = [path for path in files if kind_of(path) is not None]
     if not files:
-        return [Finding(printable(folder), unreadable="there is no picture and no video in this folder")]
+        return [MarkReport(printable(folder), unreadable="there is no picture and no video in this folder")]
     findings, series = [], dict[tuple[int, ...], list[Path]]()
     for path in files:
         finding = _file(path, anchors, tell)
@@ -224,7 +232,7 @@ def _folder(folder: Path, anchors: str | None, tell: Progress) -> list[Finding]:
         if len(paths) > 1:
             mark = _watermark(read_picture(path) for path in paths)
             findings.append(
-                Finding(f"{printable(folder)}: {len(paths)} pictures of {width}x{height} together", None, mark)
+                MarkReport(f"{printable(folder)}: {len(paths)} pictures of {width}x{height} together", None, mark)
             )
     return findings
 
@@ -232,7 +240,7 @@ def _folder(folder: Path, anchors: str | None, tell: Progress) -> list[Finding]:
 def _frames(path: Path, tell: Progress) -> Iterator[Picture]:
     with VideoReader(path) as reader:
         for frame in reader:
-            tell(path.name, frame.index + 1)
+            tell(path.name, frame.index + 1, None)
             yield frame.picture
 
 

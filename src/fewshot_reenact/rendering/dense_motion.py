@@ -20,7 +20,7 @@ from fewshot_reenact.geometry.affine import chain, transform
 from fewshot_reenact.geometry.face_frame import face_frame, part_box
 from fewshot_reenact.geometry.head_crop import cut_square, room_about, square_about
 from fewshot_reenact.inputs.driver import Driver
-from fewshot_reenact.media.reader import VideoReader, read_frames
+from fewshot_reenact.media.reader import read_frames
 from fewshot_reenact.models.feather import feather
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.retarget import Retargeting
@@ -106,24 +106,12 @@ class DenseMotion:
         return dense_motion(reference.picture, flow, face)[0].numpy()
 
 
-def dense_motion_of(
-    driver: Driver,
-    plan: Plan,
-    how: Retargeting,
-    side: int,
-    start: float | None,
-    end: float | None,
-) -> DenseMotion | None:
-    """The dense motion of a driver's video for `animate`; None for a driver that has no pictures, or one alone.
-
-    start, end: seconds, as the driver was loaded with.
-    """
-    if driver.kind != "video" or len(driver.motion) < 2 or how.region == "pose":
+def dense_motion_of(driver: Driver, plan: Plan, how: Retargeting, side: int) -> DenseMotion | None:
+    """The dense motion of a driver's video for `animate`; None for a driver that has no pictures, or one alone."""
+    if not driver.source.is_video or len(driver.motion) < 2 or how.region == "pose":
         return None
-    path = driver.path
-    assert path is not None  # a video is a file
     weight = presence(driver.motion) * plan.alike * how.strength
-    return DenseMotion(plan.steady, plan.nearest, weight, lambda: _numbered(path, start, end), side, how.region)
+    return DenseMotion(plan.steady, plan.nearest, weight, driver.source.frames, side, how.region)
 
 
 def dense_motion_at(path: Path, motion: Motion, plan: Plan, frames: np.ndarray, side: int) -> np.ndarray:
@@ -135,12 +123,6 @@ def dense_motion_at(path: Path, motion: Motion, plan: Plan, frames: np.ndarray, 
     made = DenseMotion(plan.steady, plan.nearest, weight, lambda: ((n, pictures[n]) for n in needed), side)
     shifts = dict(zip(needed, made, strict=True))
     return np.stack([shifts[number] for number in frames.tolist()])
-
-
-def _numbered(path: Path, start: float | None, end: float | None) -> Iterator[tuple[int, np.ndarray]]:
-    with VideoReader(path, start, end) as reader:
-        for frame in reader:
-            yield frame.index, frame.picture
 
 
 def presence(motion: Motion) -> np.ndarray:

@@ -14,7 +14,7 @@ from fewshot_reenact.errors import UsageError
 from fewshot_reenact.training.data import engines
 from fewshot_reenact.training.data.clipping import ClipOptions
 from fewshot_reenact.training.data.prepare import Done, prepare
-from fewshot_reenact.training.data.shard_worker import Task, Unit, make_shard, without_crashing
+from fewshot_reenact.training.data.shard_worker import ShardTask, Unit, make_shard, without_crashing
 from fewshot_reenact.training.data.sources import list_sources
 from places import HELPERS
 from talking_heads import tree
@@ -118,7 +118,7 @@ def test_what_ends_its_worker_is_left_out_and_the_rest_is_done():
 
 def test_a_video_that_ended_its_worker_is_listed(vox_videos, tmp_path, monkeypatch):
     """As a worker leaves it behind: the note of the video that it had in hand."""
-    task = Task(str(tmp_path / "shards"), OPTIONS, "builtin", "cpu", str(tmp_path))
+    task = ShardTask(str(tmp_path / "shards"), OPTIONS, "builtin", "cpu", str(tmp_path))
     (tmp_path / "shards").mkdir()
     unit = Unit(0, list_sources(vox_videos / "id1"))
 

@@ -10,7 +10,7 @@ from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.training.data.clipping import ClipOptions, choose_spans
 from fewshot_reenact.training.data.shards import clip_key, is_ours, is_partial
-from fewshot_reenact.training.data.sources import Source, fingerprint, list_sources, person_of, spread
+from fewshot_reenact.training.data.sources import ListedVideo, fingerprint, list_sources, person_of, spread
 from painted_clips import face_points
 
 
@@ -68,8 +68,8 @@ def test_one_video_and_no_videos(tmp_path):
         list_sources("nonsense://bucket/videos")
 
 
-def sources(count: int, size: int = 10) -> list[Source]:
-    return [Source(f"id{i // 10}/v/{i}.mp4", "", f"id{i // 10}", size) for i in range(count)]
+def sources(count: int, size: int = 10) -> list[ListedVideo]:
+    return [ListedVideo(f"id{i // 10}/v/{i}.mp4", "", f"id{i // 10}", size) for i in range(count)]
 
 
 @pytest.mark.parametrize(("count", "shards"), [(1, 1), (20, 20), (320, 32), (6400, 100)])
@@ -90,7 +90,7 @@ def test_shards_of_large_videos_hold_fewer():
 
 def test_a_list_that_changed_has_another_fingerprint():
     before = sources(3)
-    changed = [*before[:2], Source(before[2].name, "", before[2].person, 11)]
+    changed = [*before[:2], ListedVideo(before[2].name, "", before[2].person, 11)]
     assert fingerprint(before) == fingerprint(sources(3)) != fingerprint(changed)
 
 

@@ -24,7 +24,7 @@ from fewshot_reenact.landmarks.registry import BACKENDS
 from fewshot_reenact.training.data import engines
 from fewshot_reenact.training.data.clipping import MAX_SIDE, ClipOptions
 from fewshot_reenact.training.data.contact_sheet import contact_sheet
-from fewshot_reenact.training.data.shard_worker import Task, Unit, make_shard, without_crashing
+from fewshot_reenact.training.data.shard_worker import ShardTask, Unit, make_shard, without_crashing
 from fewshot_reenact.training.data.shards import (
     CLIPS,
     INDEX,
@@ -104,7 +104,7 @@ def prepare(
     finished = _begin(folder, plan, overwrite)
     where, _ = choose_device(device)
     missing = [unit for unit in units if unit.number not in finished]
-    task = Task(str(out), options, landmarks, str(where))
+    task = ShardTask(str(out), options, landmarks, str(where))
     try:
         with tempfile.TemporaryDirectory(prefix="reenact-") as in_hand:
             if in_this_process or (engine == "processes" and len(missing) < 2):

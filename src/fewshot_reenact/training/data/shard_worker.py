@@ -18,7 +18,7 @@ from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import load_backend
 from fewshot_reenact.training.data.clipping import ClipOptions, CutVideo, cut_video
 from fewshot_reenact.training.data.shards import ShardWriter, clip_key, shard_name, write_json
-from fewshot_reenact.training.data.sources import Source
+from fewshot_reenact.training.data.sources import ListedVideo
 from fewshot_reenact.training.data.storage import Folder, is_url, open_filesystem
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
@@ -29,12 +29,12 @@ class Unit:
     """A shard to make. crashing: names of videos that ended the process that read them."""
 
     number: int
-    sources: list[Source]
+    sources: list[ListedVideo]
     crashing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
-class Task:
+class ShardTask:
     """What every worker needs to know. in_hand: a local folder for notes of which video is being read, or None."""
 
     out: str
@@ -44,7 +44,7 @@ class Task:
     in_hand: str | None = None
 
 
-def without_crashing(task: Task, unit: Unit) -> Unit | None:
+def without_crashing(task: ShardTask, unit: Unit) -> Unit | None:
     """What to make instead of a unit whose worker died: the same without the video it had in hand; None: not known."""
     note = Path(task.in_hand or "") / str(unit.number)
     if not note.is_file():
@@ -59,7 +59,7 @@ def _backend(landmarks: str, device: str) -> LandmarkBackend:
     return load_backend(landmarks, device)
 
 
-def make_shard(task: Task, unit: Unit) -> dict[str, Any]:
+def make_shard(task: ShardTask, unit: Unit) -> dict[str, Any]:
     """Make a shard: its tar, then the JSON file that says it is done, which is returned. Runs in any worker."""
     backend = _backend(task.landmarks, task.device)
     folder = Folder(task.out)
@@ -104,7 +104,7 @@ def make_shard(task: Task, unit: Unit) -> dict[str, Any]:
     return made
 
 
-def _cut_source(source: Source, backend: LandmarkBackend, options: ClipOptions) -> CutVideo:
+def _cut_source(source: ListedVideo, backend: LandmarkBackend, options: ClipOptions) -> CutVideo:
     """Raises InputError for a video that cannot be used, whatever is the matter with it; one among a million must not
     end the run.
     """
@@ -120,7 +120,7 @@ def _cut_source(source: Source, backend: LandmarkBackend, options: ClipOptions) 
 
 
 @contextmanager
-def _fetched(source: Source) -> Iterator[Path]:
+def _fetched(source: ListedVideo) -> Iterator[Path]:
     """The video as a file; from an address, a temporary copy."""
     if not is_url(source.path):
         yield Path(source.path)

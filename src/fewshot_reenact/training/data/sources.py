@@ -12,7 +12,7 @@ from fewshot_reenact.training.data.storage import is_url, open_filesystem
 
 
 @dataclass(frozen=True)
-class Source:
+class ListedVideo:
     """One video. name: what it is called in the index, unique. path: a file's path or an fsspec address. person: who is
     in it. size: bytes, 0 where that is not known.
     """
@@ -23,7 +23,7 @@ class Source:
     size: int
 
 
-def list_sources(videos: str | Path) -> list[Source]:
+def list_sources(videos: str | Path) -> list[ListedVideo]:
     """The videos of a folder (whole tree), an address of one, a list file, or one video; in the order of their names.
 
     A list file names a video a line, with the person after a tab if wanted; relative names start from its folder.
@@ -56,14 +56,14 @@ def person_of(name: str) -> str:
     return parts[-3] if len(parts) > 2 else parts[0] if len(parts) == 2 else PurePosixPath(name).stem
 
 
-def spread(sources: list[Source], most: int | None = None, most_bytes: int = 1 << 30) -> list[list[Source]]:
+def spread(sources: list[ListedVideo], most: int | None = None, most_bytes: int = 1 << 30) -> list[list[ListedVideo]]:
     """Into shards: a random sample of the videos each, that the list alone decides.
 
     most: videos a shard; by default up to 64, fewer for small sets, so that there are some 32 shards to share among
     workers. most_bytes: of videos, so that a shard of long ones does not grow without bound.
     """
     most = most or max(1, min(64, len(sources) // 32))
-    shards: list[list[Source]] = []
+    shards: list[list[ListedVideo]] = []
     size = 0
     # By a hash: neighbours in a listing are of one person, and a shard of one person is a poor sample to train on.
     for source in sorted(sources, key=lambda one: hashlib.sha256(one.name.encode()).digest()):
@@ -75,18 +75,18 @@ def spread(sources: list[Source], most: int | None = None, most_bytes: int = 1 <
     return shards
 
 
-def fingerprint(sources: list[Source]) -> str:
+def fingerprint(sources: list[ListedVideo]) -> str:
     """SHA-256 of names, people and sizes: whether two lists are of the same videos."""
     lines = "".join(f"{s.name}\t{s.person}\t{s.size}\n" for s in sources)
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _local(name: str, path: Path, person: str | None = None) -> Source:
+def _local(name: str, path: Path, person: str | None = None) -> ListedVideo:
     size = path.stat().st_size if path.is_file() else 0
-    return Source(name, str(path), person or person_of(name), size)
+    return ListedVideo(name, str(path), person or person_of(name), size)
 
 
-def _tree(root: Path) -> Iterator[Source]:
+def _tree(root: Path) -> Iterator[ListedVideo]:
     seen = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -101,7 +101,7 @@ def _tree(root: Path) -> Iterator[Source]:
                 yield _local(path.relative_to(root).as_posix(), path)
 
 
-def _remote(url: str) -> Iterator[Source]:
+def _remote(url: str) -> Iterator[ListedVideo]:
     fs, root = open_filesystem(url)
     try:
         found = fs.find(root, detail=True)
@@ -110,10 +110,10 @@ def _remote(url: str) -> Iterator[Source]:
     for path, entry in found.items():
         name = path.removeprefix(root).lstrip("/") or path.rsplit("/", 1)[-1]
         if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES and not PurePosixPath(name).name.startswith("."):
-            yield Source(name, fs.unstrip_protocol(path), person_of(name), entry.get("size") or 0)
+            yield ListedVideo(name, fs.unstrip_protocol(path), person_of(name), entry.get("size") or 0)
 
 
-def _listed(path: Path) -> Iterator[Source]:
+def _listed(path: Path) -> Iterator[ListedVideo]:
     try:
         lines = path.read_text("utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -129,6 +129,6 @@ def _listed(path: Path) -> Iterator[Source]:
             raise UsageError(f"{path}: line {number}: {name} is named in line {seen[name]} already")
         seen[name] = number
         if is_url(name):
-            yield Source(name, name, person or person_of(name.split("://", 1)[1]), 0)
+            yield ListedVideo(name, name, person or person_of(name.split("://", 1)[1]), 0)
         else:
             yield _local(name, path.parent / name, person)

@@ -77,16 +77,16 @@ def rarity(points: np.ndarray) -> np.ndarray:
     return 1.0 + 1.5 * (np.mean(lids, 0) < 0.06) + 1.0 * (gap > 0.12) + turned
 
 
-def read_packed(packed: Path, train: bool, seed: int) -> "Source":
+def read_packed(packed: Path, train: bool, seed: int) -> "LandmarkSource":
     """Of what is packed, what is not held out (`train`) or what is. The rarer faces are drawn oftener in training."""
     held, points = np.load(packed / "held.npy"), np.load(packed / "points.npy")
     index = np.flatnonzero(~held if train else held)
-    return Source(
+    return LandmarkSource(
         np.load(packed / "pictures.npy", mmap_mode="r"), points, index, rarity(points) if train else None, seed
     )
 
 
-def read_stills(data: Path, names: frozenset[str], seed: int) -> "Source":
+def read_stills(data: Path, names: frozenset[str], seed: int) -> "LandmarkSource":
     """The stills of these names. Raises FileNotFoundError where there are none of them."""
     labels = np.load(data / "stills" / "stills.npz")
     chosen = [i for i, name in enumerate(labels["names"]) if str(name) in names]
@@ -95,10 +95,10 @@ def read_stills(data: Path, names: frozenset[str], seed: int) -> "Source":
     if not pictures or len(pictures) < len(read):
         raise FileNotFoundError(f"{data / 'stills'}: {len(names) - len(pictures)} of {len(names)} stills are missing")
     points = labels["points"][chosen].astype(np.float32)
-    return Source(np.stack(pictures), points, np.arange(len(pictures)), None, seed)
+    return LandmarkSource(np.stack(pictures), points, np.arange(len(pictures)), None, seed)
 
 
-class Source:
+class LandmarkSource:
     """Pictures (N, 256, 256, 3) uint8 RGB and their points (N, 83, 2), and random augmented samples of them.
 
     index: the numbers that are drawn; chance (N,): how often, in proportion, or None for evenly.

@@ -20,7 +20,7 @@ from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.topology import FLIP, LEFT_LIDS, LIP_PAIRS, RIGHT_LIDS, eye_distance
 from fewshot_reenact.rendering.warp import fit_warp
 from fewshot_reenact.training.landmarks.augment import photometric
-from fewshot_reenact.training.landmarks.data import MIRROR_SUM, Source
+from fewshot_reenact.training.landmarks.data import MIRROR_SUM, LandmarkSource
 
 SIDE = 192  # of the upright squares that are compared; the eyes' corners are 70 pixels apart there, as in the clips
 GRID = 8  # pixels from one place to the next at which the spline is computed
@@ -62,7 +62,7 @@ class Match:
 class Pairs:
     """Packed pairs, and random augmented crops of them: of the source's pictures alone, the rarer faces oftener."""
 
-    def __init__(self, source: Source, packed: Path):
+    def __init__(self, source: LandmarkSource, packed: Path):
         self.source = source
         with np.load(packed / "pairs.npz", allow_pickle=False) as found:
             self.frames, self.columns = found["frames"], {k: found[k] for k in ("here", "there", "bend", "weight")}

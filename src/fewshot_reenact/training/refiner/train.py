@@ -71,7 +71,7 @@ class Packs:
         return found | {"embedding": torch.from_numpy(self.arrays["embedding"][order]).float()}
 
 
-class Judge(nn.Module):
+class PatchCritic(nn.Module):
     """A discriminator of patches (Isola et al. 2017) that also sees the picture without its low frequencies: what a
     refiner is asked for is detail, and there it shows at once. With the paper's layout, without norms, hundreds of
     steps pass before blurred mouths are told from sharp ones.
@@ -111,7 +111,7 @@ class Training:
         self.refiner, self.averaged = (Refiner(dims, own).to(memory_format=order) for _ in range(2))  # type: ignore[call-overload]
         self.averaged.load_state_dict(self.refiner.state_dict())
         game = settings["adversarial"]
-        self.judge = Judge(game["wide"]).to(memory_format=order)  # type: ignore[call-overload]
+        self.judge = PatchCritic(game["wide"]).to(memory_format=order)  # type: ignore[call-overload]
         self.net = FeatureNet(settings["network"], settings["skip_heads"])
         self.optimiser = torch.optim.Adam(self.refiner.parameters(), settings["rate"], (0.5, 0.99))
         self.judge_optimiser = torch.optim.Adam(self.judge.parameters(), game["rate"], (0.0, 0.99))

@@ -1,0 +1,116 @@
+"""Every option of `animate`, written once: the command line, the page, the manifest and the report read it here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from fewshot_reenact.errors import UsageError
+from fewshot_reenact.landmarks.backend import LandmarkBackend
+from fewshot_reenact.landmarks.selection import parse_face
+from fewshot_reenact.motion.retarget import MotionMode, Region, Retargeting
+
+Frame = Literal["full", "crop"]
+Audio = Literal["driver", "none"]
+FRAMES: tuple[str, ...] = get_args(Frame)
+AUDIO: tuple[str, ...] = get_args(Audio)
+CROP_SIZES = (256, 1024)
+
+
+@dataclass(frozen=True)
+class AnimateOptions:
+    """How a portrait is animated. Raises UsageError for values that make no sense.
+
+    Transfer:
+    motion: "relative", the driver's change from its frame nearest to the portrait, in the portrait's proportions;
+        "absolute", the face goes where the driver's is, the driver's picture scaled onto the portrait's.
+    region: "all", "expression", "pose", "lips" or "eyes": what moves. strength: 0 to 2, how much.
+    smooth: 0 (as measured) to 1.
+
+    Framing:
+    frame: "full", the whole portrait picture with the head moving in it; "crop", a square about the head.
+    size: side of the square in pixels, 256 to 1024; only for "crop". A model of kind "paper" makes squares of its own.
+    face, driver_face: "largest", or N counted from the left, beginning with 1.
+    start, end: seconds of the driver.
+    compare: portrait, driver and output side by side. audio: "driver" or "none".
+
+    Compute:
+    landmarks: "builtin", "fan", or a LandmarkBackend. model: a safetensors file; None: the built-in one.
+    warp_only: leave the networks out, for comparison. dense: also take from a driver's video what its points miss of
+        the motion; None: unless warp_only. device: "auto", "cpu", "cuda", "cuda:1", "mps".
+
+    Marking:
+    label: the visible label "AI-generated". Watermark, signature and tags are always there.
+    consent: how the person shown agreed, for the signed manifest. sign_cert, sign_key: PEM files to sign with, not
+        the key made here. embed_thumbnails: small portraits go into the manifest, otherwise only hashes of the inputs.
+    """
+
+    motion: MotionMode = "relative"
+    frame: Frame = "full"
+    size: int = 512
+    face: str | int = "largest"
+    driver_face: str | int = "largest"
+    region: Region = "all"
+    strength: float = 1.0
+    smooth: float = 0.5
+    start: float | None = None
+    end: float | None = None
+    compare: bool = False
+    audio: Audio = "driver"
+    landmarks: str | LandmarkBackend = "builtin"
+    model: str | Path | None = None
+    warp_only: bool = False
+    dense: bool | None = None
+    device: str = "auto"
+    label: bool = True
+    consent: str | None = None
+    sign_cert: str | Path | None = None
+    sign_key: str | Path | None = None
+    embed_thumbnails: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dense is None:
+            object.__setattr__(self, "dense", not self.warp_only)
+        Retargeting(self.motion, self.region, self.strength)
+        if self.frame not in FRAMES:
+            raise UsageError(f"frame {self.frame!r} is not one of {', '.join(FRAMES)}")
+        if not CROP_SIZES[0] <= self.size <= CROP_SIZES[1]:
+            raise UsageError(f"size {self.size} is not between {CROP_SIZES[0]} and {CROP_SIZES[1]} pixels")
+        if not 0 <= self.smooth <= 1:
+            raise UsageError(f"smooth {self.smooth} is not between 0 and 1")
+        if self.audio not in AUDIO:
+            raise UsageError(f"audio {self.audio!r} is not one of {', '.join(AUDIO)}")
+        parse_face(self.face)
+        parse_face(self.driver_face)
+
+    @property
+    def retargeting(self) -> Retargeting:
+        """How motion is transferred."""
+        return Retargeting(self.motion, self.region, self.strength)
+
+    @property
+    def credentials(self) -> list[Path]:
+        """The PEM files named."""
+        return [Path(path) for path in (self.sign_cert, self.sign_key) if path is not None]
+
+    @classmethod
+    def default(cls, name: str) -> Any:
+        """What an option is where nobody sets it."""
+        return next(field.default for field in fields(cls) if field.name == name)
+
+    def as_data(self, **more: Any) -> dict[str, Any]:
+        """Every option as JSON can hold it."""
+        return plain({**more, **{field.name: getattr(self, field.name) for field in fields(self)}})
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON can hold them."""
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
