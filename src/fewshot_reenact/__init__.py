@@ -1,38 +1,84 @@
 """fewshot-reenact: animate a portrait with a driving video.
 
-from fewshot_reenact import animate
-made = animate("portrait.jpg", "driver.mp4", "out.mp4")
+    from fewshot_reenact import animate
+
+    made = animate("portrait.jpg", "driver.mp4", "out.mp4")
+
+A function for each command: animate, extract, check, verify, finetune, train, prepare, evaluate; `errors` has what they
+raise. They are imported when they are used: `import fewshot_reenact` loads neither torch nor OpenCV.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fewshot_reenact._version import __version__
 
 if TYPE_CHECKING:
-    from fewshot_reenact.pipelines.animate import Animation, animate
+    from fewshot_reenact import errors
+    from fewshot_reenact.checks.files import check
+    from fewshot_reenact.checks.report import Report
+    from fewshot_reenact.pipelines.animate import Animation, animate, animate_with
+    from fewshot_reenact.pipelines.evaluate import Evaluation, evaluate
+    from fewshot_reenact.pipelines.extract import Extraction, extract
+    from fewshot_reenact.pipelines.finetune import FineTuning, finetune
+    from fewshot_reenact.pipelines.options import AnimateOptions
+    from fewshot_reenact.pipelines.train import TrainingRun, train
+    from fewshot_reenact.provenance.verify import MarkReport, verify
+    from fewshot_reenact.training.data.prepare import Prepared, prepare
 
-__all__ = ["Animation", "__version__", "animate"]
+# Where each name is. No module of the package's root has such a name: it would take the function's place.
+_PLACES = {
+    "animate": "pipelines.animate",
+    "animate_with": "pipelines.animate",
+    "Animation": "pipelines.animate",
+    "AnimateOptions": "pipelines.options",
+    "extract": "pipelines.extract",
+    "Extraction": "pipelines.extract",
+    "check": "checks.files",
+    "Report": "checks.report",
+    "verify": "provenance.verify",
+    "MarkReport": "provenance.verify",
+    "finetune": "pipelines.finetune",
+    "FineTuning": "pipelines.finetune",
+    "train": "pipelines.train",
+    "TrainingRun": "pipelines.train",
+    "prepare": "training.data.prepare",
+    "Prepared": "training.data.prepare",
+    "evaluate": "pipelines.evaluate",
+    "Evaluation": "pipelines.evaluate",
+}
+
+__all__ = [
+    "AnimateOptions",
+    "Animation",
+    "Evaluation",
+    "Extraction",
+    "FineTuning",
+    "MarkReport",
+    "Prepared",
+    "Report",
+    "TrainingRun",
+    "__version__",
+    "animate",
+    "animate_with",
+    "check",
+    "errors",
+    "evaluate",
+    "extract",
+    "finetune",
+    "prepare",
+    "train",
+    "verify",
+]
 
 
-class _Package(ModuleType):
-    """The API is imported when it is used: `reenact --help` must not wait for torch. And `animate` is the function,
-    whatever was imported before: the submodule of that name does not take its place.
-    """
-
-    @property
-    def animate(self) -> Any:
-        return import_module("fewshot_reenact.pipelines.animate").animate
-
-    @animate.setter
-    def animate(self, submodule: Any) -> None:
-        """Python's import sets a submodule here; it stays in sys.modules alone."""
-
-    @property
-    def Animation(self) -> Any:
-        return import_module("fewshot_reenact.pipelines.animate").Animation
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("fewshot_reenact.errors")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'fewshot_reenact' has no attribute {name!r}")
+    return getattr(import_module(f"fewshot_reenact.{_PLACES[name]}"), name)
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -53,7 +53,7 @@ def test_the_papers_networks_have_the_papers_sizes():
     dims = ModelDimensions.paper()
     with torch.device("meta"):  # counted, not filled
         embedder, generator = Embedder(dims), Generator(dims)
-    # 14.83 M in convolutions and 82 k in attention at 256 channels; 31.21 + 6.70 (P) + 0.16 M. See ANCHORS 1.2.
+    # 14.83 M in convolutions and 82 k in attention at 256 channels; 31.21 + 6.70 (P) + 0.16 M.
     assert count(embedder) == 14_906_945
     assert count(generator) == 38_071_365
     # P is one linear layer to psi: a scale and a shift for the AdaINs of four blocks of 512 and the way up.

@@ -15,12 +15,13 @@ from fewshot_reenact.errors import ReenactError, UsageError
 from fewshot_reenact.motion.builtins import NAMES, PREFIX
 from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES, MotionMode, Region
 from fewshot_reenact.pipelines.animate import animate
-from fewshot_reenact.pipelines.options import FRAMES, Frame
+from fewshot_reenact.pipelines.options import FRAMES, AnimateOptions, Frame
 from fewshot_reenact.provenance.consent import RULES
 
 Tell = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being done."""
 
+_default = AnimateOptions.default
 _STAGES = {"driver": "measuring the driver", "render": "rendering"}
 
 
@@ -100,10 +101,12 @@ def make_page(folder: Path) -> Any:
                 video = gr.Video(label="Driver: a video whose movements are taken")
                 builtin = gr.Dropdown(list(NAMES), value=NAMES[0], label="or, without a video, a built-in motion")
                 with gr.Accordion("Options", open=False):
-                    motion = gr.Radio(list(MOTIONS), value="relative", label="Motion")
-                    region = gr.Radio(list(REGION_CHOICES), value="all", label="What moves")
-                    strength = gr.Slider(0, 2, value=1, step=0.1, label="Strength")
-                    frame = gr.Radio(list(FRAMES), value="full", label="Whole picture, or a square about the head")
+                    motion = gr.Radio(list(MOTIONS), value=_default("motion"), label="Motion")
+                    region = gr.Radio(list(REGION_CHOICES), value=_default("region"), label="What moves")
+                    strength = gr.Slider(0, 2, value=_default("strength"), step=0.1, label="Strength")
+                    frame = gr.Radio(
+                        list(FRAMES), value=_default("frame"), label="Whole picture, or a square about the head"
+                    )
                     compare = gr.Checkbox(label="Portrait, driver and output side by side")
                     label = gr.Checkbox(value=True, label='Visible label "AI-generated" (other marks are always there)')
                     consent = gr.Textbox(label="How the person shown agreed; kept in the signed manifest")

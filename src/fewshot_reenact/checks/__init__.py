@@ -1,4 +1,1 @@
-"""`reenact check`: is this picture or video good enough, and why not.
-
-measures -> limits -> portrait, driver -> report -> draw
-"""
+"""How good an input is, and what to do if it is not good enough."""

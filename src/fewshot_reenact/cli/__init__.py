@@ -1,4 +1,4 @@
-"""The command line, `reenact`. Each command is a small module of its own: options and help, no work."""
+"""The command line: options, messages and exit codes; the work is in the pipelines."""
 
 import click
 

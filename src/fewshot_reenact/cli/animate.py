@@ -21,11 +21,13 @@ from fewshot_reenact.cli.common import (
     start_option,
     write_report,
 )
+from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES
+from fewshot_reenact.pipelines.options import AUDIO, CROP_SIZES, FRAMES, AnimateOptions
 
 if TYPE_CHECKING:
     from fewshot_reenact.pipelines.animate import Animation
 
-_SHARE = click.FloatRange(0, 2)
+_default = AnimateOptions.default
 
 
 @click.command()
@@ -49,51 +51,61 @@ _SHARE = click.FloatRange(0, 2)
 )
 @click.option(
     "--motion",
-    type=click.Choice(["relative", "absolute"]),
-    default="relative",
+    type=click.Choice(MOTIONS),
+    default=_default("motion"),
     show_default=True,
     help="relative: the driver's change from its frame nearest to the portrait, in the portrait's proportions. "
     "absolute: the face goes where the driver's is.",
 )
 @click.option(
     "--frame",
-    type=click.Choice(["full", "crop"]),
-    default="full",
+    type=click.Choice(FRAMES),
+    default=_default("frame"),
     show_default=True,
     help="full: the whole portrait picture. crop: a square about the head.",
 )
 @click.option(
     "--size",
-    type=click.IntRange(256, 1024),
-    default=512,
+    type=click.IntRange(*CROP_SIZES),
+    default=_default("size"),
     show_default=True,
     metavar="256..1024",
     help="Side of the square, in pixels; for --frame crop.",
 )
 @face_option
 @click.option(
-    "--driver-face", default="largest", show_default=True, metavar="largest|N", help="Which face of DRIVER to follow."
+    "--driver-face",
+    default=_default("driver_face"),
+    show_default=True,
+    metavar="largest|N",
+    help="Which face of DRIVER to follow.",
 )
 @click.option(
     "--region",
-    type=click.Choice(["all", "expression", "pose", "lips", "eyes"]),
-    default="all",
+    type=click.Choice(REGION_CHOICES),
+    default=_default("region"),
     show_default=True,
     help="What moves; for relative motion.",
 )
 @click.option(
     "--strength",
-    type=_SHARE,
-    default=1.0,
+    type=click.FloatRange(0, 2),
+    default=_default("strength"),
     show_default=True,
     metavar="0..2",
     help="How much it moves; for relative motion.",
 )
-@smooth_option(0.5)
+@smooth_option(_default("smooth"))
 @start_option
 @end_option
 @click.option("--compare", is_flag=True, help="Write portrait, driver and output side by side.")
-@click.option("--audio", type=click.Choice(["driver", "none"]), default="driver", show_default=True, help="The sound.")
+@click.option(
+    "--audio",
+    type=click.Choice(AUDIO),
+    default=_default("audio"),
+    show_default=True,
+    help="Whose sound the video gets.",
+)
 @landmarks_option
 @click.option("--model", type=FILE, metavar="FILE", help="Other weights (safetensors). [default: the built-in model]")
 @click.option("--warp-only", is_flag=True, help="Leave the networks out: the plain warp, for comparison.")

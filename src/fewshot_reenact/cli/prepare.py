@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -12,7 +12,7 @@ from fewshot_reenact.cli.common import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fewshot_reenact.training.data.prepare import Done
+    from fewshot_reenact.training.data.prepare import Done, Prepared
 
 _SHOWN = 5  # skipped videos on the screen; the file has all
 
@@ -103,9 +103,9 @@ def prepare(
     except KeyboardInterrupt:
         common.warn([f"interrupted; finished shards are kept in {out}: run the same command to go on"])
         raise SystemExit(common.INTERRUPTED) from None
-    common.warn([f"{note['video']}: {note['note']}" for note in result["notes"][:_SHOWN]])
+    common.warn([f"{note['video']}: {note['note']}" for note in result.notes[:_SHOWN]])
     say(_summary(out, result, f"{SKIPPED}, {SUMMARY}"), err=str(report) == "-")
-    common.write_report(result, report, overwrite)
+    common.write_report(result.report(), report, overwrite)
 
 
 @contextmanager
@@ -126,11 +126,11 @@ def _progress() -> "Iterator[Callable[[Done], None]]":
         yield show
 
 
-def _summary(out: str, result: dict[str, Any], files: str) -> str:
-    run = result["run"]
+def _summary(out: str, result: "Prepared", files: str) -> str:
+    run = result.run
     rate = f"{run['clips_a_second']:.2f} clips a second, {run['times_real_time']:.1f} times real time"
     return (
-        f"{out}: {result['clips']} clips of {result['people']} people, {result['frames']} frames, "
-        f"{result['bytes'] / 1e6:.1f} MB; {result['skipped']} of {result['videos']} videos skipped ({files}; "
-        + (f"{rate}, on {result['device']})" if run["videos"] else "all was done before)")
+        f"{out}: {result.clips} clips of {result.people} people, {result.frames} frames, "
+        f"{result.bytes / 1e6:.1f} MB; {result.skipped} of {result.videos} videos skipped ({files}; "
+        + (f"{rate}, on {result.device})" if run["videos"] else "all was done before)")
     )

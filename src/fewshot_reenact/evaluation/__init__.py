@@ -1,0 +1,1 @@
+"""The protocol, the metrics and the picture sheets by which methods are compared."""

@@ -1,6 +1,6 @@
 """Landmark pictures: the points drawn as strokes and filled shapes, the networks' view of a pose and an expression.
 
-Unlike the paper's rasters (ANCHORS 1.6) these draw the inner lips and the irises, fill the opened mouth and the eyes,
+Unlike the paper's rasters these draw the inner lips and the irises, fill the opened mouth and the eyes,
 and keep sub-pixel positions, so that a lid or lip that moves by a quarter of a pixel changes the picture.
 The style's name is stored in the checkpoint: training and use cannot differ.
 """

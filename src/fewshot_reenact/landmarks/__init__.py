@@ -1,0 +1,1 @@
+"""From pictures to points: backends, the detector, the point network, the tracker and the choice of a face."""

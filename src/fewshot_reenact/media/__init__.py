@@ -1,1 +1,1 @@
-"""Pictures and videos in and out: exact timestamps, sound in step, constant memory, whole files or none."""
+"""Files of pictures, video and sound: read, timed, written, and marked by a protocol."""

@@ -1,0 +1,1 @@
+"""The networks, their dimensions, losses and weights files, and nothing else."""

@@ -1,4 +1,4 @@
-"""The architecture as data: everything that is needed to build the networks, stored in the checkpoint (DESIGN 4)."""
+"""The architecture as data: everything that is needed to build the networks, stored in the checkpoint."""
 
 import dataclasses
 import difflib
@@ -120,7 +120,7 @@ class ModelDimensions:
 
     @classmethod
     def paper(cls) -> "ModelDimensions":
-        """E 14.91 M, G 38.07 M parameters (ANCHORS 1.2)."""
+        """E 14.91 M, G 38.07 M parameters."""
         return cls(
             kind="paper",
             size=256,

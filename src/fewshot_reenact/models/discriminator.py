@@ -54,7 +54,7 @@ class DiscriminatorDimensions:
 
     @classmethod
     def paper(cls) -> "DiscriminatorDimensions":
-        """19.63 M parameters with w0 and b, without W (ANCHORS 1.2)."""
+        """19.63 M parameters with w0 and b, without W."""
         return cls(size=256, embedding=512, channels=(64, 128, 256, 512, 512, 512))
 
     @classmethod

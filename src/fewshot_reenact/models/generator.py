@@ -1,6 +1,6 @@
 """G: landmarks (and, textured, the warped portrait) -> picture, steered by AdaIN from the embedding.
 
-Zakharov et al. 2019, section 3.2; `textured` is DESIGN 4. One class: the dimensions decide.
+Zakharov et al. 2019, section 3.2; `textured` corrects a warp. One class: the dimensions decide.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Losses: the textured model's (DESIGN 4) and the paper's (Zakharov et al. 2019, section 3.3).
+"""Losses: the textured model's and the paper's (Zakharov et al. 2019, section 3.3).
 
 Textured: L1 weighted about mouth and eyes, and perceptual distance of face and mouth. Paper: L1 between features of
 VGG19 and VGGFace, a hinge game with the discriminator, feature matching and the match loss of embeddings and rows of W.
@@ -35,7 +35,7 @@ def _paper(vgg19: float, vggface: float, match: float) -> LossWeights:
     return LossWeights(0, 0, 0, 0, 0, vgg19, vggface, adversarial=1, feature_matching=10, match=match)
 
 
-# The paper's two versions on arXiv differ (May and September 2019); see ANCHORS 1.3 for where the figures are from.
+# The paper's two versions on arXiv differ (May and September 2019).
 PRESETS = {
     "textured": LossWeights(),
     "paper-v1": _paper(1e-2, 2e-3, 80),

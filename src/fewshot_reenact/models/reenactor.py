@@ -1,4 +1,4 @@
-"""Embedder and generator as one model: the textured renderer of DESIGN 4, in the face's own frame."""
+"""Embedder and generator as one model: the textured renderer, in the face's own frame."""
 
 from dataclasses import dataclass
 

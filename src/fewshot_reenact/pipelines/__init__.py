@@ -1,0 +1,1 @@
+"""One readable stream for each command, from what the user gave to what is written."""

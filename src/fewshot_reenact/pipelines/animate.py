@@ -11,40 +11,24 @@ driver's length.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from fewshot_reenact._version import __version__
-from fewshot_reenact.device import choose_device
-from fewshot_reenact.errors import UsageError
-from fewshot_reenact.files import check_output, partial_file, sha256
-from fewshot_reenact.inputs.driver import Driver, DriverSource
-from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
-from fewshot_reenact.inputs.portrait_files import PortraitSource
+from fewshot_reenact.files import partial_file
+from fewshot_reenact.inputs.driver import Driver
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.registry import load_backend
-from fewshot_reenact.media import timestamps
 from fewshot_reenact.media.marks import Marks
-from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
-from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
-from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
-from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.motion.retarget import MotionMode, Region
+from fewshot_reenact.pipelines.animate_steps import Cast, Clock, Job, load, parse, render, write
 from fewshot_reenact.pipelines.manifest import marks_for
 from fewshot_reenact.pipelines.options import AnimateOptions, Audio, Frame, plain
-from fewshot_reenact.pipelines.side_by_side import side_by_side
 from fewshot_reenact.progress import Progress, stage
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.marks import StandardMarks
-from fewshot_reenact.rendering.dense_motion import dense_motion_of
 from fewshot_reenact.rendering.plan import Plan, plan_motion
-from fewshot_reenact.rendering.renderer import Renderer, open_renderer, renderer_class
 
 
 @dataclass
@@ -177,9 +161,9 @@ def animate_with(
     progress: Progress | None = None,
 ) -> Animation:
     """The same with the options in one object."""
-    clock = _Clock()
-    job = _parse(options, portrait, driver, output, report, overwrite)
-    cast = _load(options, job)
+    clock = Clock()
+    job = parse(options, portrait, driver, output, report, overwrite)
+    cast = load(options, job)
     marks = marks or marks_for(job.portraits, job.driver, options, cast.model_sha256)
     clock.lap("setup")
 
@@ -187,9 +171,9 @@ def animate_with(
     plan = plan_motion(driven.motion, cast.people[0], options.retargeting, options.smooth)
     clock.lap("driver")
 
-    renderer, pictures = _render(options, cast, driven, plan)
+    renderer, pictures = render(options, cast, driven, plan)
     clock.lap()
-    width, height = _write(job, options, pictures, driven, marks, progress)
+    width, height = write(job, options, pictures, driven, marks, progress)
     clock.lap("render")
     seconds = clock.all({f"render: {name}": value for name, value in renderer.seconds.items()})
 
@@ -208,134 +192,10 @@ def animate_with(
     return made
 
 
-# ---- the steps, in order ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What was asked for, looked at before anything takes long. inputs: files that are never written over."""
-
-    portraits: PortraitSource
-    driver: DriverSource
-    output: Path
-    inputs: list[Path]
-    overwrite: bool
-
-
-@dataclass(frozen=True)
-class _Cast:
-    """Networks, landmarks and portraits, loaded. psi: a fine-tuned person's. notes: what the user should know."""
-
-    model: Reenactor
-    model_name: str
-    model_sha256: str
-    psi: torch.Tensor | None
-    backend: LandmarkBackend
-    people: list[Portrait]
-    notes: list[str]
-    device: torch.device
-    device_why: str
-
-
-def _parse(
-    options: AnimateOptions,
-    portrait: str | Path | Sequence[str | Path],
-    driver: str | Path,
-    output: str | Path | None,
-    report: str | Path | None,
-    overwrite: bool,
-) -> _Job:
-    portraits = PortraitSource.parse(portrait, options.face)
-    source = DriverSource.parse(driver, face=options.driver_face, start=options.start, end=options.end)
-    inputs = [*portraits.files, *([] if source.path is None else [source.path]), *options.credentials]
-    kinds = PICTURE_OUTPUTS if source.is_still else VIDEO_OUTPUTS
-    path = Path(output) if output is not None else Path(f"{portraits.name}--{source.name}{kinds[0]}")
-    path = check_output(path, overwrite, inputs, kinds)
-    if report is not None and check_output(report, overwrite, inputs).resolve() == path.resolve():
-        raise UsageError(f"{report}: is the output; write the report to another file")
-    return _Job(portraits, source, path, inputs, overwrite)
-
-
-def _load(options: AnimateOptions, job: _Job) -> _Cast:
-    where, why = choose_device(options.device)
-    person = job.portraits.person(options.model, where)
-    networks = person.model if person else load_model(options.model, where)
-    backend = options.landmarks
-    if isinstance(backend, str):
-        backend = load_backend(backend, str(where))
-    people, notes = (list(person.portraits), []) if person else job.portraits.load(backend)
-    kind = renderer_class(networks)
-    notes += kind.notes(networks.dims)
-    if options.frame == "crop" and kind.corrects_warp:
-        people[0] = crop_portrait(people[0], options.size)
-    first = job.portraits.files[0]
-    return _Cast(
-        model=networks,
-        model_name=str(first if person else options.model or "built-in"),
-        model_sha256=sha256(first if person else Path(options.model or DEFAULT_MODEL)),
-        psi=person.psi if person else None,
-        backend=backend,
-        people=people,
-        notes=notes,
-        device=where,
-        device_why=why,
-    )
-
-
-def _render(options: AnimateOptions, cast: _Cast, driven: Driver, plan: Plan) -> tuple[Renderer, Iterator[np.ndarray]]:
-    """The renderer, and the pictures that it will make while they are asked for."""
-    renderer = open_renderer(
-        cast.model, cast.people, plan.moves, device=cast.device, warp_only=options.warp_only, psi=cast.psi
-    )
-    wanted = options.dense and renderer.corrects_warp
-    shifts = dense_motion_of(driven, plan, options.retargeting, cast.model.dims.size) if wanted else None
-    pictures = renderer.render(plan.moves, shifts)
-    if options.compare:
-        pictures = side_by_side(cast.people[0].picture, driven, pictures)
-    return renderer, pictures
-
-
-def _write(
-    job: _Job,
-    options: AnimateOptions,
-    pictures: Iterator[np.ndarray],
-    driven: Driver,
-    marks: Marks,
-    progress: Progress | None,
-) -> tuple[int, int]:
-    """Write the frames at the driver's timestamps, or the one picture. Returns (width, height) of what is written."""
-    first = next(pictures)
-    height, width = first.shape[:2]
-    if job.driver.is_still:
-        write_picture(job.output, first, job.overwrite, inputs=job.inputs, marks=marks)
-        return width, height
-    tell, motion = stage(progress, "render"), driven.motion
-    pts, time_base = timestamps.fit(motion.pts.tolist(), motion.time_base)
-    with VideoWriter(
-        job.output,
-        width,
-        height,
-        time_base,
-        motion.fps,
-        audio_from=driven.audio_from if options.audio == "driver" else None,
-        audio_start=driven.audio_start,
-        audio_end=driven.audio_end,
-        marks=marks,
-        inputs=job.inputs,
-        overwrite=job.overwrite,
-    ) as writer:
-        writer.write(first, pts[0])
-        tell(1, len(motion))
-        for t, picture in enumerate(pictures, start=1):
-            writer.write(picture, pts[t])
-            tell(t + 1, len(motion))
-    return width + width % 2, height + height % 2  # the writer makes odd sides even
-
-
 def _describe(
     options: AnimateOptions,
-    job: _Job,
-    cast: _Cast,
+    job: Job,
+    cast: Cast,
     driven: Driver,
     plan: Plan,
     size: tuple[int, int],
@@ -357,22 +217,3 @@ def _describe(
         warnings=[*cast.notes, *found["warnings"]],
         seconds=seconds,
     )
-
-
-class _Clock:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self._began = self._last = time.perf_counter()
-        self._laps: dict[str, float] = {}
-
-    def lap(self, name: str | None = None) -> None:
-        """Ends a stage; without a name its time counts for none."""
-        now = time.perf_counter()
-        if name is not None:
-            self._laps[name] = now - self._last
-        self._last = now
-
-    def all(self, more: dict[str, float]) -> dict[str, float]:
-        laps = {**self._laps, **more, "all": time.perf_counter() - self._began}
-        return {name: round(value, 3) for name, value in laps.items()}

@@ -100,6 +100,13 @@ def evaluate(
     the stage "clips".
 
     Raises UsageError, InputError when no clip can be used, ModelError.
+
+    Example:
+
+        from fewshot_reenact import evaluate
+
+        done = evaluate("clips", shots=[1], methods=["copy", "warp"], held_out=2)
+        print(done.scores.table())
     """
     _check(shots, methods, every, held_out, limit, smooth)
     files = clip_files(Path(clips), limit)

@@ -99,6 +99,13 @@ def finetune(
     consent: how the person agreed; kept in the file and in the manifest of every video made from it.
 
     Raises UsageError, InputError, ModelError (see errors); then nothing is written.
+
+    Example:
+
+        from fewshot_reenact import finetune
+
+        made = finetune(["me1.jpg", "me2.jpg"], "me.safetensors")
+        print(made.kept_step, made.warnings)
     """
     began = time.perf_counter()
     path = check_output(output, overwrite, inputs, (SUFFIX,))

@@ -1,1 +1,1 @@
-"""Where an output came from, written into the output itself: for its viewers and for the machines that carry it."""
+"""The marks that say how an output was made: label, watermark, signature, tags, and how they are read back."""

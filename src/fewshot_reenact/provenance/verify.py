@@ -133,7 +133,7 @@ def verify(
         from fewshot_reenact import verify
 
         for one in verify(["video.mp4"]):
-            print(one.file, one.made_by_this_tool)
+            print(one.name, one.made_by_this_tool)
     """
     anchors = _anchors(trust)
     tell = progress or (lambda stage, done, total: None)

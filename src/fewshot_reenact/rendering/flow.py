@@ -1,4 +1,4 @@
-"""From pictures and points to what the textured model sees: flow, warped portrait, face frames (DESIGN 4)."""
+"""From pictures and points to what the textured model sees: flow, warped portrait, face frames."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""The flow of a whole head at full resolution, from the coarse ones that are computed (DESIGN 4)."""
+"""The flow of a whole head at full resolution, from the coarse ones that are computed."""
 
 import cv2
 import numpy as np

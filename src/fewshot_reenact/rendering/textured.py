@@ -1,4 +1,4 @@
-"""Portrait and points to pictures: the textured model at work, at the portrait's full resolution (DESIGN 4).
+"""Portrait and points to pictures: the textured model at work, at the portrait's full resolution.
 
 Flow and change are computed small, in the face's own frame; the flow is applied to the original picture and the change
 pasted onto it.
@@ -175,10 +175,10 @@ class TexturedRenderer:
                 yield from map(self._compose, last.result())
 
     @torch.inference_mode()
-    def _infer(self, motion: np.ndarray, shifts: Iterator[np.ndarray] | None = None) -> list["_Face"]:
+    def _infer(self, motion: np.ndarray, dense_shifts: Iterator[np.ndarray] | None = None) -> list["_Face"]:
         """Flow and change for a few poses at once, small."""
         began = time.perf_counter()
-        dense = None if shifts is None else self._next(shifts, len(motion))
+        dense = None if dense_shifts is None else self._next(dense_shifts, len(motion))
         self.seconds["dense"] += time.perf_counter() - began
         began = time.perf_counter()
         frames = [face_frame(points, self.size) for points in motion]
@@ -192,17 +192,11 @@ class TexturedRenderer:
         box_flow = spline(torch.from_numpy(self.flow.grid).view(1, -1, 2)).view(-1, BOX_GRID, BOX_GRID, 2)
         warped, change, shift = self._faces(motion, frames, matrices, face_flow, dense)
         self.seconds["networks"] += time.perf_counter() - began
+        shifts = [None] * len(motion) if shift is None else list(shift)
+        flows = zip(face_flow.numpy(), box_flow.numpy(), strict=True)
         return [
-            _Face(
-                frames[i],
-                shown[i],
-                face_flow[i].numpy(),
-                box_flow[i].numpy(),
-                None if shift is None else shift[i],
-                warped[i],
-                change[i],
-            )
-            for i in range(len(motion))
+            _Face(frames[i], shown[i], face, box, shifts[i], warped[i], change[i])
+            for i, (face, box) in enumerate(flows)
         ]
 
     def _next(self, shifts: Iterator[np.ndarray], count: int) -> Tensor:

@@ -107,7 +107,7 @@ def test_into_and_out_of_an_fsspec_address(vox_videos, shards_of_now):
         memory.put_file(str(path), f"/vox/{path.relative_to(vox_videos)}")
     result = prepare("memory://vox", "memory://made/shards", options=OPTIONS)
     made = {path.rsplit("/", 1)[-1]: memory.cat_file(path) for path in memory.find("/made/shards")}
-    assert made == tree(vox_shards) and result["clips"] == 4
+    assert made == tree(vox_shards) and result.clips == 4
     a, b = ShardClips("memory://made/shards", 2)[1], ShardClips(vox_shards, 2)[1]
     assert a.name == b.name and np.array_equal(a.frames[2], b.frames[2])
     with pytest.raises(UsageError, match="--workers 1"):
@@ -120,7 +120,7 @@ def test_into_and_out_of_an_fsspec_address(vox_videos, shards_of_now):
 def test_a_finished_folder_is_left_as_it_is(vox_videos, vox_shards):
     before = {path: path.stat().st_mtime_ns for path in vox_shards.glob("shard-*")}
     result = prepare(vox_videos, vox_shards, options=OPTIONS)
-    assert result["run"]["videos"] == 0 and result["clips"] == 4
+    assert result.run["videos"] == 0 and result.clips == 4
     assert {path: path.stat().st_mtime_ns for path in vox_shards.glob("shard-*")} == before
 
 
@@ -132,7 +132,7 @@ def test_damaged_and_missing_shards_are_made_again(vox_videos, shards_of_now, tm
     tars = sorted(out.glob("*.tar"))
     tars[0].write_bytes(tars[0].read_bytes()[:5000])
     tars[1].unlink()
-    assert prepare(vox_videos, out, options=OPTIONS)["run"]["videos"] == 2
+    assert prepare(vox_videos, out, options=OPTIONS).run["videos"] == 2
     assert tree(out) == tree(vox_shards)
 
 

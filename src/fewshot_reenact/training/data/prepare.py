@@ -58,6 +58,29 @@ class Done:
     elapsed: float
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Shards of clips. notes: of videos that were used all the same. run: rates of this run, which may have found
+    everything done before. index: what stands in the shards' index, without the list of files.
+    """
+
+    out: str
+    videos: int
+    skipped: int
+    clips: int
+    people: int
+    frames: int
+    bytes: int
+    notes: list[dict[str, str]]
+    run: dict[str, Any]
+    device: str
+    index: dict[str, Any]
+
+    def report(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {**self.index, "run": self.run, "device": self.device}
+
+
 def prepare(
     videos: str | Path,
     out: str | Path,
@@ -71,8 +94,8 @@ def prepare(
     address: str | None = None,
     overwrite: bool = False,
     progress: Callable[[Done], None] | None = None,
-) -> dict[str, Any]:
-    """Make shards of clips from videos, or go on making them. Returns the index's totals and this run's rates.
+) -> Prepared:
+    """Make shards of clips from videos, or go on making them.
 
     videos: a folder, a list file, one video, or an fsspec address; see sources.list_sources. out: a folder, or an
     address. workers: processes here, or Ray tasks at a time; None: as many as there are processors. engine, address:
@@ -81,6 +104,13 @@ def prepare(
 
     Raises UsageError: bad options, `out` holds something else; InputError: no videos, none of them usable; ModelError;
     engines.WorkerDied.
+
+    Example:
+
+        from fewshot_reenact import prepare
+
+        made = prepare("videos", "shards")
+        print(made.clips, made.people, made.skipped)
     """
     options = options or ClipOptions()
     _check(options, landmarks, workers, engine, address)
@@ -119,7 +149,9 @@ def prepare(
             run = _follow(results, sum(len(unit.sources) for unit in missing), progress)
     finally:
         folder.remove([name for name in folder.sizes() if is_partial(name)])  # of workers that were stopped
-    return {**_finish(folder, plan, units), "run": run, "device": str(where)}
+    index = _finish(folder, plan, units)
+    counts = {name: index[name] for name in ("videos", "skipped", "clips", "people", "frames", "bytes", "notes")}
+    return Prepared(str(out), **counts, run=run, device=str(where), index=index)
 
 
 def _check(options: ClipOptions, landmarks: str, workers: int | None, engine: str, address: str | None) -> None:

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Write docs/api.md from the docstrings of the public names.
+
+scripts/build/make_api_docs.py            # writes docs/api.md
+scripts/build/make_api_docs.py --check    # exit code 1 when the file is not what would be written
+"""
+
+import dataclasses
+import inspect
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import click
+
+import fewshot_reenact
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+FUNCTIONS = ("animate", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate", "animate_with")
+HEAD = """# The Python API
+
+`scripts/build/make_api_docs.py` writes this page from the docstrings; do not edit it by hand.
+
+Every function has the same options, defaults and marks as the command of its name. All of them raise the errors of
+`fewshot_reenact.errors`: `UsageError`, `InputError` and `ModelError`, whose messages are one line each. Importing
+`fewshot_reenact` loads neither torch nor OpenCV; the first call does.
+
+"""
+
+
+@click.command(help=__doc__.split("\n\n")[0])
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 when the page is out of date.")
+def main(check: bool) -> None:
+    text = page()
+    if check:
+        raise SystemExit(int(not PAGE.is_file() or PAGE.read_text("utf-8") != text))
+    PAGE.write_text(text, "utf-8")
+    click.echo(f"{PAGE}: {len(text.splitlines())} lines")
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    functions = [section(name, getattr(fewshot_reenact, name)) for name in FUNCTIONS]
+    classes = [
+        section(name, getattr(fewshot_reenact, name))
+        for name in fewshot_reenact.__all__
+        if inspect.isclass(getattr(fewshot_reenact, name))
+    ]
+    return HEAD + "\n".join([*functions, "## Results and options\n", *classes])
+
+
+def section(name: str, thing: Any) -> str:
+    """A heading, the signature or the fields, and the docstring."""
+    if inspect.isclass(thing):
+        level, shown, names = "###", fields(thing), [field.name for field in dataclasses.fields(thing)]
+    else:
+        level, shown, names = "##", signature(name, thing), list(inspect.signature(thing).parameters)
+    return f"{level} {name}\n\n```python\n{shown}\n```\n\n{prose(inspect.getdoc(thing) or '', names)}\n"
+
+
+def signature(name: str, function: Any) -> str:
+    """`name(a, b, *, c=1) -> Result`, a parameter a line."""
+    described = inspect.signature(function)
+    lines, starred = [], False
+    for parameter in described.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            lines.append("    *,")
+            starred = True
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        lines.append(f"    {parameter.name}: {annotated(parameter.annotation)}{default},".replace("'", '"'))
+    body = "\n".join(lines)
+    return f"{name}(\n{body}\n) -> {annotated(described.return_annotation)}"
+
+
+def fields(kind: Any) -> str:
+    """The fields of a dataclass, a line each."""
+    lines = []
+    for field in dataclasses.fields(kind):
+        default = "" if field.default is dataclasses.MISSING else f" = {field.default!r}"
+        lines.append(f"{field.name}: {annotated(field.type)}{default}".replace("'", '"'))
+    return "\n".join(lines)
+
+
+def annotated(annotation: Any) -> str:
+    """A type as it is written in the code, without the modules that its names come from."""
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    text = text.replace("Callable[[str, int, int | None], None]", "Progress")
+    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])", "", text)
+
+
+def prose(doc: str, names: list[str]) -> str:
+    """A docstring as Markdown: what it says of parameters as a list, its example as a block of Python."""
+    text, _, example = doc.partition("\nExample:\n")
+    paragraphs = [paragraph(part, names) for part in re.split(r"\n{2,}", text.strip())]
+    if example:
+        paragraphs.append(f"```python\n{textwrap.dedent(example).strip()}\n```")
+    return "\n\n".join(paragraphs)
+
+
+def paragraph(text: str, names: list[str]) -> str:
+    """`name, name: what they are` becomes an entry of a list wherever it stands; anything else stays."""
+    name = "|".join(map(re.escape, names))
+    entry = rf"(?<![\w`.\"])((?:{name})(?:(?:, | \.\.\. )(?:{name}))*): "
+    words = " ".join(text.split())
+    if not re.search(entry, words):
+        return text
+    first, *rest = re.split(entry, words)
+    listed = [f"- **{given}**: {what.strip()}" for given, what in zip(rest[::2], rest[1::2], strict=True)]
+    return "\n".join([*([first.strip(), ""] if first.strip() else []), *listed])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The steps of `animate`, in the order in which it takes them: parse, load, render, write; and its clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fewshot_reenact.device import choose_device
+from fewshot_reenact.errors import UsageError
+from fewshot_reenact.files import check_output, sha256
+from fewshot_reenact.inputs.driver import Driver, DriverSource
+from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
+from fewshot_reenact.inputs.portrait_files import PortraitSource
+from fewshot_reenact.landmarks.backend import LandmarkBackend
+from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.media import timestamps
+from fewshot_reenact.media.marks import Marks
+from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
+from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
+from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
+from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.pipelines.options import AnimateOptions
+from fewshot_reenact.pipelines.side_by_side import side_by_side
+from fewshot_reenact.progress import Progress, stage
+from fewshot_reenact.rendering.dense_motion import dense_motion_of
+from fewshot_reenact.rendering.plan import Plan
+from fewshot_reenact.rendering.renderer import Renderer, open_renderer, renderer_class
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was asked for, looked at before anything takes long. inputs: files that are never written over."""
+
+    portraits: PortraitSource
+    driver: DriverSource
+    output: Path
+    inputs: list[Path]
+    overwrite: bool
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Networks, landmarks and portraits, loaded. psi: a fine-tuned person's. notes: what the user should know."""
+
+    model: Reenactor
+    model_name: str
+    model_sha256: str
+    psi: torch.Tensor | None
+    backend: LandmarkBackend
+    people: list[Portrait]
+    notes: list[str]
+    device: torch.device
+    device_why: str
+
+
+def parse(
+    options: AnimateOptions,
+    portrait: str | Path | Sequence[str | Path],
+    driver: str | Path,
+    output: str | Path | None,
+    report: str | Path | None,
+    overwrite: bool,
+) -> Job:
+    portraits = PortraitSource.parse(portrait, options.face)
+    source = DriverSource.parse(driver, face=options.driver_face, start=options.start, end=options.end)
+    inputs = [*portraits.files, *([] if source.path is None else [source.path]), *options.credentials]
+    kinds = PICTURE_OUTPUTS if source.is_still else VIDEO_OUTPUTS
+    path = Path(output) if output is not None else Path(f"{portraits.name}--{source.name}{kinds[0]}")
+    path = check_output(path, overwrite, inputs, kinds)
+    if report is not None and check_output(report, overwrite, inputs).resolve() == path.resolve():
+        raise UsageError(f"{report}: is the output; write the report to another file")
+    return Job(portraits, source, path, inputs, overwrite)
+
+
+def load(options: AnimateOptions, job: Job) -> Cast:
+    where, why = choose_device(options.device)
+    person = job.portraits.person(options.model, where)
+    networks = person.model if person else load_model(options.model, where)
+    backend = options.landmarks
+    if isinstance(backend, str):
+        backend = load_backend(backend, str(where))
+    people, notes = (list(person.portraits), []) if person else job.portraits.load(backend)
+    kind = renderer_class(networks)
+    notes += kind.notes(networks.dims)
+    if options.frame == "crop" and kind.corrects_warp:
+        people[0] = crop_portrait(people[0], options.size)
+    first = job.portraits.files[0]
+    return Cast(
+        model=networks,
+        model_name=str(first if person else options.model or "built-in"),
+        model_sha256=sha256(first if person else Path(options.model or DEFAULT_MODEL)),
+        psi=person.psi if person else None,
+        backend=backend,
+        people=people,
+        notes=notes,
+        device=where,
+        device_why=why,
+    )
+
+
+def render(options: AnimateOptions, cast: Cast, driven: Driver, plan: Plan) -> tuple[Renderer, Iterator[np.ndarray]]:
+    """The renderer, and the pictures that it will make while they are asked for."""
+    renderer = open_renderer(
+        cast.model, cast.people, plan.moves, device=cast.device, warp_only=options.warp_only, psi=cast.psi
+    )
+    wanted = options.dense and renderer.corrects_warp
+    shifts = dense_motion_of(driven, plan, options.retargeting, cast.model.dims.size) if wanted else None
+    pictures = renderer.render(plan.moves, shifts)
+    if options.compare:
+        pictures = side_by_side(cast.people[0].picture, driven, pictures)
+    return renderer, pictures
+
+
+def write(
+    job: Job,
+    options: AnimateOptions,
+    pictures: Iterator[np.ndarray],
+    driven: Driver,
+    marks: Marks,
+    progress: Progress | None,
+) -> tuple[int, int]:
+    """Write the frames at the driver's timestamps, or the one picture. Returns (width, height) of what is written."""
+    first = next(pictures)
+    height, width = first.shape[:2]
+    if job.driver.is_still:
+        write_picture(job.output, first, job.overwrite, inputs=job.inputs, marks=marks)
+        return width, height
+    tell, motion = stage(progress, "render"), driven.motion
+    pts, time_base = timestamps.fit(motion.pts.tolist(), motion.time_base)
+    with VideoWriter(
+        job.output,
+        width,
+        height,
+        time_base,
+        motion.fps,
+        audio_from=driven.audio_from if options.audio == "driver" else None,
+        audio_start=driven.audio_start,
+        audio_end=driven.audio_end,
+        marks=marks,
+        inputs=job.inputs,
+        overwrite=job.overwrite,
+    ) as writer:
+        writer.write(first, pts[0])
+        tell(1, len(motion))
+        for t, picture in enumerate(pictures, start=1):
+            writer.write(picture, pts[t])
+            tell(t + 1, len(motion))
+    return width + width % 2, height + height % 2  # the writer makes odd sides even
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str | None = None) -> None:
+        """Ends a stage; without a name its time counts for none."""
+        now = time.perf_counter()
+        if name is not None:
+            self._laps[name] = now - self._last
+        self._last = now
+
+    def all(self, more: dict[str, float]) -> dict[str, float]:
+        laps = {**self._laps, **more, "all": time.perf_counter() - self._began}
+        return {name: round(value, 3) for name, value in laps.items()}

@@ -1,0 +1,61 @@
+"""`train` for Python: a config, a folder, and what came of it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fewshot_reenact._version import __version__
+from fewshot_reenact.device import choose_device
+from fewshot_reenact.training.config import load_config
+from fewshot_reenact.training.loop import check_networks
+from fewshot_reenact.training.loop import train as run_loop
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Where a training run stands. model: the averaged weights, which `animate(model=...)` takes. step, steps: reached,
+    and of the whole run. device: and why it was chosen.
+    """
+
+    folder: Path
+    model: Path
+    step: int
+    steps: int
+    device: str
+
+    def report(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        plain = {**asdict(self), "folder": str(self.folder), "model": str(self.model)}
+        return {"schema": "fewshot-reenact/train/1", "version": __version__, **plain}
+
+
+def train(
+    config: str | Path,
+    run: str | Path,
+    *,
+    device: str = "auto",
+    steps: int | None = None,
+    max_minutes: float | None = None,
+) -> TrainingRun:
+    """Train the networks on a folder of square talking-head clips, or go on training.
+
+    config: a YAML file, see training.config. run: the folder of checkpoints, log and pictures; the same folder again
+    goes on where it stopped. steps: the length of the whole run, in place of the config's. max_minutes: stop after so
+    long, cleanly, with everything saved. device: "auto", "cpu", "cuda", "mps".
+
+    Raises UsageError (a wrong config; a folder of another one), ModelError, training.loop.Preempted after SIGTERM
+    (saved), training.trainer.Diverged.
+
+    Example:
+
+        from fewshot_reenact import train
+
+        done = train("config.yaml", "run/mine", max_minutes=55)
+        print(done.step, done.model)
+    """
+    settings = load_config(Path(config), steps=steps)
+    where, why = choose_device(device)
+    check_networks(settings)
+    folder = Path(run)
+    step = run_loop(settings, folder, device=where, max_minutes=max_minutes)
+    return TrainingRun(folder, folder / "model.safetensors", step, settings.steps, f"{where} ({why})")
