@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from fewshot_reenact.files import sha256
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, save_model
-from fewshot_reenact.training.refiner.train import joined
+from fewshot_reenact.training.refiner.train import join
 
 CARD = """# textured.safetensors
 
@@ -42,7 +42,12 @@ SHA-256: `{digest}`
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @click.option("--data", default="614 clips of 319 people", show_default=True, help="For the card: what it saw.")
 @click.option("--begun", default="", help="For the card: what the run began with, e.g. 'the weights of ...'.")
-@click.option("--refiners", type=click.Path(exists=True, path_type=Path), multiple=True, help="Runs of train_part.py.")
+@click.option(
+    "--refiners",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="Run folders of configs/refiner.yaml.",
+)
 @click.option("--strength", type=click.FloatRange(0, 1), default=1.0, help="How much of the refiners' change counts.")
 def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], strength: float) -> None:
     config = json.loads((run / "config.json").read_text())
@@ -51,7 +56,7 @@ def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], strength:
         step = int(file.metadata()["note"].split()[1])
     keys = ("l1", "perceptual", "perceptual_mouth", "l1_over_warp")
     figures = ", ".join(f"{key} {sum(row[key] for row in rows) / len(rows):.4f}" for key in keys)
-    model, refined = joined(load_model(run / "model.safetensors"), refiners, strength)
+    model, refined = join(load_model(run / "model.safetensors"), list(refiners), strength)
     save_model(model, DEFAULT_MODEL, note=f"textured, step {step}; refined: {refined or 'nothing'}", half=True)
     text = CARD.format(
         parameters=sum(p.numel() for p in model.parameters()) / 1e6,
@@ -64,7 +69,7 @@ def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], strength:
         begun=f"; begun with {begun}" if begun else "",
         log=len(rows) * config["log_every"],
         figures=figures,
-        refiners=f"{refined} of 16 parts with `training/refiner/train.py` and `configs/parts.yaml`, with a "
+        refiners=f"{refined} of 16 parts with `training/refiner/train.py` and `configs/refiner.yaml`, with a "
         "discriminator; "
         f"{strength:.0%} of the change is used"
         if refiners

@@ -47,6 +47,10 @@ def train(
     \b
     reenact train --config configs/meta.yaml
     reenact train --config configs/meta.yaml --run run/mine --max-minutes 55
+    reenact train --config configs/landmarks_points.yaml --run run/landmarks
+    reenact train --config configs/refiner.yaml --run run/mouth
+
+    The config's `trainer` says what is trained: meta (the default), landmarks or refiner.
 
     The folder holds metrics.jsonl, pictures/ (portrait, landmarks, warp, output, truth), checkpoints/ and
     model.safetensors, the averaged weights, which `reenact animate --model` takes. SIGTERM saves and exits with 75.
@@ -54,21 +58,19 @@ def train(
     import torch
 
     from fewshot_reenact.device import choose_device
-    from fewshot_reenact.training.config import load_config
-    from fewshot_reenact.training.loop import check_networks
-    from fewshot_reenact.training.loop import train as run
+    from fewshot_reenact.training.trainers import load_any
 
-    settings = load_config(config, steps=steps)
+    settings, run = load_any(config, steps=steps)
     where, why = choose_device(device)
     leads = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started one speaks
     if leads:
         click.echo(f"device {where} ({why})", err=True)
     if dry_run:
-        check_networks(settings)
+        run.check()
         click.echo(settings.model_dump_json(indent=2))
         return
     if threads is not None:
         torch.set_num_threads(threads)
-    reached = run(settings, folder, device=where, max_minutes=max_minutes)
+    reached = run(folder, where, max_minutes)
     if leads:
-        click.echo(f"{folder / 'model.safetensors'}: step {reached} of {settings.steps}")
+        click.echo(f"{folder / run.result}: step {reached} of {run.steps}")

@@ -6,14 +6,13 @@ from typing import Any
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
-from fewshot_reenact.training.config import load_config
-from fewshot_reenact.training.loop import check_networks
-from fewshot_reenact.training.loop import train as run_loop
+from fewshot_reenact.training.trainers import load_any
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """Where a training run stands. model: the averaged weights, which `animate(model=...)` takes. step, steps: reached,
+    """Where a training run stands. model: the averaged weights; of meta-learning, `animate(model=...)` takes
+    them. step, steps: reached,
     and of the whole run. device: and why it was chosen.
     """
 
@@ -39,9 +38,9 @@ def train(
 ) -> TrainingRun:
     """Train the networks on a folder of square talking-head clips, or go on training.
 
-    config: a YAML file, see training.config. run: the folder of checkpoints, log and pictures; the same folder again
-    goes on where it stopped. steps: the length of the whole run, in place of the config's. max_minutes: stop after so
-    long, cleanly, with everything saved. device: "auto", "cpu", "cuda", "mps".
+    config: a YAML file; its `trainer` says what is trained. run: the folder of checkpoints, log and pictures; the same
+    folder again goes on where it stopped. steps: the length of the whole run, in place of the config's. max_minutes:
+    stop after so long, cleanly, with everything saved. device: "auto", "cpu", "cuda", "mps".
 
     Raises UsageError (a wrong config; a folder of another one), ModelError, training.loop.Preempted after SIGTERM
     (saved), training.trainer.Diverged.
@@ -53,9 +52,9 @@ def train(
         done = train("config.yaml", "run/mine", max_minutes=55)
         print(done.step, done.model)
     """
-    settings = load_config(Path(config), steps=steps)
+    _, job = load_any(Path(config), steps=steps)
     where, why = choose_device(device)
-    check_networks(settings)
+    job.check()
     folder = Path(run)
-    step = run_loop(settings, folder, device=where, max_minutes=max_minutes)
-    return TrainingRun(folder, folder / "model.safetensors", step, settings.steps, f"{where} ({why})")
+    step = job(folder, where, max_minutes)
+    return TrainingRun(folder, folder / job.result, step, job.steps, f"{where} ({why})")

@@ -4,35 +4,40 @@ import json
 import pickle
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 from tqdm import tqdm
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import ModelError, UsageError
 from fewshot_reenact.files import partial_file
-from fewshot_reenact.training.config import TrainConfig
 
 
-def remember_config(config: TrainConfig, folder: Path) -> None:
-    """Keep the config in the run folder; refuse to go on there with another model or other data."""
+def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, write: bool = True) -> None:
+    """Keep the config in the run folder; refuse to go on there where one of these keys is another.
+
+    write: False only refuses, so that a start that fails leaves the folder free.
+    """
     path = folder / "config.json"
     now: dict[str, Any] = json.loads(config.model_dump_json())
     if path.is_file():
         try:
             # By way of the class, so that options which are newer than the run have their defaults.
-            then: dict[str, Any] = json.loads(TrainConfig.model_validate_json(path.read_text()).model_dump_json())
+            then: dict[str, Any] = json.loads(type(config).model_validate_json(path.read_text()).model_dump_json())
         except ValueError as error:
             raise UsageError(f"{path}: damaged, so what this run trained is not known; use another --run") from error
-        for key in ("model", "data", "seed", "batch"):
+        for key in fixed:
             if then.get(key) != now.get(key):
                 raise UsageError(f"{path}: this run was started with another '{key}'; use another --run folder")
         if _opponent(then) != _opponent(now):
             raise UsageError(f"{path}: this run was started with another 'adversarial'; use another --run folder")
-    with partial_file(path, overwrite=True) as partial:
-        partial.write_text(json.dumps(now, indent=2) + "\n")
+    if write:
+        with partial_file(path, overwrite=True) as partial:
+            partial.write_text(json.dumps(now, indent=2) + "\n")
 
 
 def remember_clips(fingerprint: str, folder: Path) -> None:
@@ -48,7 +53,7 @@ def remember_clips(fingerprint: str, folder: Path) -> None:
 def _opponent(config: dict[str, Any]) -> Any:
     """What decides which tensors D and W have."""
     game = config.get("adversarial")
-    return game and (game["dims"], game["rows"])
+    return game and [game.get(key) for key in ("dims", "rows", "wide")]
 
 
 def remember_code(folder: Path) -> None:
@@ -89,8 +94,8 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("step_*.pt"), key=lambda path: int(path.stem.removeprefix("step_")))
 
 
-def newest_checkpoint(folder: Path, device: torch.device, dimensions: str) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read. None when there is none at all.
+def newest_checkpoint(folder: Path, device: torch.device, dimensions: str | None) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read. None when there is none at all. dimensions: None for any.
 
     Raises ModelError when none can be read, or when it is of another architecture.
     """
@@ -101,7 +106,7 @@ def newest_checkpoint(folder: Path, device: torch.device, dimensions: str) -> di
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
             tqdm.write(f"{path}: cannot be read, trying the one before")
             continue
-        if state["dimensions"] != dimensions:
+        if dimensions is not None and state["dimensions"] != dimensions:
             raise ModelError(f"{path}: made with other model dimensions than the config's; use another --run folder")
         return state
     if paths:

@@ -2,8 +2,9 @@
 
 import dataclasses
 import difflib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,11 +15,13 @@ from fewshot_reenact.models.discriminator import DiscriminatorDimensions
 from fewshot_reenact.models.losses import PRESETS, LossWeights
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Unknown keys are errors, and nothing changes once it is read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     clips: str | Path = Field(
         description="what `reenact prepare` made (a folder or an address such as s3://bucket/shards), or a folder of "
         "NAME.mp4 with NAME.npz (points, identity): see training.data.episodes"
@@ -48,7 +51,7 @@ class DataConfig(_Strict):
     )
 
 
-class LossConfig(_Strict):
+class LossConfig(Strict):
     """Weights left out are the preset's (models.losses.PRESETS)."""
 
     preset: Literal["textured", "paper-v1", "paper-v2"] = "textured"
@@ -70,7 +73,7 @@ class LossConfig(_Strict):
     vggface_inputs: Literal["caffe", "caffe-rgb", "imagenet"] = "caffe"
 
 
-class AdversarialConfig(_Strict):
+class AdversarialConfig(Strict):
     """The discriminator. Weights left out are the loss preset's."""
 
     dims: Literal["light", "paper"] | dict[str, Any] = Field("light", description="DiscriminatorDimensions by name")
@@ -92,7 +95,7 @@ class AdversarialConfig(_Strict):
         return DiscriminatorDimensions.paper() if self.dims == "paper" else DiscriminatorDimensions.light()
 
 
-class OptimiserConfig(_Strict):
+class OptimiserConfig(Strict):
     rate: float = Field(5e-4, gt=0)
     betas: tuple[float, float] = (0.5, 0.99)
     warmup: int = Field(100, ge=0, description="steps of linear rise")
@@ -102,7 +105,8 @@ class OptimiserConfig(_Strict):
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights that are shipped")
 
 
-class TrainConfig(_Strict):
+class TrainConfig(Strict):
+    trainer: Literal["meta"] = "meta"
     model: Literal["textured", "paper"] | dict[str, Any] = Field(
         "textured", description="a preset, or ModelDimensions by name"
     )
@@ -140,8 +144,18 @@ class TrainConfig(_Strict):
         return dataclasses.replace(PRESETS[self.loss.preset], **given)
 
 
+Config = TypeVar("Config", bound=BaseModel)
+
+
 def load_config(path: Path, **overrides: Any) -> TrainConfig:
-    """Read and check a YAML file. Raises UsageError naming the file, the key and what was expected."""
+    """Read and check the configuration of meta-learning. Raises UsageError naming the file, the key and what was
+    expected.
+    """
+    return check_config(path, read_yaml(path), TrainConfig, _check_together, **overrides)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file's mapping. Raises UsageError."""
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
@@ -150,12 +164,24 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from error
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: a config is a mapping of names to values")
-    raw.update({k: v for k, v in overrides.items() if v is not None})
+    return raw
+
+
+def check_config(
+    path: Path,
+    raw: dict[str, Any],
+    kind: type[Config],
+    together: Callable[[Config], None] = lambda config: None,
+    **overrides: Any,
+) -> Config:
+    """The mapping as a configuration of that kind. together: raises ValueError for what no field can know by itself.
+    overrides: in place of what the file says, where not None. Raises UsageError naming the file and the key.
+    """
     try:
-        config = TrainConfig.model_validate(raw)
-        _check_together(config)
+        config = kind.model_validate({**raw, **{k: v for k, v in overrides.items() if v is not None}})
+        together(config)
     except ValidationError as error:
-        raise UsageError(f"{path}: {_explain(error)}") from error
+        raise UsageError(f"{path}: {_explain(error, kind)}") from error
     except ValueError as error:
         raise UsageError(f"{path}: {error}") from error
     return config
@@ -170,7 +196,7 @@ def _check_together(config: TrainConfig) -> None:
     if config.data.dense and dims.kind == "paper":
         raise ValueError("data.dense: corrects a warp, and the paper's model has none; leave it out")
     if dims.refiners:
-        raise ValueError("model.refiners: trained after the rest, by training/refiner/train.py; leave them out here")
+        raise ValueError("model.refiners: trained after the rest, with trainer: refiner; leave them out here")
     weights, game = config.weights(), config.adversarial
     if weights.vggface and config.loss.vggface_network is None:
         raise ValueError(
@@ -197,13 +223,13 @@ def _check_together(config: TrainConfig) -> None:
         raise ValueError("adversarial.match: compares embeddings with rows; say adversarial.rows: true, or match: 0")
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     """The first problem on one line; an unknown key gets the nearest known one."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return f"{where}: {first['msg']}"
-    owner: Any = TrainConfig
+    owner: Any = kind
     for part in first["loc"][:-1]:
         kinds = owner.model_fields[str(part)].annotation
         owner = next((kind for kind in get_args(kinds) if hasattr(kind, "model_fields")), kinds)

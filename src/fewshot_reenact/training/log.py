@@ -34,6 +34,11 @@ class Log:
                 self.events.add_scalar(name, value, step)
         return means
 
+    def held_out(self, step: int, figures: dict[str, float]) -> None:
+        """A line of figures on what is held out."""
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, "held_out": figures}) + "\n")
+
     def picture(self, step: int, columns: list[Tensor]) -> None:
         """A grid: a row an episode, a column for each of `columns`, (B, 3, S, S) in -1..1."""
         sheet = [((c.float().clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).cpu().numpy() for c in columns]

@@ -16,22 +16,14 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from fewshot_reenact.errors import ReenactError
 from fewshot_reenact.training.checkpoints import remember_clips, remember_code, remember_config
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.data.dataset import open_clips
 from fewshot_reenact.training.data.episodes import Clips, Episodes, HeadEpisodes
 from fewshot_reenact.training.distributed import World, join
+from fewshot_reenact.training.stopping import Preempted, heeding_sigterm
 from fewshot_reenact.training.trainer import Trainer
-
-EXIT_PREEMPTED = 75  # EX_TEMPFAIL: a scheduler should queue the job again
-
-
-class Preempted(ReenactError):
-    """SIGTERM came: the state is saved."""
-
-    exit_code = EXIT_PREEMPTED
 
 
 def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minutes: float | None = None) -> int:
@@ -40,14 +32,9 @@ def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minute
     max_minutes: stop cleanly, saved, inside a time slice. Raises Preempted after SIGTERM (saved too), UsageError when
     the folder belongs to another config, Diverged when the loss is no number.
     """
-    asked: list[int] = []
     # From here on: loading clips takes minutes, and a job that is stopped then is to be queued again too.
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
-    try:
-        with join(device) as (world, where):
-            return _train(config, folder, where, world, max_minutes, asked)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with heeding_sigterm() as asked, join(device) as (world, where):
+        return _train(config, folder, where, world, max_minutes, asked)
 
 
 def _train(
@@ -66,7 +53,7 @@ def _train(
     clips = open_clips(config.data)
     if world.leads:
         folder.mkdir(parents=True, exist_ok=True)
-        remember_config(config, folder)
+        remember_config(config, folder, ("model", "data", "seed", "batch"))
         remember_clips(clips.fingerprint, folder)
         remember_code(folder)
     world.wait()
@@ -90,7 +77,7 @@ def _train(
     )
     trainer.run(iter(loader), lambda: bool(asked) or time.monotonic() > deadline)
     if world.any(bool(asked), device):
-        raise Preempted(f"stopped by SIGTERM at step {trainer.step}; saved: run the same command to go on")
+        raise Preempted(trainer.step)
     return trainer.step
 
 

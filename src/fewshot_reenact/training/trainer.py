@@ -15,6 +15,7 @@ from fewshot_reenact.models.losses import shift_loss
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.rendering.registration import register
 from fewshot_reenact.training.adversary import Adversary, Exhibits
+from fewshot_reenact.training.averaging import average
 from fewshot_reenact.training.batch import make_faces, make_inputs
 from fewshot_reenact.training.checkpoints import newest_checkpoint, random_state, restore_random_state, write_checkpoint
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
@@ -166,7 +167,7 @@ class Trainer:
         if game is None:
             self._move(rate)
         self.step += 1
-        self._average(min(self.config.optimiser.ema, self.step / (self.step + 10)))
+        average(self.averaged, self.model, self.step, self.config.optimiser.ema)
         means = self.world.mean(torch.stack([value.detach().float() for value in parts.values()])).tolist()
         numbers = dict(zip(parts, means, strict=True)) | {"rate": rate}
         numbers["l1_over_warp"] = numbers["l1"] / max(numbers.pop("floor"), 1e-9)
@@ -191,14 +192,6 @@ class Trainer:
                 "earlier one"
             )
         return value
-
-    @torch.no_grad()
-    def _average(self, decay: float) -> None:
-        mine, theirs = list(self.averaged.parameters()), list(self.model.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
-        # Spectral norm's vectors belong to the weights: old ones would scale the averaged weights wrongly.
-        for own, current in zip(self.averaged.buffers(), self.model.buffers(), strict=True):
-            own.copy_(current)
 
     # ---- the loop -------------------------------------------------------------------------------------------------
 

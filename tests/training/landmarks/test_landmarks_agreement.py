@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +16,14 @@ from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.landmarks.network import PointNet
 from fewshot_reenact.motion.builtins import load_builtin_motion
+from fewshot_reenact.training.landmarks.config import LandmarkConfig
 
 TURN = np.array([[0.99, -0.08, 14.0], [0.08, 0.99, -9.0]])
+
+
+def settings_of(**settings: Any) -> LandmarkConfig:
+    raw = {"trainer": "landmarks", "part": "points", "data": ".", "held_out": "x", "steps": 1, "rate": 1e-3}
+    return LandmarkConfig.model_validate({**raw, **settings})
 
 
 @pytest.fixture
@@ -106,7 +113,7 @@ def test_training_pulls_the_points_of_pairs_together(pairs: ModuleType, packed: 
         clips = np.load(packed / "clips.npy")[found["frames"]]
     assert len(clips) > 3 and (clips[:, 0] == clips[:, 1]).all()
     task = importlib.import_module("fewshot_reenact.training.landmarks.points").PointTask(
-        packed, True, 0, {"batch": 6, "pairs": 2, "agreement": 3.0}
+        packed, True, 0, settings_of(batch=6, pairs=2, agreement=3.0)
     )
     held = pairs.Pairs(task.source, packed).index
     assert len(held) and (clips[held] == 0).all()  # none of the clip that is held out
@@ -157,7 +164,7 @@ def test_the_table_says_what_was_missed(scripts: None) -> None:
 def test_lids_can_be_left_out_of_the_agreement_and_closed_for_themselves(pairs: ModuleType, packed: Path) -> None:
     pairs.pack_pairs(packed, 8)
     points = importlib.import_module("fewshot_reenact.training.landmarks.points")
-    settings = {"batch": 4, "pairs": 2, "agreement": 3.0, "apart": [[0, 17], [36, 48]], "lids": 1.0}
+    settings = settings_of(batch=4, pairs=2, agreement=3.0, apart=[[0, 17], [36, 48]], lids=1.0)
     task = points.PointTask(packed, True, 0, settings)
     batch = task.batch()
     got = batch["points"].clone().requires_grad_(True)

@@ -1,33 +1,33 @@
-"""Crops, and the script that trains the landmark networks: a few steps on made-up data, stopped and resumed."""
+"""Crops, and the training of the landmark networks: a few steps on made-up data, stopped and resumed."""
 
-import importlib
 import json
-import sys
+import os
+import signal
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+import yaml
+from click.testing import CliRunner, Result
 
+from fewshot_reenact.cli import main
 from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.landmarks.network import PointNet, load_network, save_network
 from fewshot_reenact.motion.builtins import load_builtin_motion
+from fewshot_reenact.training.landmarks import augment, points
+from fewshot_reenact.training.landmarks import train as landmark_training
+from fewshot_reenact.training.landmarks.config import LandmarkConfig
+from fewshot_reenact.training.trainers import load_any
 
 
 @pytest.fixture
-def train(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(root / "scripts" / "measure"))
-    module = importlib.import_module("fewshot_reenact.training.landmarks.train")
-    # In place of scikit-image's photographs, which the tests do not need.
+def photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of scikit-image's, which the tests do not need."""
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-    monkeypatch.setattr(importlib.import_module("fewshot_reenact.training.landmarks.augment"), "_bank", [noise])
-    yield module
-    for name in [name for name in sys.modules if name.startswith(("train_landmarks", "landmark_"))]:
-        sys.modules.pop(name)
+    monkeypatch.setattr(augment, "_bank", [noise])
 
 
 @pytest.fixture(scope="module")
@@ -90,59 +90,128 @@ def data(tmp_path: Path, face: np.ndarray) -> Path:
     return tmp_path / "data"
 
 
+def write_config(folder: Path, **settings: object) -> Path:
+    """A config of landmark training beside the list of what is held out."""
+    (folder / "names.txt").write_text("# kept out of training\nf0.jpg\nf7.jpg  # these two\n")
+    raw = {"trainer": "landmarks", "part": "points", "held_out": "names.txt", "batch": 4, "rate": 1e-3, "save_every": 2}
+    path = folder / "c.yaml"
+    path.write_text(yaml.safe_dump({**raw, "log_every": 2, **settings}))
+    return path
+
+
+def go(config: Path, folder: Path, *more: object) -> Result:
+    """`reenact train`."""
+    line = ["train", "--config", config, "--run", folder, "--threads", 1, *more]
+    return CliRunner().invoke(main, [str(one) for one in line])
+
+
+def rows_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def newest(folder: Path) -> dict:
+    return torch.load(sorted((folder / "checkpoints").iterdir())[-1], weights_only=True)
+
+
+@pytest.mark.usefixtures("photographs", "one_thread")
 @pytest.mark.parametrize("part", ["points", "detector"])
-def test_training_learns_saves_and_resumes(train: ModuleType, data: Path, tmp_path: Path, part: str) -> None:
-    config, run = tmp_path / "c.yaml", tmp_path / "run"
-    (tmp_path / "names.txt").write_text("# kept out of training\nf0.jpg\nf7.jpg  # these two\n")
-    runner = CliRunner()
-
-    def go(steps: int) -> list[dict[str, float]]:
-        config.write_text(f"{part}: {{held_out: names.txt, batch: 4, steps: {steps}, rate: 1.0e-3, save_every: 2}}")
-        options = [part, "--data", str(data), "--run", str(run), "--config", str(config)]
-        result = runner.invoke(train.main, options, catch_exceptions=False)
-        assert result.exit_code == 0 and f"step {steps} of {steps}" in result.output
-        return [json.loads(line) for line in (run / f"{part}.jsonl").read_text().splitlines()]
-
-    before = torch.get_num_threads()
-    try:
-        first = go(2)
-        second = go(4)
-    finally:
-        torch.set_num_threads(before)
-    assert [row["step"] for row in first] == [2]
-    assert [row["step"] for row in second] == [2, 4]  # it went on, it did not start again
-    assert all(np.isfinite(list(row["held_out"].values())).all() for row in second)
+def test_training_learns_saves_and_resumes_exactly(data: Path, tmp_path: Path, part: str) -> None:
+    config, run = write_config(tmp_path, part=part, data=str(data), steps=4), tmp_path / "run"
+    result = go(config, tmp_path / "whole")
+    assert result.exit_code == 0 and "step 4 of 4" in result.output, result.output
+    assert go(config, run, "--steps", 2).exit_code == 0
+    assert [row["step"] for row in rows_of(run)] == [2, 2]
+    assert go(config, run).exit_code == 0
+    assert [row["step"] for row in rows_of(run)] == [2, 2, 4, 4], "it went on, it did not start again"
+    figures = [row["held_out"] for row in rows_of(run) if "held_out" in row]
+    assert all(np.isfinite(list(row.values())).all() for row in figures)
     assert not list(run.glob("*.partial"))
     assert np.flatnonzero(np.load(run / "packed" / "held.npy")).tolist() == [0, 7]  # by name
+    whole, halves = newest(tmp_path / "whole"), newest(run)
+    # The rate falls over the steps of the whole run, so the first half of the shorter call differs by it alone.
+    assert whole["step"] == halves["step"] == 4 and whole["averaged"].keys() == halves["averaged"].keys()
     if part == "points":
-        points, sure = load_network(PointNet, run / "points.safetensors")(torch.zeros(1, 3, 128, 128))
-        assert points.shape == (1, 83, 2) and sure.shape == (1,)
+        found, sure = load_network(PointNet, run / "points.safetensors")(torch.zeros(1, 3, 128, 128))
+        assert found.shape == (1, 83, 2) and sure.shape == (1,)
 
 
-def test_a_stage_for_some_points_moves_no_other(train: ModuleType, data: Path, tmp_path: Path) -> None:
-    config, run, start = tmp_path / "c.yaml", tmp_path / "run", tmp_path / "start.safetensors"
-    (tmp_path / "names.txt").write_text("f0.jpg\n")
+@pytest.mark.usefixtures("photographs", "one_thread")
+def test_a_run_that_was_killed_equals_one_that_was_not(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, data=str(data), steps=4)
+    assert go(config, tmp_path / "whole").exit_code == 0
+    with monkeypatch.context() as patch:
+        learn = landmark_training._LandmarkStage.learn
+        patch.setattr(landmark_training._LandmarkStage, "learn", lambda self: learn(self) if self.step < 3 else 1 / 0)
+        assert go(config, tmp_path / "halves").exit_code == 1
+    assert go(config, tmp_path / "halves").exit_code == 0
+    whole, halves = newest(tmp_path / "whole"), newest(tmp_path / "halves")
+    for name in ("network", "averaged"):
+        assert all(torch.equal(whole[name][key], halves[name][key]) for key in whole[name])
+    assert [row["step"] for row in rows_of(tmp_path / "halves")] == [row["step"] for row in rows_of(tmp_path / "whole")]
+
+
+@pytest.mark.usefixtures("photographs", "one_thread")
+def test_a_run_belongs_to_its_config(data: Path, tmp_path: Path) -> None:
+    assert go(write_config(tmp_path, data=str(data), steps=1), tmp_path / "run").exit_code == 0
+    result = go(write_config(tmp_path, data=str(data), steps=1, batch=5), tmp_path / "run")
+    assert result.exit_code == 2 and "started with another 'batch'" in result.output
+
+
+@pytest.mark.usefixtures("photographs", "one_thread")
+def test_sigterm_saves_and_exits_with_75(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = write_config(tmp_path, data=str(data), steps=9, save_every=100)
+    learn = landmark_training._LandmarkStage.learn
+
+    def stopped(self: object) -> dict[str, float]:
+        if self.step == 2:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGTERM)
+        return learn(self)
+
+    monkeypatch.setattr(landmark_training._LandmarkStage, "learn", stopped)
+    result = go(config, tmp_path / "run")
+    assert result.exit_code == 75 and "stopped by SIGTERM at step 3" in result.output
+    assert newest(tmp_path / "run")["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "complaint"),
+    [
+        ({"rat": 1}, 2, "unknown key rat: did you mean rate?"),
+        ({"trainer": "landmark"}, 2, "trainer: 'landmark' is not one of meta, landmarks, refiner"),
+        ({"held_out": "nobody.txt"}, 2, "there is no such list"),
+        ({"data": "nowhere"}, 3, "no such file; `data` is a folder of stills and clips"),
+        ({"start": "nothing.safetensors"}, 4, "landmark weights are missing"),
+    ],
+)
+def test_what_is_wrong_with_a_config(data: Path, tmp_path: Path, change: dict, code: int, complaint: str) -> None:
+    config = write_config(tmp_path, **{"data": str(data), "steps": 1, **change})
+    result = go(config, tmp_path / "run")
+    assert result.exit_code == code and complaint in result.output, result.output
+
+
+@pytest.mark.usefixtures("photographs", "one_thread")
+def test_a_stage_for_some_points_moves_no_other(data: Path, tmp_path: Path) -> None:
+    run, start = tmp_path / "run", tmp_path / "start.safetensors"
     torch.manual_seed(1)
     net = PointNet()
     save_network(net, start, net.dims, "")
-    config.write_text(
-        "points: {held_out: names.txt, batch: 4, only: [36, 48], lids: 1, steps: 3, rate: 1.0e-2, save_every: 3}"
-    )
-    options = ["points", "--data", str(data), "--run", str(run), "--config", str(config), "--start", str(start)]
-    threads = torch.get_num_threads()
-    try:
-        CliRunner().invoke(train.main, options, catch_exceptions=False)
-    finally:
-        torch.set_num_threads(threads)
+    options = {"only": [36, 48], "lids": 1, "steps": 3, "rate": 1e-2, "save_every": 3, "start": str(start)}
+    assert go(write_config(tmp_path, data=str(data), **options), run).exit_code == 0
     x = torch.rand(2, 3, 128, 128)
     before, after = (load_network(PointNet, path)(x)[0] for path in (start, run / "points.safetensors"))
     moved = (before - after).abs().amax((0, 2)) > 0
     assert moved[36:48].all() and not moved[:36].any() and not moved[48:].any()
 
 
-def test_the_ballot_is_least_where_the_point_is(train: ModuleType) -> None:
-    from fewshot_reenact.training.landmarks import points as points
+@pytest.mark.parametrize("name", ["points", "detector", "agree", "blinks", "lids"])
+def test_the_shipped_configs_are_right(root: Path, name: str) -> None:
+    config, _ = load_any(root / "configs" / f"landmarks_{name}.yaml")
+    assert isinstance(config, LandmarkConfig) and (root / "configs" / config.held_out).is_file()
 
+
+def test_the_ballot_is_least_where_the_point_is() -> None:
     want = torch.tensor([[[35.5, 67.5]]]).expand(1, 83, 2)
     right, wrong = torch.zeros(1, 83, 16, 16), torch.zeros(1, 83, 16, 16)
     right[:, :, 8, 4] = 20  # the cell whose centre is (35.5, 67.5)
@@ -150,17 +219,13 @@ def test_the_ballot_is_least_where_the_point_is(train: ModuleType) -> None:
     assert points.ballot(right.flatten(2), want).max() < 1e-3 < 10 < points.ballot(wrong.flatten(2), want).min()
 
 
-def test_the_wing_grows_with_the_error(train: ModuleType) -> None:
-    from fewshot_reenact.training.landmarks import points as points
-
+def test_the_wing_grows_with_the_error() -> None:
     x = torch.linspace(0, 20, 200)
     y = points.wing(x)
     assert y[0] == 0 and (y.diff() > 0).all() and y.diff()[:5].mean() > y.diff()[-5:].mean()
 
 
-def test_pictures_without_faces_are_pictures(train: ModuleType) -> None:
-    from fewshot_reenact.training.landmarks import augment as augment
-
+def test_pictures_without_faces_are_pictures(photographs: None) -> None:
     rng = np.random.default_rng(0)
     base = np.full((128, 128, 3), 120, np.uint8)
     for _ in range(40):

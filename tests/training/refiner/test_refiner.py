@@ -3,14 +3,14 @@
 import dataclasses
 import json
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
+from fewshot_reenact.cli import main
 from fewshot_reenact.errors import ModelError, UsageError
 from fewshot_reenact.geometry.face_frame import face_frame, part_box
 from fewshot_reenact.geometry.head_crop import head_box
@@ -21,10 +21,11 @@ from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
 from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.training.config import load_config
-from fewshot_reenact.training.refiner import data, train
+from fewshot_reenact.training.refiner.config import RefinerConfig
+from fewshot_reenact.training.refiner.train import RefinerStage, join
+from fewshot_reenact.training.trainers import load_any
 from network_samples import feature_net
 from painted_clips import face_points, paint_face, write_clips
-from places import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"down_channels": (8,), "up_channels": (8,), "residual_blocks": 1, "stem": 8}
@@ -74,7 +75,7 @@ def test_only_the_textured_model_has_refiners_and_training_leaves_them_to_their_
     dims = dataclasses.replace(ModelDimensions.textured(), refiners=(RefinerDimensions("mouth"),))
     config = tmp_path / "c.yaml"
     config.write_text(yaml.safe_dump({"model": json.loads(dims.to_json()), "data": {"clips": "x"}, "steps": 1}))
-    with pytest.raises(UsageError, match=r"model\.refiners: trained after the rest, by training/refiner/train\.py"):
+    with pytest.raises(UsageError, match=r"model\.refiners: trained after the rest, with trainer: refiner"):
         load_config(config)
 
 
@@ -135,83 +136,93 @@ def test_pictures_with_refiners(tiny_model: Path, tmp_path: Path) -> None:
     assert np.array_equal(warp[0], warp[2])
 
 
-# ---- the scripts ----------------------------------------------------------------------------------------------------
+# ---- training
 
 
 @pytest.fixture
-def scripts(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, ModuleType]:
-    return data, train
+def config(tmp_path: Path, tiny_model: Path) -> Path:
+    clips = write_clips(tmp_path / "clips")
+    raw = {
+        "trainer": "refiner", "part": "mouth", "clips": str(clips), "held_out": str(clips), "model": str(tiny_model),
+        "faces": 16, "open_mouths": 8, "judged": 8, "chunk": 8, "down_channels": [8], "up_channels": [8],
+        "network": str(feature_net(tmp_path / "net.safetensors")), "skip_heads": 0, "batch": 4, "steps": 6,
+        "log_every": 1, "save_every": 2, "adversarial": {"start": 2, "alone": 1, "wide": 4},
+    }  # fmt: skip
+    (tmp_path / "refiner.yaml").write_text(yaml.safe_dump(raw))
+    return tmp_path / "refiner.yaml"
 
 
-def run(command: ModuleType, *args: object) -> str:
-    result = CliRunner().invoke(command.main, [str(arg) for arg in args], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
+def go(config: Path, folder: Path, *more: object) -> Result:
+    line = ["train", "--config", config, "--run", folder, *more]
+    return CliRunner().invoke(main, [str(one) for one in line])
+
+
+def newest(folder: Path) -> dict:
+    return torch.load(sorted((folder / "checkpoints").iterdir())[-1], weights_only=True)
 
 
 def test_pack_train_stop_resume_join(
-    scripts: tuple[ModuleType, ModuleType], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, train = scripts
-    monkeypatch.setattr(data, "CHUNK", 8)
-    monkeypatch.setattr(train, "LOG_EVERY", 1)
-    monkeypatch.setattr(train, "SAVE_EVERY", 2)
-    clips, packs = write_clips(tmp_path / "clips"), tmp_path / "packs"
-    run(data, clips, packs, "--model", tiny_model, "--count", 16, "--share", "1/2")
-    assert [path.name for path in packs.iterdir()] == ["00001.npz"]
-    kept = (packs / "00001.npz").read_bytes()
-    run(data, clips, packs, "--model", tiny_model, "--count", 16)
-    assert len(list(packs.iterdir())) == 2 and (packs / "00001.npz").read_bytes() == kept
-    with np.load(packs / "00000.npz") as chunk:
+    result = go(config, tmp_path / "whole")
+    assert result.exit_code == 0 and "step 6 of 6" in result.output, result.output
+    packs = tmp_path / "whole" / "packs"
+    assert {folder.name: len(list(folder.iterdir())) for folder in packs.iterdir()} == {
+        "faces": 2, "open": 1, "held_out": 1,
+    }  # fmt: skip
+    with np.load(packs / "faces" / "00000.npz") as chunk:
         assert chunk["mouth_made"].shape == (8, 40, 40, 3) and chunk["eyes_truth"].shape == (8, 28, 60, 3)
         assert 0 < np.abs(chunk["mouth_made"].astype(int) - chunk["mouth_truth"]).mean() < 40
         assert chunk["embedding"].shape == (8, 16)
-
-    settings = yaml.safe_load((ROOT / "configs/parts.yaml").read_text())["mouth"]
-    settings |= {"network": str(feature_net(tmp_path / "net.safetensors")), "steps": 6, "batch": 4, "skip_heads": 0}
-    settings |= {"down_channels": [8], "up_channels": [8]}
-    settings["adversarial"] |= {"start": 2, "alone": 1, "wide": 4}
-    config = tmp_path / "parts.yaml"
-    config.write_text(yaml.safe_dump({"mouth": settings}))
-    run(data, clips, tmp_path / "open", "--model", tiny_model, "--count", 8, "--open-mouths")
-    given = [
-        "--data",
-        packs,
-        "--data",
-        tmp_path / "open",
-        "--held-out",
-        packs,
-        "--model",
-        tiny_model,
-        "--config",
-        config,
-    ]
-    run(train, "mouth", *given, "--run", tmp_path / "whole")
     with monkeypatch.context() as m:
-        real = train.Training.learn
-        m.setattr(train.Training, "learn", lambda self, x: real(self, x) if self.step < 5 else 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            run(train, "mouth", *given, "--run", tmp_path / "halves")
-    run(train, "mouth", *given, "--run", tmp_path / "halves")
-    whole, halves = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "halves"))
+        real = RefinerStage.learn
+        m.setattr(RefinerStage, "learn", lambda self: real(self) if self.step < 5 else 1 / 0)
+        assert go(config, tmp_path / "halves").exit_code == 1
+    kept = (tmp_path / "halves/packs/faces/00001.npz").stat().st_mtime_ns
+    assert go(config, tmp_path / "halves").exit_code == 0
+    assert (tmp_path / "halves/packs/faces/00001.npz").stat().st_mtime_ns == kept, "packs are made once"
+    whole, halves = newest(tmp_path / "whole"), newest(tmp_path / "halves")
     assert whole["step"] == halves["step"] == 6
-    for name in ("refiner", "averaged", "judge"):
+    for name in ("refiner", "averaged", "critic"):
         assert all(torch.equal(whole[name][key], halves[name][key]) for key in whole[name])
     rows = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
-    assert ["judge" in row for row in rows] == [False] * 2 + [True] * 4
-    assert ["fooled" in row for row in rows] == [False] * 3 + [True] * 3
+    steps = [row for row in rows if "l1" in row]
+    assert ["discriminator" in row for row in steps] == [False] * 2 + [True] * 4
+    assert ["adversarial" in row for row in steps] == [False] * 3 + [True] * 3
     assert set(rows[-1]["held_out"]) == {"l1", "perceptual", "edges_before", "edges"}
     assert whole["averaged"]["generator.out.weight"].abs().min() > 0  # zero before training
 
-    run(train, "join", tiny_model, tmp_path / "whole", "-o", tmp_path / "joined.safetensors")
+    networks, note = join(load_model(tiny_model), [tmp_path / "whole"])
+    assert note == "mouth 6 steps"
+    save_model(networks, tmp_path / "joined.safetensors")
     joined = load_model(tmp_path / "joined.safetensors")
     assert [one.part for one in joined.dims.refiners] == ["mouth"]
     assert torch.equal(joined.refiners[0].generator.out.weight, whole["averaged"]["generator.out.weight"])
-    run(train, "join", tmp_path / "joined.safetensors", tmp_path / "halves", "-o", tmp_path / "again.safetensors")
-    assert len(load_model(tmp_path / "again.safetensors").refiners) == 1
+    again, _ = join(joined, [tmp_path / "halves"], strength=0.5)
+    assert len(again.refiners) == 1 and again.dims.refiners[0].strength == 0.5
+    with pytest.raises(ModelError, match="there is no checkpoint of a refiner"):
+        join(joined, [tmp_path / "nothing"])
     damaged = (
         (tmp_path / "joined.safetensors").read_bytes().replace(b'\\"part\\": \\"mouth\\"', b'\\"part\\": \\"tooth\\"')
     )
     (tmp_path / "tooth.safetensors").write_bytes(damaged)
     with pytest.raises(ModelError, match="not 'tooth'"):
         load_model(tmp_path / "tooth.safetensors")
+
+
+def test_what_a_refiner_cannot_be_trained_on(config: Path, tmp_path: Path) -> None:
+    raw = yaml.safe_load(config.read_text())
+    for change, code, complaint in (
+        ({"clips": "nowhere"}, 3, "there is no such folder of clips"),
+        ({"go_on": True}, 2, "the model has no refiner of the mouth"),
+        ({"network": "none.safetensors"}, 4, "no such feature network"),
+        ({"part": "nose"}, 2, "part: "),
+    ):
+        config.write_text(yaml.safe_dump(raw | change))
+        result = go(config, tmp_path / "run")
+        assert result.exit_code == code and complaint in result.output, result.output
+
+
+def test_the_shipped_config_is_right(root: Path) -> None:
+    config, _ = load_any(root / "configs" / "refiner.yaml")
+    assert isinstance(config, RefinerConfig)

@@ -1,19 +1,10 @@
-#!/usr/bin/env python3
-"""Give training clips the built-in extractor's points, so that the model is trained with the errors it will meet.
-
-    python -m fewshot_reenact.training.data.relabel ../shared/data/clips/train run/clips
-
-For each NAME.mp4 with NAME.npz (the teacher's points, `identity`), OUT gets NAME.npz with the extractor's own points
-and a link to the clip. Every second frame is measured, from where the teacher's points are; where the two disagree by
-more than 12 % of the eye distance the teacher's stay. What is there already is kept: an interrupted run goes on.
-"""
+"""Training clips with the built-in extractor's points, so that the model is trained with the errors it will meet."""
 
 from pathlib import Path
+from typing import Any
 
-import click
 import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from fewshot_reenact.files import partial_file
@@ -25,30 +16,31 @@ DISAGREE = 0.12
 FRAME_STEP = 2  # as data.frame_step of configs/meta.yaml
 
 
-@click.command()
-@click.argument("clips", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--threads", default=2, show_default=True)
-def main(clips: Path, out: Path, threads: int) -> None:
-    torch.set_num_threads(threads)
+def relabel(clips: Path, out: Path) -> list[float]:
+    """For each NAME.mp4 with NAME.npz (the teacher's points, `identity`) in `clips`: `out` gets NAME.npz with the
+    extractor's own points and a link to the clip.
+
+    Every second frame is measured, from where the teacher's points are; where the two disagree by more than 12 % of the
+    eye distance the teacher's stay. What is there already is kept: an interrupted run goes on. Returns the mean
+    differences of the frames measured, in eye distances.
+    """
     cv2.setNumThreads(1)
     backend = BuiltinLandmarks()
     out.mkdir(parents=True, exist_ok=True)
     errors: list[float] = []
-    for clip in tqdm(sorted(clips.glob("*.mp4")), unit="clip"):
+    for clip in tqdm(sorted(clips.glob("*.mp4")), unit="clip", disable=None):
         target, link = out / f"{clip.stem}.npz", out / clip.name
         if not link.is_symlink():
             link.symlink_to(clip.resolve())
         if target.is_file():
             continue
         with np.load(clip.with_suffix(".npz"), allow_pickle=False) as labels:
-            fields = {name: labels[name] for name in labels.files}
+            fields: dict[str, Any] = {name: labels[name] for name in labels.files}
         fields["points"] = fields["points"].astype(np.float32)
         errors += measure(backend, clip, fields["points"])
         with partial_file(target) as partial, partial.open("wb") as file:
-            np.savez(file, **fields)
-    if errors:
-        click.echo(f"{len(errors)} frames, mean difference {100 * np.mean(errors):.2f} % of the eye distance")
+            np.savez(file, allow_pickle=False, **fields)
+    return errors
 
 
 def measure(backend: BuiltinLandmarks, clip: Path, points: np.ndarray) -> list[float]:
@@ -67,7 +59,3 @@ def measure(backend: BuiltinLandmarks, clip: Path, points: np.ndarray) -> list[f
             if error < DISAGREE:
                 points[frame.index] = face.points
     return errors
-
-
-if __name__ == "__main__":
-    main()

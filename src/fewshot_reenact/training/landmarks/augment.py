@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import click
 import cv2
 import numpy as np
+
+from fewshot_reenact.errors import UsageError
 
 _PHOTOGRAPHS = (  # of scikit-image, public domain or free; those without people
     "coffee.png", "chelsea.png", "rocket.jpg", "coins.png", "brick.png", "grass.png", "gravel.png", "page.png",
@@ -20,7 +21,7 @@ def _photographs() -> list[np.ndarray]:
         try:
             import skimage
         except ImportError as error:  # without it there are other scenes, and other figures
-            raise click.ClickException(
+            raise UsageError(
                 "the photographs of things behind and between faces are scikit-image's: pip install '.[train]'"
             ) from error
         for name in _PHOTOGRAPHS:
@@ -105,7 +106,7 @@ def animal(picture: np.ndarray, rng: np.random.Generator, close: bool = False) -
     if rng.random() < 0.35:
         blob(0, nose_y + 0.42, 0.15, 0.2, (200, 90, 100))
     if rng.random() < 0.8:  # fur
-        coarse = rng.normal(0, rng.uniform(5, 25), (side // 2, side // 2, 1)).astype(np.float32)
+        coarse: np.ndarray = rng.normal(0, rng.uniform(5, 25), (side // 2, side // 2, 1)).astype(np.float32)
         coarse = cv2.GaussianBlur(coarse, (0, 0), 0.6, sigmaY=2.0)
         coarse = cv2.resize(coarse, (side, side))[..., None]
         big = np.clip(big + coarse, 0, 255).astype(np.uint8)
@@ -188,12 +189,12 @@ def photometric(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         ramp = np.linspace(float(rng.uniform(0.4, 1)), float(rng.uniform(0.8, 1.3)), x.shape[1])
         ramp = (ramp if rng.random() < 0.5 else ramp[::-1]) * 256
         field = np.broadcast_to(ramp[None, :] if rng.random() < 0.7 else ramp[:, None], x.shape[:2]).astype(np.uint16)
-        x = np.minimum((x * field[..., None].astype(np.uint32)) >> 8, 255).astype(np.uint8)
+        x = np.minimum((np.asarray(x, np.uint32) * field[..., None]) >> 8, 255).astype(np.uint8)
     if rng.random() < 0.25:
         x = np.clip(x + (_grain(rng, x.shape) * float(rng.uniform(0.08, 0.9))).astype(np.int16), 0, 255).astype(
             np.uint8
         )
     if rng.random() < 0.2:
         code = cv2.imencode(".jpg", x, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 70))])[1]
-        x = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        x = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))
     return x

@@ -114,7 +114,7 @@ class LandmarkSource:
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
         """A random picture (256, 256, 3) and its points, mirrored half of the time."""
-        i = int(self.index[min(np.searchsorted(self.ladder, self.rng.random()), len(self.index) - 1)])
+        i = int(self.index[min(int(np.searchsorted(self.ladder, self.rng.random())), len(self.index) - 1)])
         return self.still(i, self.rng.random() < 0.5)
 
     def still(self, i: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:

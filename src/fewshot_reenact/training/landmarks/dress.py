@@ -61,7 +61,7 @@ def glasses(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -
 
 
 def _hair(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    strands = cv2.GaussianBlur(rng.normal(0, 1, shape[:2]).astype(np.float32), (0, 0), 0.5, sigmaY=2.0)
+    strands: np.ndarray = cv2.GaussianBlur(rng.normal(0, 1, shape[:2]).astype(np.float32), (0, 0), 0.5, sigmaY=2.0)
     strands *= rng.uniform(10, 50) / max(float(strands.std()), 1e-3)
     return (
         _colour(rng, 0, 60) * rng.uniform(0.3, 1.5) + strands[..., None] + rng.choice([0, 20, 120], p=[0.5, 0.3, 0.2])
@@ -71,7 +71,7 @@ def _hair(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 def beard(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Hair over jaw, chin and upper lip; the lips stay free."""
     _, down, size = _axes(points)
-    mask = np.zeros(picture.shape[:2], np.uint8)
+    mask: np.ndarray = np.zeros(picture.shape[:2], np.uint8)
     jaw = points[2:15] + rng.uniform(0, 0.25) * size * down * np.sin(np.linspace(0, np.pi, 13))[:, None]
     top = rng.uniform(0, 1)
     upper = [(1 - top) * points[48] + top * points[31], points[33], (1 - top) * points[54] + top * points[35]]

@@ -8,6 +8,7 @@ in one frame must be what is predicted in the other.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -106,7 +107,7 @@ def pack_pairs(packed: Path, count: int) -> None:
         if found.weight.sum() > 8:  # otherwise a cut, a blur, a blink
             frames.append((a, b))
             matches.append(found)
-    columns = {
+    columns: dict[str, Any] = {
         name: np.stack([getattr(m, name) for m in matches]).astype(np.float32)
         for name in ("here", "there", "bend", "weight")
     }
@@ -120,7 +121,8 @@ def match(picture_a: np.ndarray, a: np.ndarray, picture_b: np.ndarray, b: np.nda
     squares = [align.cut(p, m, SIDE) for p, m in zip((picture_a, picture_b), ways, strict=True)]
     grey_a, grey_b = (cv2.cvtColor(s, cv2.COLOR_RGB2GRAY) for s in squares)
     own_a, own_b = (transform(invert(m), p) for m, p in zip(ways, (a, b), strict=True))
-    spline = fit_warp(*(torch.from_numpy(p)[None].double() for p in (own_b, own_a)), torch.tensor([[0, 0, SIDE, SIDE]]))
+    pose_b, pose_a = (torch.from_numpy(p)[None].double() for p in (own_b, own_a))
+    spline = fit_warp(pose_b, pose_a, torch.tensor([[0, 0, SIDE, SIDE]]))
 
     def back(at: np.ndarray) -> np.ndarray:
         return spline(torch.from_numpy(at.reshape(1, -1, 2)))[0].numpy().reshape(at.shape)
@@ -131,10 +133,10 @@ def match(picture_a: np.ndarray, a: np.ndarray, picture_b: np.ndarray, b: np.nda
     enlarge = np.array([[1 / GRID, 0, 0], [0, 1 / GRID, 0]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     where = cv2.warpAffine(back(grid).astype(np.float32), enlarge, (SIDE, SIDE), flags=flags)
-    laid = cv2.remap(grey_a, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    laid = cv2.remap(grey_a, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     finder.setFinestScale(0)
-    forth, home = finder.calc(grey_b, laid, None), finder.calc(laid, grey_b, None)
+    forth, home = finder.calc(grey_b, laid, None), finder.calc(laid, grey_b, None)  # type: ignore[call-overload]  # makes its own
     flow = _look(forth, own_b)
     weight = _trust(grey_b, laid, forth, home, own_b) * _still(a, b)
 
@@ -148,9 +150,8 @@ def match(picture_a: np.ndarray, a: np.ndarray, picture_b: np.ndarray, b: np.nda
 def _look(field: np.ndarray, at: np.ndarray) -> np.ndarray:
     """A field (H, W) or (H, W, 2) at places (N, 2)."""
     places = at.astype(np.float32)[:, None]
-    return cv2.remap(field, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(
-        len(at), *field.shape[2:]
-    )
+    found: Any = cv2.remap(field, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return np.asarray(found).reshape(len(at), *field.shape[2:])
 
 
 def _trust(b: np.ndarray, laid: np.ndarray, forth: np.ndarray, home: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Training of the point network: its batches, its loss and its score on what is held out."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from fewshot_reenact.geometry.align import CROP
 from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, RIGHT_LIDS
 from fewshot_reenact.landmarks.network import PointNet
+from fewshot_reenact.training.landmarks.config import LandmarkConfig
 from fewshot_reenact.training.landmarks.data import read_packed, to_tensor
 from fewshot_reenact.training.landmarks.pairs import Pairs
 
@@ -64,21 +64,17 @@ def opening(points: Tensor) -> Tensor:
 
 
 class PointTask:
-    """Single crops, and with `pairs: N` in the settings N pairs of frames a step whose points must agree.
-
-    settings: batch, the crops a step, those of pairs among them; pairs; agreement, the weight of their term; apart, the
-    ranges of points that need not agree; lids, the weight of how far each eye is open.
-    """
+    """Single crops, and with `pairs: N` in the settings N pairs of frames a step whose points must agree."""
 
     network = PointNet
 
-    def __init__(self, packed: Path, train: bool, seed: int, settings: dict[str, Any]):
+    def __init__(self, packed: Path, train: bool, seed: int, settings: LandmarkConfig):
         self.source = read_packed(packed, train, seed)
         self.settings = settings
-        self.pairs = Pairs(self.source, packed) if settings.get("pairs") else None
+        self.pairs = Pairs(self.source, packed) if settings.pairs else None
         self.weights = point_weights()
         self.agreed = self.weights.clone()
-        for first, end in settings.get("apart", []):
+        for first, end in settings.apart:
             self.agreed[first:end] = 0
 
     def batch(self) -> dict[str, Tensor]:
@@ -87,13 +83,13 @@ class PointTask:
         """
         matched, columns = [], {}
         if self.pairs is not None:
-            drawn = [self.pairs.draw() for _ in range(self.settings["pairs"])]
+            drawn = [self.pairs.draw() for _ in range(self.settings.pairs)]
             matched = [(*crops[k], True) for k in (0, 1) for crops, _ in drawn]
             columns = {
                 name: torch.from_numpy(np.stack([getattr(m, name) for _, m in drawn])).float()
                 for name in ("here", "there", "bend", "weight")
             }
-        single = [self.source.crop() for _ in range(self.settings["batch"] - len(matched))]
+        single = [self.source.crop() for _ in range(self.settings.batch - len(matched))]
         crops, points, real = zip(*matched, *single, strict=True)
         return columns | {
             "x": to_tensor(list(crops)),
@@ -115,7 +111,7 @@ class PointTask:
         doubt = F.binary_cross_entropy_with_logits(sure, right)
         n = real.sum().clamp(min=1)
         single = place + 0.7 * shape + 1.5 * (ballot(votes, want) * weights).mean(1)
-        if lids := self.settings.get("lids"):
+        if lids := self.settings.lids:
             # Closed lids lie on each other, whatever else is wrong with them: a blink is the gap, not the places.
             single = single + lids * wing((opening(got) - opening(want)).abs()).mean(1)
         loss = (single * real).sum() / n + 2.0 * doubt
@@ -124,7 +120,7 @@ class PointTask:
             count = len(batch["here"])
             apart = miss(got[: 2 * count].unflatten(0, (2, count)), batch)
             trust = batch["weight"] * self.agreed
-            loss = loss + self.settings["agreement"] * (wing(apart) * trust).sum() / trust.sum().clamp(min=1)
+            loss = loss + self.settings.agreement * (wing(apart) * trust).sum() / trust.sum().clamp(min=1)
             numbers["apart"] = float((apart.detach() * batch["weight"]).sum() / batch["weight"].sum().clamp(min=1))
         return loss, numbers
 
@@ -133,7 +129,7 @@ class PointTask:
         """In eye distances, on the same 512 crops each time; `apart`: pairs, in crop pixels."""
         self.source.rng = np.random.default_rng(1)
         rows = []
-        for _ in range(512 // self.settings["batch"]):
+        for _ in range(512 // self.settings.batch):
             batch = self.batch()
             got, sure = net(batch["x"])
             want, real = batch["points"], batch["real"]

@@ -1,29 +1,29 @@
 """Training of the detector: composed scenes, CenterNet's loss, and its score on what is held out."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fewshot_reenact.landmarks.detector import SIZE_UNIT, STRIDE, DetectorNet, face_size
+from fewshot_reenact.training.landmarks.config import LandmarkConfig
 from fewshot_reenact.training.landmarks.data import read_packed, to_tensor
 
 SCENE = 192
 
 
 class DetectorTask:
-    """settings: batch, the scenes a step."""
+    """Composed scenes of faces, and where eyes and mouths are in them."""
 
     network = DetectorNet
 
-    def __init__(self, packed: Path, train: bool, seed: int, settings: dict[str, Any]):
+    def __init__(self, packed: Path, train: bool, seed: int, settings: LandmarkConfig):
         self.source = read_packed(packed, train, seed)
         self.settings = settings
 
     def batch(self) -> dict[str, Tensor]:
-        source, size = self.source, self.settings["batch"]
+        source, size = self.source, self.settings.batch
         scenes, faces = zip(*(source.scene(SCENE) for _ in range(size)), strict=True)
         cells = SCENE // STRIDE
         heat, values, owned = (

@@ -1,17 +1,11 @@
-#!/usr/bin/env python3
-"""Pack what the refiners of mouth and eyes learn from: the finished model's faces, cut about each part.
+"""Packs of what the refiners of mouth and eyes learn from: the finished model's faces, cut about each part.
 
-    python -m fewshot_reenact.training.refiner.data run/clips run/parts --count 24000 --share 0/2
-    python -m fewshot_reenact.training.refiner.data run/clips run/parts_open --count 8000 --open-mouths
-
-A refiner is small and what comes before it stands still: that is computed once, in chunks of episodes, OUT/NUMBER.npz.
-Chunks that are there are left alone: an interrupted run goes on, and several processes can each take a share.
+A refiner is small and what comes before it stands still: that is computed once, in chunks of episodes.
 """
 
 from pathlib import Path
 from typing import Any
 
-import click
 import cv2
 import numpy as np
 import torch
@@ -21,7 +15,6 @@ from tqdm import tqdm
 from fewshot_reenact.files import partial_file
 from fewshot_reenact.geometry.face_frame import PARTS, face_frame
 from fewshot_reenact.geometry.shape import openness, take_out
-from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.refiner import cut_part
 from fewshot_reenact.rendering.flow import enlarge, see, to_signed
@@ -30,7 +23,7 @@ from fewshot_reenact.training.batch import make_inputs
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.data.episodes import Clip, Episodes, load_clips
 
-CHUNK, BATCH = 200, 8
+BATCH = 8
 CANDIDATES = 6  # one more open mouth, one more blink: portrait and target should differ
 POINT_NOISE, DENSE, RARE = 0.004, 0.8, 0.35  # as configs/meta.yaml
 OPEN = 0.25  # gap of the lips over the mouth's width from which a mouth counts as open
@@ -65,8 +58,9 @@ class OpenMouths(LargeEpisodes):
 
     def __init__(self, *args: Any):
         super().__init__(*args)
-        self.opened = {clip.name: openness(take_out(clip.points).shape)[:, 0] for clip in self.clips}
-        wide = [number for number, clip in enumerate(self.clips) if self.opened[clip.name].max() > OPEN]
+        clips = [self.clips[number] for number in range(len(self.clips))]
+        self.opened = {clip.name: openness(take_out(clip.points).shape)[:, 0] for clip in clips}
+        wide = [number for number, clip in enumerate(clips) if self.opened[clip.name].max() > OPEN]
         self.by_person = [kept for one in self.by_person if len(kept := np.intersect1d(one, wide))]
 
     def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
@@ -100,49 +94,32 @@ def drop_jaw(picture: np.ndarray, points: np.ndarray, by: float) -> tuple[np.nda
     return stretched, moved
 
 
-@click.command()
-@click.argument("clips", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--model", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Default: the built-in one."
-)
-@click.option("--count", default=24000, show_default=True, help="Episodes.")
-@click.option("--frame-step", default=2, show_default=True)
-@click.option("--open-mouths", is_flag=True, help="Targets whose mouth is open, portraits whose mouth is shut.")
-@click.option("--share", default="0/1", show_default=True, help="This process's share of the chunks.")
-@click.option("--threads", default=1, show_default=True)
-def main(
-    clips: Path,
-    out: Path,
-    model: Path | None,
-    count: int,
-    frame_step: int,
-    open_mouths: bool,
-    share: str,
-    threads: int,
+def pack(
+    model: Reenactor, clips: Path, out: Path, count: int, *, frame_step: int, chunk: int, open_mouths: bool = False
 ) -> None:
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
-    first, of = map(int, share.split("/"))
-    networks = load_model(model)
+    """Write `count` episodes as chunks, OUT/NUMBER.npz. Chunks that are there stay: an interrupted run goes on.
+
+    open_mouths: targets whose mouth is open, portraits whose mouth is shut.
+    """
     config = DataConfig(  # type: ignore[call-arg]
         clips=clips, point_noise=POINT_NOISE, candidates=CANDIDATES, dense=DENSE, rare=RARE
     )
-    dims = networks.dims
+    dims = model.dims
     kind = OpenMouths if open_mouths else LargeEpisodes
     episodes = kind(load_clips(clips, frame_step), config, dims.size, dims.raster_style, 0, count)
     episodes.large = dims.refined
     out.mkdir(parents=True, exist_ok=True)
-    for number in tqdm(range(count // CHUNK)[first::of], unit="chunk"):
+    for number in tqdm(range(-(-count // chunk)), unit="chunk", disable=None):
         path = out / f"{number:05d}.npz"
         if path.is_file():
             continue
         rows = [
-            look(networks, [episodes[i] for i in range(at, at + BATCH)], episodes.large)
-            for at in range(number * CHUNK, (number + 1) * CHUNK, BATCH)
+            look(model, [episodes[i] for i in range(at, at + BATCH)], episodes.large)
+            for at in range(number * chunk, (number + 1) * chunk, BATCH)
         ]
+        arrays: dict[str, Any] = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
         with partial_file(path) as partial, partial.open("wb") as file:
-            np.savez(file, **{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+            np.savez(file, allow_pickle=False, **arrays)
 
 
 @torch.inference_mode()
@@ -170,7 +147,3 @@ def look(model: Reenactor, items: list[dict[str, Tensor]], side: int) -> dict[st
 def _bytes(pictures: Tensor) -> np.ndarray:
     """(B, 3, h, w) in -1..1 -> (B, h, w, 3) uint8."""
     return pictures.add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-
-
-if __name__ == "__main__":
-    main()

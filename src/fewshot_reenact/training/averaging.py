@@ -1,0 +1,25 @@
+"""The averaged weights that every trainer ships: an exponential moving average (EMA) over the steps."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def average(
+    averaged: nn.Module, current: nn.Module, step: int, decay: float, buffers: Literal["copy", "average"] = "copy"
+) -> None:
+    """Move the averaged weights towards the current ones after update number `step` (from 1).
+
+    The decay is less in the beginning, so that the random start is soon forgotten. buffers: "copy" where they belong to
+    the weights (spectral norm's vectors: old ones would scale the averaged weights wrongly), "average" where they are
+    statistics (batch norm).
+    """
+    share = 1 - min(decay, step / (step + 10))
+    torch._foreach_lerp_(list(averaged.parameters()), list(current.parameters()), share)
+    for mine, theirs in zip(averaged.buffers(), current.buffers(), strict=True):
+        if buffers == "average" and mine.is_floating_point():
+            mine.lerp_(theirs, share)
+        else:
+            mine.copy_(theirs)

@@ -1,0 +1,52 @@
+"""The configuration of a refiner's training: one YAML file, checked."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from fewshot_reenact.training.config import Strict
+
+
+class PatchAdversaryConfig(Strict):
+    """The discriminator of patches."""
+
+    wide: int = Field(32, ge=1, description="channels of its first block")
+    start: int = Field(0, ge=0, description="the step from which it learns")
+    alone: int = Field(100, ge=0, description="steps that it learns before it counts")
+    share: float = Field(0.3, ge=0, description="its force on the pictures, in that of the other losses")
+    feature_matching: float = Field(1.0, ge=0)
+    rate: float = Field(5e-4, gt=0)
+
+
+class RefinerConfig(Strict):
+    """configs/refiner.yaml."""
+
+    trainer: Literal["refiner"]
+    part: Literal["mouth", "eyes"]
+    clips: Path = Field(description="a folder of NAME.mp4 with NAME.npz, as for meta-learning")
+    held_out: Path = Field(description="such a folder of people who are not learnt from")
+    model: Path | None = Field(None, description="whose faces are refined; null: the built-in model")
+    go_on: bool = Field(False, description="begin with the refiner that the model has")
+    frame_step: int = Field(2, ge=1)
+    faces: int = Field(8000, ge=1, description="episodes of the model's faces that are packed once")
+    open_mouths: int = Field(8000, ge=0, description="and of mouths that open")
+    judged: int = Field(200, ge=1, description="and of held-out mouths that open, for the figures")
+    chunk: int = Field(200, ge=8, multiple_of=8, description="episodes in a file of a pack")
+    seed: int = 0
+    down_channels: tuple[int, ...] = (48, 96)
+    up_channels: tuple[int, ...] = (48, 32)
+    network: Path = Field(description="safetensors feature network (models.perceptual)")
+    skip_heads: int = Field(1, ge=0)
+    l1: float = Field(4.0, ge=0)
+    perceptual: float = Field(1.0, ge=0)
+    rate: float = Field(5e-4, gt=0)
+    ema: float = Field(0.998, ge=0, lt=1)
+    batch: int = Field(16, ge=1)
+    steps: int = Field(ge=1)
+    minutes: float | None = Field(
+        None, gt=0, description="the rate falls over these or over the steps, what ends first"
+    )
+    log_every: int = Field(100, ge=1)
+    save_every: int = Field(500, ge=1)
+    adversarial: PatchAdversaryConfig = PatchAdversaryConfig()  # type: ignore[call-arg]

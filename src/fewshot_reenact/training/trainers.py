@@ -1,0 +1,86 @@
+"""The three trainers by the name in a config's `trainer`: meta, landmarks, refiner."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+
+from fewshot_reenact.errors import UsageError
+from fewshot_reenact.training.config import check_config, load_config, read_yaml
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trainer with its config. Calling it trains, or goes on training, in a folder: (folder, device, max_minutes) ->
+    the step reached. check: looks for the networks of the losses, which it needs. result: what it leaves in the folder.
+    """
+
+    train: Callable[[Path, torch.device, float | None], int]
+    check: Callable[[], None]
+    result: str
+    steps: int
+
+    def __call__(self, folder: Path, device: torch.device, max_minutes: float | None) -> int:
+        return self.train(folder, device, max_minutes)
+
+
+def load_any(path: Path, **overrides: Any) -> tuple[BaseModel, Job]:
+    """The config in a YAML file and what it trains. Raises UsageError naming the file and the key."""
+    name = read_yaml(path).get("trainer", "meta")
+    if not isinstance(name, str) or name not in _TRAINERS:
+        raise UsageError(f"{path}: trainer: {name!r} is not one of {', '.join(_TRAINERS)}")
+    return _TRAINERS[name](path, overrides)
+
+
+def _meta(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Job]:
+    from fewshot_reenact.training.loop import check_networks, train
+
+    config = load_config(path, **overrides)
+    run = Job(
+        lambda folder, device, minutes: train(config, folder, device=device, max_minutes=minutes),
+        lambda: check_networks(config),
+        "model.safetensors",
+        config.steps,
+    )
+    return config, run
+
+
+def _landmarks(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Job]:
+    from fewshot_reenact.training.landmarks.config import LandmarkConfig
+    from fewshot_reenact.training.landmarks.train import train_landmarks
+
+    config = check_config(path, read_yaml(path), LandmarkConfig, **overrides)
+    run = Job(
+        lambda folder, device, minutes: train_landmarks(config, folder, path.parent, minutes),
+        lambda: None,
+        f"{config.part}.safetensors",
+        config.steps,
+    )
+    return config, run
+
+
+def _refiner(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Job]:
+    from fewshot_reenact.training.refiner.config import RefinerConfig
+    from fewshot_reenact.training.refiner.train import train_refiner
+
+    config = check_config(path, read_yaml(path), RefinerConfig, **overrides)
+    run = Job(
+        lambda folder, device, minutes: train_refiner(config, folder, minutes),
+        lambda: _look_for(config.network),
+        "checkpoints",
+        config.steps,
+    )
+    return config, run
+
+
+def _look_for(network: Path) -> None:
+    """Raises ModelError when it is missing or not a feature network."""
+    from fewshot_reenact.models.perceptual import FeatureNet
+
+    FeatureNet(network)
+
+
+_TRAINERS = {"meta": _meta, "landmarks": _landmarks, "refiner": _refiner}
