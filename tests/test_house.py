@@ -30,7 +30,7 @@ ROOT_FILES = {"__init__", "__main__", "_version", "errors", "device", "files", "
 DATA_FOLDERS = {"assets", "weights"}
 NOT_FOR_MODELS, NOT_FOR_GEOMETRY = {"cv2", "av", "PIL"}, {"torch", "torchvision"}
 KNOWS_KINDS = ("rendering/", "models/", "training/config.py")  # of models
-LONGEST_SCRIPT = 150  # lines of code; scripts/measure and scripts/research do more than call the package
+LONGEST_SCRIPT = 260  # lines of code of what builds weights and assets; what measures may be longer
 TRAINS = re.compile(r"torch\.optim\.|\.backward\(\)")
 
 
@@ -238,7 +238,7 @@ BROKEN = [
     (cited_files_are_there, "media/a.py", '"""As DESI' + 'GN 4 says."""\n', "GN"),
     (training_is_in_the_package, "training/a.py", "import click\n", "has a command line"),
     (training_is_in_the_package, "../../scripts/build/a.py", "loss.back" + "ward()\n", "trains"),
-    (training_is_in_the_package, "../../scripts/build/a.py", "x = 1\n" * 200, "200 lines of code"),
+    (training_is_in_the_package, "../../scripts/build/a.py", "x = 1\n" * 300, "300 lines of code"),
 ]
 
 

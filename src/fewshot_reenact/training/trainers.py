@@ -13,7 +13,7 @@ from fewshot_reenact.training.config import check_config, load_config, read_yaml
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """A trainer with its config. Calling it trains, or goes on training, in a folder: (folder, device, max_minutes) ->
     the step reached. check: looks for the networks of the losses, which it needs. result: what it leaves in the folder.
     """
@@ -27,7 +27,7 @@ class Job:
         return self.train(folder, device, max_minutes)
 
 
-def load_any(path: Path, **overrides: Any) -> tuple[BaseModel, Job]:
+def load_any(path: Path, **overrides: Any) -> tuple[BaseModel, TrainingJob]:
     """The config in a YAML file and what it trains. Raises UsageError naming the file and the key."""
     name = read_yaml(path).get("trainer", "meta")
     if not isinstance(name, str) or name not in _TRAINERS:
@@ -35,11 +35,11 @@ def load_any(path: Path, **overrides: Any) -> tuple[BaseModel, Job]:
     return _TRAINERS[name](path, overrides)
 
 
-def _meta(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Job]:
+def _meta(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, TrainingJob]:
     from fewshot_reenact.training.loop import check_networks, train
 
     config = load_config(path, **overrides)
-    run = Job(
+    run = TrainingJob(
         lambda folder, device, minutes: train(config, folder, device=device, max_minutes=minutes),
         lambda: check_networks(config),
         "model.safetensors",
@@ -48,12 +48,12 @@ def _meta(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Job]:
     return config, run
 
 
-def _landmarks(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Job]:
+def _landmarks(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, TrainingJob]:
     from fewshot_reenact.training.landmarks.config import LandmarkConfig
     from fewshot_reenact.training.landmarks.train import train_landmarks
 
     config = check_config(path, read_yaml(path), LandmarkConfig, **overrides)
-    run = Job(
+    run = TrainingJob(
         lambda folder, device, minutes: train_landmarks(config, folder, path.parent, minutes),
         lambda: None,
         f"{config.part}.safetensors",
@@ -62,12 +62,12 @@ def _landmarks(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Job]:
     return config, run
 
 
-def _refiner(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Job]:
+def _refiner(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, TrainingJob]:
     from fewshot_reenact.training.refiner.config import RefinerConfig
     from fewshot_reenact.training.refiner.train import train_refiner
 
     config = check_config(path, read_yaml(path), RefinerConfig, **overrides)
-    run = Job(
+    run = TrainingJob(
         lambda folder, device, minutes: train_refiner(config, folder, minutes),
         lambda: _look_for(config.network),
         "checkpoints",

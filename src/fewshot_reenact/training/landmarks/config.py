@@ -9,7 +9,7 @@ from fewshot_reenact.training.config import Strict
 
 
 class LandmarkConfig(Strict):
-    """configs/landmarks_*.yaml. Ranges of points are [first, one past the last]."""
+    """configs/landmarks_points.yaml and its siblings. Ranges of points are [first, one past the last]."""
 
     trainer: Literal["landmarks"]
     part: Literal["points", "detector"] = Field(description="the 83-point network, or the face detector")
