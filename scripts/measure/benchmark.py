@@ -12,7 +12,6 @@ Run it on an idle machine: every figure is wall-clock time.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 
 import fewshot_reenact
+import tables
 from fewshot_reenact import animate
 from fewshot_reenact.media.pictures import read_picture, write_picture
 from fewshot_reenact.media.reader import VideoReader
@@ -58,6 +58,16 @@ def square_driver(source: Path, folder: Path, seconds: float, side: int = SIDE) 
     return path
 
 
+into_docs = click.option("--write", is_flag=True, help="Put the table into docs/, between its markers.")
+
+
+def show(name: str, lines: list[str], write: bool) -> None:
+    """Print a table; with `write` put it into its page."""
+    click.echo("\n".join(lines))
+    if write:
+        click.echo(tables.write(name, "\n".join(lines)))
+
+
 @click.group()
 def main() -> None:
     click.echo(
@@ -70,7 +80,8 @@ def main() -> None:
 @click.option("--driver", type=click.Path(path_type=Path), default=ASSETS / "driver.mp4")
 @click.option("--seconds", default=8.0, show_default=True, help="Length of the driver.")
 @click.option("--repeat", default=3, show_default=True)
-def time_animate(portrait: Path, driver: Path, seconds: float, repeat: int) -> None:
+@into_docs
+def time_animate(portrait: Path, driver: Path, seconds: float, repeat: int, write: bool) -> None:
     """End to end, a 512-pixel portrait and a 512-pixel driver."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -78,11 +89,21 @@ def time_animate(portrait: Path, driver: Path, seconds: float, repeat: int) -> N
         runs = [animate(picture, video, folder / "out.mp4", overwrite=True) for _ in range(repeat)]
     frames = runs[0].frames
     best = sorted(runs, key=lambda run: run.seconds["all"])[len(runs) // 2]
-    click.echo(f"| stage | s | ms a frame |   ({frames} frames, median of {repeat} runs)\n|---|---|---|")
-    for stage, value in best.seconds.items():
-        click.echo(f"| {stage} | {value:.2f} | {1000 * value / frames:.1f} |")
     rates = sorted(run.frames / run.seconds["all"] for run in runs)
-    click.echo(f"{frames / best.seconds['all']:.1f} frames a second end to end ({rates[0]:.1f} to {rates[-1]:.1f})")
+    click.echo(f"{frames} frames, median of {repeat} runs; {rates[0]:.1f} to {rates[-1]:.1f} frames a second")
+    names = {
+        "driver": "measuring the driver",
+        "render": "rendering and writing",
+        "render: dense": "of which dense motion",
+        "render: networks": "of which networks",
+        "render: compose": "beside them, compositing",
+        "all": "end to end",
+    }
+    lines = ["| stage | ms a frame | frames a second |", "|---|---|---|"]
+    for stage, words in names.items():
+        rate = f"{frames / best.seconds[stage]:.1f}" if stage == "all" else ""
+        lines.append(f"| {words} | {1000 * best.seconds[stage] / frames:.1f} | {rate} |")
+    show("speed", lines, write)
 
 
 _CHILD = """
@@ -96,7 +117,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 @main.command("memory")
 @click.option("--seconds", type=(float, float), default=(10.0, 120.0), show_default=True)
 @click.option("--side", default=256, show_default=True)
-def memory(seconds: tuple[float, float], side: int) -> None:
+@into_docs
+def memory(seconds: tuple[float, float], side: int, write: bool) -> None:
     """Peak memory of the whole process for a short and a long driver."""
     peaks = []
     with tempfile.TemporaryDirectory() as name:
@@ -107,17 +129,19 @@ def memory(seconds: tuple[float, float], side: int) -> None:
             command = [sys.executable, "-c", _CHILD, str(picture), str(video), str(folder / "out.mp4")]
             shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             peaks.append(int(shown.split()[-1]) / 1024)
-            click.echo(f"{length:g} s: {peaks[-1]:.0f} MiB")
-    click.echo(f"difference: {peaks[1] - peaks[0]:.0f} MiB (unit: {resource.__name__}.ru_maxrss)")
+    lines = ["| seconds of driver | peak, MiB |", "|---|---|"]
+    lines += [f"| {length:g} | {peak:.0f} |" for length, peak in zip(seconds, peaks, strict=True)]
+    show("memory", lines, write)
 
 
 @main.command("landmarks")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), default=Path("../shared/data"), show_default=True)
 @click.option("--quick", is_flag=True, help="A quarter of the clips and stills, 30 scenes.")
 @click.option("--json", "report", type=click.Path(path_type=Path), help="Write all figures here too.")
-def landmarks(data: Path, quick: bool, report: Path | None) -> None:
+@into_docs
+def landmarks(data: Path, quick: bool, report: Path | None, write: bool) -> None:
     """Accuracy, detection, steadiness, blinks and speed of the built-in landmarks beside their targets, on one core."""
-    from landmark_table import measure, render
+    from landmark_table import errors, measure, render
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -125,6 +149,7 @@ def landmarks(data: Path, quick: bool, report: Path | None) -> None:
     click.echo(render(found))
     if report:
         report.write_text(json.dumps(found, indent=1) + "\n")
+    show("landmark-errors", errors(found), write)
 
 
 def _even(factor: float) -> str:
@@ -154,7 +179,8 @@ TREATMENTS = {
 @main.command("watermark")
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--frames", default=50, show_default=True, help="Of each video, from the start.")
-def watermark(videos: tuple[Path, ...], frames: int) -> None:
+@into_docs
+def watermark(videos: tuple[Path, ...], frames: int, write: bool) -> None:
     """Survival of the watermark, PSNR and time a frame, by size of the videos (side: square root of the area)."""
     payload, found, wrong = 0x9A3CF1275BE80D46, {}, 0
     psnr, cost = [], {}
@@ -185,10 +211,14 @@ def watermark(videos: tuple[Path, ...], frames: int) -> None:
             lost = [t for t, sides in found.items() if not sides[side][-1]]
             click.echo(f"{video.name} {width}x{height}: not found after {', '.join(lost) or 'none of these'}", err=True)
     sides = sorted(found["nothing"])
-    click.echo("| found, of so many videos | " + " | ".join(f"about {s} px" for s in sides) + " |")
-    click.echo("|---" * (len(sides) + 1) + "|")
+    names = {256: "256 px", 512: "480 to 700 px", 1024: "1024 px"}
+    lines = [
+        "| found, of so many videos | " + " | ".join(names[s] for s in sides) + " |",
+        "|---" * (len(sides) + 1) + "|",
+    ]
     for treatment, by_side in found.items():
-        click.echo(f"| {treatment} | " + " | ".join(f"{sum(by_side[s])} of {len(by_side[s])}" for s in sides) + " |")
+        lines.append(f"| {treatment} | " + " | ".join(f"{sum(by_side[s])} of {len(by_side[s])}" for s in sides) + " |")
+    show("watermark", lines, write)
     click.echo(f"wrong payloads: {wrong}; PSNR {min(psnr):.2f} to {max(psnr):.2f} dB")
     for size, times in cost.items():
         click.echo(f"stamping {size}: {np.median(times):.2f} ms a frame (thread time, median)")

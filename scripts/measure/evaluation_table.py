@@ -1,22 +1,20 @@
 #!/usr/bin/env python3
-"""The README's evaluation table: measures the shipped model on clips and writes what comes out between the markers.
+"""The evaluation table of docs/results.md: measures the shipped model on clips and writes it between the markers.
 
     scripts/measure/evaluation_table.py ../shared/data/clips/val --nets ../shared/data/nets --limit 12 --every 24
 
-Writes scores.json and sheet.png into --out, replaces the table between `<!-- evaluation -->` and `<!-- /evaluation -->`
-in README.md, with the hash of the weights and the options, and keeps the other words there. `--scores FILE` takes the
-rows of a file written before instead of measuring.
+Writes scores.json and sheet.png into --out, and replaces the table `evaluation`, with the hash of the weights and the
+options. `--scores FILE` takes the rows of a file written before instead of measuring.
 """
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import Any
 
+from tables import write
+
 PERCEPTUAL, IDENTITY = "vgg19_distilled_relu1_to_5.safetensors", "faceid_metric.safetensors"
-README = Path(__file__).resolve().parents[2] / "README.md"
-_MARKED = re.compile(r"(<!-- evaluation -->\n).*?(\n<!-- after the table -->)", re.DOTALL)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -40,7 +38,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             limit=options.limit,
             sheet=options.out / "sheet.png",
             overwrite=True,
-            progress=lambda at, total: bar.update(at - bar.n),
+            progress=lambda stage, at, total: bar.update(at - bar.n),
         )
     report = done.report()
     (options.out / "scores.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -68,7 +66,7 @@ def main() -> None:
     parser.add_argument("--nets", type=Path, help=f"folder of {PERCEPTUAL} and {IDENTITY}")
     parser.add_argument("--out", type=Path, default=Path("out/evaluation"))
     parser.add_argument("--scores", type=Path, help="rows measured before")
-    parser.add_argument("--readme", type=Path, default=README)
+    parser.add_argument("--page", type=Path, help="the page with the markers; default: the one in docs/")
     parser.add_argument("--model", type=Path)
     parser.add_argument("--methods", default="copy,warp,dense,model")
     parser.add_argument("--shots", default="1,8,32")
@@ -79,11 +77,7 @@ def main() -> None:
     if options.scores is None and (options.clips is None or options.nets is None):
         parser.error("give CLIPS and --nets, or --scores")
     report = json.loads(options.scores.read_text(encoding="utf-8")) if options.scores else measure(options)
-    page = options.readme.read_text(encoding="utf-8")
-    new, count = _MARKED.subn(lambda found: found[1] + text(report) + found[2], page)
-    if count != 1:
-        raise SystemExit(f"{options.readme}: the markers of the evaluation table are not there once")
-    options.readme.write_text(new, encoding="utf-8")
+    write("evaluation", text(report), options.page)
     print(text(report))
 
 

@@ -157,3 +157,18 @@ def render(found: dict[str, Any]) -> str:
     head = ["| figure | measured | target | |", "|---|---|---|---|"]
     why = [f"- {', '.join(short)}. Tried: {tried}" for tried, short in missed.items()] or ["none"]
     return "\n".join([*head, *(row.line() for row in table), "", "Missed targets:", "", *why])
+
+
+_PARTS = ("all", "mouth", "eyes", "irises", "jaw", "yaw 0-15", "yaw 15-30", "yaw over 30")
+
+
+def errors(found: dict[str, Any]) -> list[str]:
+    """The lines of the table `landmark-errors` of docs/landmarks.md."""
+    tracked, alone = found["clips"]["error_%"]["tracked"], found["stills"]["as they are"]
+    lines = ["| | all 83 | mouth | eyes | irises | jaw | yaw 0-15 | 15-30 | over 30 |", "|---" * 9 + "|"]
+    for name, figures in (
+        (f"tracked, {tracked['n']:,} frames of clips/val", tracked),
+        (f"single pictures, {alone['n']} stills kept out of training", alone),
+    ):
+        lines.append(f"| {name} | " + " | ".join(f"{figures[p]:.2f}" if p in figures else "" for p in _PARTS) + " |")
+    return lines

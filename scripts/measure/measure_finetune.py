@@ -6,14 +6,12 @@
 
 Both ways are rendered from the same T portraits, with the points that lie beside the clips, as `reenact finetune` and
 `reenact animate` would without further options. Then the referee measures, in the environment that the python
-REFEREES belongs to, and the table in README.md between `<!-- finetune -->` and `<!-- after finetune -->` is
-replaced. `render`, `score` and `table` are the steps by themselves. Clips that lie rendered in the folder, by the same
+REFEREES belongs to, and the table `finetune` of docs/finetuning.md is replaced. Pictures that are there, of the same
 weights and settings, are not rendered again, so a run that was stopped goes on.
 """
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import time
@@ -22,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from tables import write
+
 METRICS = ("pd", "csim", "mouth_pd", "l1", "nme", "expression")
 # One clip of each of six people; the settings were chosen on other people (docs/training-log.md).
 # One of each person, without v013 and v019, on whom the settings were chosen.
 CLIPS = " ".join(f"v{number:03d}_00" for number in range(1, 22) if number not in (13, 19))
-README = Path(__file__).resolve().parents[2] / "README.md"
-_MARKED = re.compile(r"(<!-- finetune -->\n).*?(<!-- after finetune -->)", re.DOTALL)
 
 
 def spread(count: int, first: int, end: int) -> list[int]:
@@ -101,7 +99,7 @@ def score(options: argparse.Namespace) -> None:
 
 
 def text(rows: list[dict[str, Any]]) -> str:
-    """Words and table for the README."""
+    """Words and table for docs/finetuning.md."""
     one = rows[0]
     lines = [
         f"Weights {one['weights']}; features {one['perceptual']}, likeness {one['identity']}; {one['held_out']} "
@@ -126,10 +124,7 @@ def text(rows: list[dict[str, Any]]) -> str:
 
 def table(options: argparse.Namespace) -> None:
     rows = json.loads((options.out / "scores.json").read_text())
-    new, count = _MARKED.subn(lambda found: found[1] + text(rows) + found[2], options.readme.read_text("utf-8"))
-    if count != 1:
-        raise SystemExit(f"{options.readme}: the markers of the table are not there once")
-    options.readme.write_text(new, "utf-8")
+    write("finetune", text(rows), options.page)
     print(text(rows))
 
 
@@ -153,7 +148,7 @@ def main() -> None:
     for name in ("score", "all"):
         made[name].add_argument("--referee", type=Path, required=True)
     for name in ("table", "all"):
-        made[name].add_argument("--readme", type=Path, default=README)
+        made[name].add_argument("--page", type=Path, help="the page with the markers; default: the one in docs/")
     made["all"].add_argument("--python", type=Path, required=True, help="of the referee's environment")
     for name in ("render", "all"):
         mode = made[name]

@@ -17,6 +17,8 @@ import json
 import sys
 from pathlib import Path
 
+from tables import write
+
 VARIANTS = ("still", "warp", "dense", "points", "model")
 # Networks left out, dense motion used: what each variant of `animate` is.
 MADE = {"warp": (True, False), "dense": (True, True), "points": (False, False), "model": (False, True)}
@@ -63,7 +65,7 @@ def render(clips: Path, out: Path, model: Path | None, variants: list[str], only
             print(clip.stem, variant, made.frames, Fraction(made.fps), made.seconds["all"], flush=True)
 
 
-def score(out: Path, referee: Path, step: int, variants: list[str]) -> None:
+def score(out: Path, referee: Path, step: int, variants: list[str], into_docs: bool) -> None:
     sys.path.insert(0, str(referee))
     import referee as judge  # type: ignore[import-not-found]
 
@@ -82,6 +84,8 @@ def score(out: Path, referee: Path, step: int, variants: list[str]) -> None:
         print(folder.name, file=sys.stderr, flush=True)
     kept.write_text(json.dumps(scores, indent=1))
     print(table(scores, step))
+    if into_docs:
+        write("self-reenactment", table(scores, step))
 
 
 def table(scores: dict[str, dict[str, dict[str, float]]], step: int) -> str:
@@ -117,13 +121,14 @@ def main() -> None:
     two.add_argument("out", type=Path)
     two.add_argument("--referee", type=Path, required=True)
     two.add_argument("--step", type=int, default=1, help="every STEP-th frame")
+    two.add_argument("--write", action="store_true", help="put the table into docs/results.md")
     for each in (one, two):
         each.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     a = parser.parse_args()
     if a.command == "render":
         render(a.clips, a.out, a.model, a.variants, a.only)
     else:
-        score(a.out, a.referee, a.step, a.variants)
+        score(a.out, a.referee, a.step, a.variants, a.write)
 
 
 if __name__ == "__main__":

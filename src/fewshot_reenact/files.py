@@ -197,7 +197,7 @@ def exit_on_sigterm() -> Iterator[None]:
         yield
         return
 
-    def stop(number: int, stack: FrameType | None) -> None:
+    def stop(number: int, _stack: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     for number in ours:

@@ -284,13 +284,14 @@ def test_finetuned_is_a_method_that_learns_each_person(painted, clips, tiny_mode
 
 
 def test_the_readmes_table_is_written_by_a_script(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "scripts" / "measure")
     script = ROOT / "scripts" / "measure" / "evaluation_table.py"
     row = {"clip": "a.mp4", "shots": 1, "method": "model", "frames": 2, "psnr": 21.5, "lost": 0.0}
     report = {"model_sha256": "abcdef0123456789", "clips": "x/val", "every": 24, "rows": [row], "means": [row]}
     (tmp_path / "scores.json").write_text(json.dumps(report))
     page = tmp_path / "README.md"
-    page.write_text("before\n<!-- evaluation -->\nold words\n<!-- after the table -->\nkept\n")
-    monkeypatch.setattr(sys, "argv", ["x", "--scores", str(tmp_path / "scores.json"), "--readme", str(page)])
+    page.write_text("before\n<!-- evaluation -->\nold words\n<!-- /evaluation -->\nkept\n")
+    monkeypatch.setattr(sys, "argv", ["x", "--scores", str(tmp_path / "scores.json"), "--page", str(page)])
     runpy.run_path(str(script), run_name="__main__")
     new = page.read_text()
     assert "old words" not in new and new.startswith("before\n") and new.endswith("-->\nkept\n")

@@ -77,6 +77,7 @@ def test_the_pyramid_sees_edges_before_shades():
 
 
 def test_the_readmes_figures_are_written_by_a_script(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "scripts" / "measure")
     script = ROOT / "scripts" / "measure" / "measure_finetune.py"
     figures = dict.fromkeys(("pd", "csim", "mouth_pd", "l1", "nme", "expression"), 0.5)
     said = {"weights": "abcdef01", "perceptual": "built-in", "identity": "built-in", "held_out": 6, "seconds": 33.2}
@@ -86,8 +87,8 @@ def test_the_readmes_figures_are_written_by_a_script(tmp_path, monkeypatch, caps
     ]
     (tmp_path / "scores.json").write_text(json.dumps(rows))
     page = tmp_path / "README.md"
-    page.write_text("before\n<!-- finetune -->\nold words\n<!-- after finetune -->\nkept\n")
-    monkeypatch.setattr(sys, "argv", ["x", "table", str(tmp_path), "--readme", str(page)])
+    page.write_text("before\n<!-- finetune -->\nold words\n<!-- /finetune -->\nkept\n")
+    monkeypatch.setattr(sys, "argv", ["x", "table", str(tmp_path), "--page", str(page)])
     runpy.run_path(str(script), run_name="__main__")
     new = page.read_text()
     assert "old words" not in new and new.startswith("before\n") and new.endswith("-->\nkept\n")

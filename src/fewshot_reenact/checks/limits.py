@@ -23,6 +23,7 @@ class Limit:
     least: bool = False
 
     def __call__(self, value: float) -> str:
+        """The verdict on a value."""
         sign = -1 if self.least else 1
         for bound, verdict in ((self.good, GOOD), (self.usable, USABLE)):
             if sign * value <= sign * bound:

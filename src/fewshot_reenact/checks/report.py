@@ -37,6 +37,7 @@ class Report:
 
     @property
     def verdict(self) -> str:
+        """That of the worst finding."""
         return worst([finding.verdict for finding in self.findings])
 
     def data(self) -> dict[str, Any]:

@@ -36,10 +36,12 @@ class Commands(click.Group):
         super().__init__(*args, **kwargs)
         self.lazy = lazy or {}
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order of the registry."""
         return list(self.lazy)  # in the order of the registry: the main job first
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command, imported only now."""
         if cmd_name not in self.lazy:
             return None
         module, function = self.lazy[cmd_name].split(":")
@@ -48,6 +50,7 @@ class Commands(click.Group):
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **kwargs: Any
     ) -> Any:
+        """Run the command line and exit with its code."""
         kwargs["prog_name"] = "reenact"  # also under `python -m` and in tests: messages name the command people know
         if not standalone_mode:
             return super().main(args, standalone_mode=False, **kwargs)
@@ -134,12 +137,13 @@ def _log_to_stderr() -> Iterator[None]:
         logger.setLevel(level)
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """A time in a video: 12, 12.5, 1:02.5 or 1:00:02."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds of a time as it is typed."""
         if isinstance(value, int | float):
             return float(value)
         parts = str(value).split(":")

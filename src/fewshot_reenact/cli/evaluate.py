@@ -8,12 +8,13 @@ import click
 from fewshot_reenact.cli import common
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """Whole numbers from 1, with commas: 1,8,32."""
 
     name = "numbers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Numbers of portraits, from a list with commas."""
         if isinstance(value, tuple):
             return value
         parts = [part.strip() for part in str(value).split(",")]

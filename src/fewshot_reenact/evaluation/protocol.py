@@ -39,7 +39,9 @@ class EvaluationTask:
 class Method(Protocol):
     """Makes N pictures, (H, W, 3) uint8 RGB of the first portrait's size, out of a task."""
 
-    def __call__(self, task: EvaluationTask) -> Iterable[np.ndarray]: ...
+    def __call__(self, task: EvaluationTask) -> Iterable[np.ndarray]:
+        """Pictures of the task's person, one for each of its moves."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class Basis:
 
 @cache
 def basis() -> Basis:
+    """The mean face and how points move when the head turns, read once."""
     with np.load(BASIS, allow_pickle=False) as data:
         return Basis(data["mean"].astype(np.float64), data["turn"].astype(np.float64))
 

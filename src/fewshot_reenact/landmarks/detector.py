@@ -58,6 +58,7 @@ class DetectorNet(nn.Module):
         nn.init.constant_(self.head.bias[0], -4.0)  # type: ignore[index]  # hardly any cell holds a face
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         x = self.stem(x)
         maps = []
         for stage, lateral in zip(self.stages, self.lateral, strict=True):

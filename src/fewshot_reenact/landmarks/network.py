@@ -24,6 +24,7 @@ class ConvNorm(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return self.norm(self.conv(x))
 
 
@@ -36,6 +37,7 @@ class Block(nn.Module):
         self.skip: nn.Module = ConvNorm(c_in, c_out, 1, stride) if stride > 1 or c_in != c_out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return F.relu_(self.b(F.relu_(self.a(x))).add_(self.skip(x)))
 
 
@@ -51,6 +53,7 @@ class Pointwise(nn.Module):
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().clone(), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
 
 
@@ -82,6 +85,7 @@ class Thin(nn.Module):
         self.c, self.d = ConvNorm(c, c, 3, groups=c), ConvNorm(c, c, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return F.relu_(self.d(self.c(F.relu_(self.b(self.a(x))))).add_(x))
 
 
@@ -114,6 +118,7 @@ class PointNet(nn.Module):
         self.register_buffer("grid", torch.stack([x, y], 0).flatten(1).float() * 8 + 3.5, persistent=False)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
         points, sure, _ = self.look(crops)
         return points, sure
 

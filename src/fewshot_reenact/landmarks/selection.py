@@ -46,6 +46,7 @@ def find_face(picture: np.ndarray, backend: LandmarkBackend, face: str | int = L
 
 
 def no_face(name: str, where: str, face: str | int, most: int) -> InputError:
+    """What to raise where the face asked for is not there. most: faces seen at once."""
     if most:
         return InputError(
             f"{name}: face {face} was asked for, but there {'are' if most > 1 else 'is'} only {most} in {where}: "
@@ -63,6 +64,7 @@ class Place:
 
     @staticmethod
     def of(face: Face) -> "Place":
+        """Where a face is, and how large."""
         low, high = face.points.min(0), face.points.max(0)
         return Place((low + high) / 2, max(float(np.sqrt(np.prod(high - low))), 1e-3))
 

@@ -34,10 +34,13 @@ class PlainNote:
     """The least that every file carries: a comment that says AI-generated."""
 
     def metadata(self) -> dict[str, str]:
+        """A comment that says AI-generated."""
         return {"comment": NOTE}
 
     def label(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture as it is."""
         return picture
 
     def finish(self, partial: Path, suffix: str) -> None:
+        """Nothing more."""
         pass

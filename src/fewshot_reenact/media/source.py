@@ -104,6 +104,7 @@ class VideoSource:
             raise
 
     def close(self) -> None:
+        """Close the file."""
         self.container.close()
 
     def seek(self, seconds: Fraction) -> bool:
@@ -191,6 +192,7 @@ class Converter:
             logger.warning("%s: is HDR (%s); its colours will look flat, convert it to SDR first", path, curve)
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """One frame, (H, W, 3) uint8 RGB."""
         converted: Any = frame.to_ndarray(
             format="rgb24", width=self._width, height=self._height, src_colorspace=_matrix(frame)
         )

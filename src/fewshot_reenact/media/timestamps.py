@@ -97,6 +97,7 @@ class Increasing:
         self._last: int | None = None
 
     def __call__(self, pts: int | None) -> int:
+        """The time at which this frame goes into the file."""
         if pts is None:
             pts = 0 if self._last is None else self._last + self.step
             self.mended += 1

@@ -80,6 +80,7 @@ class VGG(nn.Module):
         return x.flip(1) if self.wants.bgr else x
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """See the class."""
         x = self.prepare(x)
         taps = []
         for i in range(self.count):

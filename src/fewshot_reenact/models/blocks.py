@@ -39,6 +39,7 @@ class InstanceNorm(nn.InstanceNorm2d):
         super().__init__(channels, eps=NORM_EPS, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return instance_norm(x) * self.weight[:, None, None] + self.bias[:, None, None]
 
 
@@ -55,12 +56,14 @@ class AdaIN(nn.Module):
         self.shift: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         if self.scale is None or self.shift is None:
             raise RuntimeError("AdaIN has no style yet: call assign_style first")
         return instance_norm(x) * self.scale[:, :, None, None] + self.shift[:, :, None, None]
 
 
 def adain_layers(module: nn.Module) -> Iterator[AdaIN]:
+    """All of a module's, in order."""
     return (m for m in module.modules() if isinstance(m, AdaIN))
 
 
@@ -112,6 +115,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = maybe_spectral(nn.Conv2d(c_in, c_out, 1, bias=bias), spectral) if shortcut else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         y = self.norm1(x)
         if not self.first:
             y = F.relu(y)
@@ -138,6 +142,7 @@ class SelfAttention(nn.Module):
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         b, c, h, w = x.shape
         q, k, v = (f(x).flatten(2).transpose(1, 2) for f in (self.query, self.key, self.value))
         mixed = F.scaled_dot_product_attention(q, k, v, scale=1.0)

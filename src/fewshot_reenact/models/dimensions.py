@@ -163,6 +163,7 @@ class ModelDimensions:
         return self.kind == "textured"
 
     def to_json(self) -> str:
+        """As text, for a weights file."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod

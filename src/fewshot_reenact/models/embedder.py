@@ -29,6 +29,7 @@ class Embedder(nn.Module):
         self.out = nn.Identity() if channels == dims.embedding else nn.Linear(channels, dims.embedding)
 
     def forward(self, portrait: Tensor, landmarks: Tensor) -> Tensor:
+        """See the class."""
         x = torch.cat([portrait, landmarks], 1)
         if self.unshuffle > 1:
             x = F.pixel_unshuffle(x, self.unshuffle)

@@ -19,6 +19,8 @@ _MOUTH_ZOOM = 1.5
 
 @dataclass(frozen=True)
 class LossWeights:
+    """How much each part of the loss counts; 0 leaves it out."""
+
     l1: float = 4.0
     mouth: float = 4.0  # added to the weight of 1 about the mouth
     eyes: float = 3.0  # and about each eye
@@ -104,6 +106,7 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def hinge_generator(fake: Tensor) -> Tensor:
+    """The generator's hinge loss of D's scores, any shape (section 3.3, equation 4)."""
     return -fake.mean()
 
 

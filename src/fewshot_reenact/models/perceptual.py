@@ -48,6 +48,7 @@ class FeatureNet(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """See the class."""
         if self.columns is not None:
             x = x[..., self.columns[0] : self.columns[1]]
         x = (x - self.mean) / self.std

@@ -47,6 +47,7 @@ class Refiner(nn.Module):
     def forward(
         self, made: Tensor, source: Tensor, source_raster: Tensor, driver_raster: Tensor, embedding: Tensor
     ) -> Tensor:
+        """See the class."""
         out = self.generator(torch.cat([made, source, source_raster, driver_raster], 1), embedding).float()
         # A change that is added can hardly undo what it cannot foretell, as lips drawn out over an open mouth: there
         # detail is taken away as a whole. Below zero the same number sharpens.

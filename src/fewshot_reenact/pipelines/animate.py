@@ -177,7 +177,7 @@ def animate_with(
     clock.lap("render")
     seconds = clock.all({f"render: {name}": value for name, value in renderer.seconds.items()})
 
-    made = _describe(options, job, cast, driven, plan, (width, height), seconds)
+    made = _describe(job, cast, driven, plan, (width, height), seconds)
     made.settings = {
         **plain({"portrait": portrait, "driver": driver, "output": output}),
         **options.as_data(),
@@ -193,7 +193,6 @@ def animate_with(
 
 
 def _describe(
-    options: AnimateOptions,
     job: Job,
     cast: Cast,
     driven: Driver,

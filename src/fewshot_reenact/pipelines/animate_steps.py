@@ -66,6 +66,7 @@ def parse(
     report: str | Path | None,
     overwrite: bool,
 ) -> Job:
+    """Look at everything that was given, before anything takes long."""
     portraits = PortraitSource.parse(portrait, options.face)
     source = DriverSource.parse(driver, face=options.driver_face, start=options.start, end=options.end)
     inputs = [*portraits.files, *([] if source.path is None else [source.path]), *options.credentials]
@@ -78,6 +79,7 @@ def parse(
 
 
 def load(options: AnimateOptions, job: Job) -> Cast:
+    """Load networks and landmarks, and find the face in each portrait."""
     where, why = choose_device(options.device)
     person = job.portraits.person(options.model, where)
     networks = person.model if person else load_model(options.model, where)
@@ -168,5 +170,6 @@ class Clock:
         self._last = now
 
     def all(self, more: dict[str, float]) -> dict[str, float]:
+        """Seconds of all stages so far, of `more`, and in all."""
         laps = {**self._laps, **more, "all": time.perf_counter() - self._began}
         return {name: round(value, 3) for name, value in laps.items()}

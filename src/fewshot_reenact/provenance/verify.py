@@ -68,6 +68,7 @@ class Signature:
 
     @property
     def holds(self) -> bool:
+        """Whether the signature is valid, whoever made it."""
         return self.state in ("trusted", "valid")
 
     @property

@@ -92,7 +92,7 @@ class TexturedRenderer:
         return cls(model, portraits, box, device=device, warp_only=warp_only, psi=psi)
 
     @staticmethod
-    def notes(dims: ModelDimensions) -> list[str]:
+    def notes(dims: ModelDimensions) -> list[str]:  # noqa: ARG004
         """Nothing that the user need know."""
         return []
 

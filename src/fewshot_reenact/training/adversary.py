@@ -60,6 +60,7 @@ class Adversary(nn.Module):
         self.row_optimiser = torch.optim.SparseAdam(self.rows.parameters(), lr=rate, betas=betas) if self.rows else None
 
     def judge(self, pictures: Tensor, pose: Tensor, clip: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """Scores and features of pictures (B, 3, S, S) with their pose and, where there are rows, their video."""
         rows = self.rows(clip) if self.rows is not None and clip is not None else None
         return self.network(pictures, pose, rows)
 
@@ -92,7 +93,7 @@ class Adversary(nn.Module):
         scores, _ = self.network(both, given.pose.repeat(2, 1, 1, 1), rows if rows is None else rows.repeat(2, 1))
         real, made = scores.float().chunk(2)
         loss = hinge_discriminator(real, made)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def share(self, world: World) -> None:
@@ -114,6 +115,7 @@ class Adversary(nn.Module):
         return {"networks": self.state_dict(), "optimiser": self.optimiser.state_dict(), "row_optimiser": rows}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
         self.load_state_dict(state["networks"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.row_optimiser is not None:

@@ -22,6 +22,8 @@ class Strict(BaseModel):
 
 
 class DataConfig(Strict):
+    """What is learnt from."""
+
     clips: str | Path = Field(
         description="what `reenact prepare` made (a folder or an address such as s3://bucket/shards), or a folder of "
         "NAME.mp4 with NAME.npz (points, identity): see training.data.episodes"
@@ -90,12 +92,15 @@ class AdversarialConfig(Strict):
     betas: tuple[float, float] = (0.0, 0.999)
 
     def dimensions(self) -> DiscriminatorDimensions:
+        """The networks' dimensions."""
         if isinstance(self.dims, dict):
             return DiscriminatorDimensions.from_dict(self.dims)
         return DiscriminatorDimensions.paper() if self.dims == "paper" else DiscriminatorDimensions.light()
 
 
 class OptimiserConfig(Strict):
+    """Adam, its rate over the steps, and the averaging of weights."""
+
     rate: float = Field(5e-4, gt=0)
     betas: tuple[float, float] = (0.5, 0.99)
     warmup: int = Field(100, ge=0, description="steps of linear rise")
@@ -106,6 +111,8 @@ class OptimiserConfig(Strict):
 
 
 class TrainConfig(Strict):
+    """Meta-learning; configs/meta.yaml is one."""
+
     trainer: Literal["meta"] = "meta"
     model: Literal["textured", "paper"] | dict[str, Any] = Field(
         "textured", description="a preset, or ModelDimensions by name"
@@ -129,6 +136,7 @@ class TrainConfig(Strict):
     compile: bool = Field(False, description="torch.compile the networks; needs a C++ compiler")
 
     def dimensions(self) -> ModelDimensions:
+        """The networks' dimensions."""
         if isinstance(self.model, str):
             return ModelDimensions.paper() if self.model == "paper" else ModelDimensions.textured()
         return ModelDimensions.from_dict(self.model)

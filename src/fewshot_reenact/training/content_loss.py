@@ -26,6 +26,7 @@ class Content(nn.Module):
             self.networks["vggface"] = load_backbone(config.vggface_network, "vggface", config.vggface_inputs)
 
     def forward(self, made: Tensor, truth: Tensor, points: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """See the class."""
         total, parts = textured_loss(made, truth, points, self.relative, self.weights)
         for name, net in self.networks.items():
             parts[name] = content_l1(net, made / 2 + 0.5, truth / 2 + 0.5)

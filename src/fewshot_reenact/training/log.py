@@ -21,10 +21,12 @@ class Log:
         self.events: Any = _events(folder) if tensorboard else None
 
     def add(self, numbers: dict[str, float]) -> None:
+        """Numbers of one step."""
         for name, value in numbers.items():
             self.sums.setdefault(name, []).append(value)
 
     def write(self, step: int) -> dict[str, float]:
+        """Write the means since the last line, and return them."""
         means = {name: round(float(np.mean(values)), 6) for name, values in self.sums.items()}
         self.sums.clear()
         with (self.folder / "metrics.jsonl").open("a") as file:
@@ -61,6 +63,7 @@ class Log:
                 partial.write_text("".join(kept))
 
     def close(self) -> None:
+        """Close TensorBoard's file."""
         if self.events is not None:
             self.events.close()
 

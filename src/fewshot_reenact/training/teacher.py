@@ -47,6 +47,7 @@ class Student(nn.Module):
         self.vector = nn.Sequential(nn.Conv2d(before, before, side, groups=before), nn.Conv2d(before, VECTOR, 1))
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """See the class."""
         x, maps = x * 2 - 1, []
         for number, layer in enumerate(self.trunk):
             x = F.relu(layer(x))
@@ -170,7 +171,7 @@ def distil(data: Path, run: Path, packed: Path, minutes: float, batch: int = 24)
         optimiser.zero_grad(set_to_none=True)
         errors = task.errors(student(x), task.wanted(x))
         loss = torch.stack(list(errors.values())).sum() + errors["1 - cosine"]
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(student.parameters(), 5.0)
         optimiser.step()
         step += 1

@@ -148,7 +148,7 @@ class Trainer:
                 loss, parts = loss + more, parts | said
         loss = self._finite("loss", loss)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.world.average_gradients(self.model.parameters())
         limit = self.config.optimiser.clip or float("inf")
         parts["gradient"] = self._finite("norm of the gradient", _clip(self.model, limit))

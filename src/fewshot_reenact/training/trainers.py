@@ -24,6 +24,7 @@ class TrainingJob:
     steps: int
 
     def __call__(self, folder: Path, device: torch.device, max_minutes: float | None) -> int:
+        """Train, or go on training."""
         return self.train(folder, device, max_minutes)
 
 

@@ -66,6 +66,8 @@ def held_out(frames: int) -> int | None:
 
 @dataclass(frozen=True)
 class Settings:
+    """How a person is learnt."""
+
     steps: int
     batch: int = 4
     rate: float = 1e-4
@@ -210,6 +212,7 @@ class Tuner:
 
     @torch.no_grad()
     def held_out_loss(self) -> float:
+        """The content loss on the frame that is kept aside."""
         assert self.held is not None
         return float(self.content(self.faces(self.held), self.held.truth, self.held.points))
 
@@ -251,7 +254,7 @@ class Tuner:
         for group in optimiser.param_groups:
             group["lr"] = rate
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)
         optimiser.step()
 

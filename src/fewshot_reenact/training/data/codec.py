@@ -44,6 +44,7 @@ class ClipEncoder:
         self.frames = 0
 
     def add(self, picture: np.ndarray) -> None:
+        """Encode a frame, (S, S, 3) uint8 RGB."""
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=_BT709)
         frame.pts, frame.time_base = self.frames, self._base
@@ -51,6 +52,7 @@ class ClipEncoder:
         self.frames += 1
 
     def finish(self) -> bytes:
+        """The whole film as bytes."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
         return self._buffer.getvalue()

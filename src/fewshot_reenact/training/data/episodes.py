@@ -56,9 +56,14 @@ class Clips(Protocol):
     frames: int
 
     @property
-    def videos(self) -> Sequence[int]: ...
+    def videos(self) -> Sequence[int]:
+        """The number of the video that each clip is of."""
+        ...
+
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """The same for the same clips."""
+        ...
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Clip: ...
@@ -129,7 +134,7 @@ def _describe(points: np.ndarray) -> np.ndarray:
     return np.stack(rows).reshape(len(points), -1).astype(np.float32)
 
 
-class Episodes(Dataset):
+class Episodes(Dataset[dict[str, torch.Tensor]]):
     """Item `index` -> dict of arrays; see __getitem__."""
 
     def __init__(self, clips: Clips, config: DataConfig, size: int, raster_style: str, seed: int, length: int):

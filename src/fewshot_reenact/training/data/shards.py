@@ -40,6 +40,7 @@ def is_partial(name: str) -> bool:
 
 
 def shard_name(number: int, suffix: str = ".tar") -> str:
+    """The name of a shard's file."""
     return f"shard-{number:06d}{suffix}"
 
 
@@ -58,6 +59,7 @@ class ShardWriter:
         self.rows: list[dict[str, Any]] = []
 
     def add(self, key: str, clip: CutClip, video: str) -> None:
+        """Append a clip."""
         begin = self._tar.offset
         facts = {"key": key, "video": video, **clip.facts}
         text = json.dumps(facts).encode()
@@ -68,6 +70,7 @@ class ShardWriter:
         self.rows.append({**facts, "offset": begin, "length": self._tar.offset - begin})
 
     def close(self) -> None:
+        """Complete the tar file."""
         self._tar.close()
 
 
@@ -112,16 +115,19 @@ def read_json(folder: Folder, name: str) -> dict[str, Any]:
 
 
 def write_json(folder: Folder, name: str, value: dict[str, Any]) -> None:
+    """Write JSON, whole or not at all."""
     folder.write(name, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def write_lines(folder: Folder, name: str, rows: Iterable[dict[str, Any]]) -> None:
+    """Write JSON lines, whole or not at all."""
     with folder.partial(name) as path, path.open("w", encoding="ascii") as file:
         for row in rows:
             file.write(json.dumps(row) + "\n")
 
 
 def read_lines(folder: Folder, name: str) -> Iterator[dict[str, Any]]:
+    """Read JSON lines. Raises InputError for a damaged one."""
     for number, line in enumerate(folder.lines(name), 1):
         try:
             yield json.loads(line)

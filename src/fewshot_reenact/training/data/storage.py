@@ -91,6 +91,7 @@ class Folder:
                 yield from file
 
     def write(self, name: str, data: bytes) -> None:
+        """Write a file, whole or not at all."""
         with self.partial(name) as path:
             path.write_bytes(data)
 
@@ -108,6 +109,7 @@ class Folder:
                 self.fs.put_file(str(path), f"{self.root}/{name}")
 
     def remove(self, names: list[str]) -> None:
+        """Remove files; those that are not there are passed over."""
         with self._writing(""):
             for name in names:
                 if self.local is not None:

@@ -189,5 +189,6 @@ def _still(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def gap(points: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> float:
+    """Mean distance of pairs of points, in eye distances."""
     top, under = np.array(pairs).T
     return float(np.linalg.norm(points[top] - points[under], axis=1).mean() / eye_distance(points))

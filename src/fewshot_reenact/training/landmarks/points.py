@@ -19,6 +19,7 @@ LIDS = torch.tensor([LEFT_LIDS, RIGHT_LIDS])  # (eyes, pairs, upper and lower)
 
 
 def point_weights() -> Tensor:
+    """How much each point counts, (83,), 1 in the mean."""
     w = torch.ones(83)
     w[:17] = 0.5  # the teacher's jaw is loose
     w[36:48], w[48:68], w[81:83] = 2.0, 2.0, 2.0
@@ -98,6 +99,7 @@ class PointTask:
         }
 
     def loss(self, net: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch, and numbers for the log."""
         got, sure, votes = net.look(batch["x"])  # type: ignore[operator]
         want, real, weights = batch["points"], batch["real"].float(), self.weights
         error = (got - want).norm(dim=-1)

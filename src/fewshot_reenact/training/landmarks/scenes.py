@@ -23,6 +23,7 @@ class DetectorTask:
         self.settings = settings
 
     def batch(self) -> dict[str, Tensor]:
+        """x (B, 3, 192, 192), heat (B, h, w), values (B, 7, h, w), owned (B, h, w): cells that answer for a face."""
         source, size = self.source, self.settings.batch
         scenes, faces = zip(*(source.scene(SCENE) for _ in range(size)), strict=True)
         cells = SCENE // STRIDE
@@ -56,6 +57,7 @@ class DetectorTask:
         }
 
     def loss(self, net: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """CenterNet's loss of a batch, and numbers for the log."""
         out = net(batch["x"])
         heat, owned = batch["heat"], batch["owned"]
         p = out[:, 0].sigmoid().clamp(1e-5, 1 - 1e-5)
@@ -78,6 +80,7 @@ class DetectorTask:
 
     @torch.no_grad()
     def score(self, net: nn.Module) -> dict[str, float]:
+        """The same numbers on the same scenes each time."""
         self.source.rng = np.random.default_rng(1)
         rows = [self.loss(net, self.batch())[1] for _ in range(8)]
         return {k: round(float(np.mean([r[k] for r in rows])), 4) for k in rows[0]}

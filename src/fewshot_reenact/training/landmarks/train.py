@@ -139,7 +139,7 @@ def keep_all_but(network: PointNet, first: int, end: int) -> None:
     bias = network.votes.bias
     assert isinstance(bias, nn.Parameter)
     for parameter, mask in ((network.votes.weight, rows.flatten()[:, None, None, None]), (bias, rows.flatten())):
-        parameter.requires_grad_(True).register_hook(_masked(mask))
+        parameter.requires_grad_(True).register_hook(_masked(mask))  # type: ignore[no-untyped-call]
 
 
 def _masked(mask: Tensor) -> Any:

@@ -73,6 +73,7 @@ class Packs:
         return rng.integers(np.take(self.starts, folder), np.take(self.starts, folder + 1))
 
     def rows(self, numbers: np.ndarray) -> dict[str, Tensor]:
+        """Pictures (B, 3, h, w) in -1..1 by name, and `embedding` (B, N), of these episodes."""
         order = np.sort(numbers)
         found = {name: to_signed(torch.from_numpy(self.arrays[name][order]).permute(0, 3, 1, 2)) for name in NAMES}
         return found | {"embedding": torch.from_numpy(self.arrays["embedding"][order]).float()}
@@ -100,6 +101,7 @@ class RefinerStage:
 
     @property
     def signature(self) -> str:
+        """The refiner's dimensions."""
         return json.dumps(dataclasses.asdict(self.own))
 
     def begin_with(self, model: Reenactor) -> None:
@@ -137,7 +139,7 @@ class RefinerStage:
             self.critic.requires_grad_(True)
             pull = pull + push * (game.share * pull.norm() / push.norm().clamp(min=1e-12))
         self.optimiser.zero_grad(set_to_none=True)
-        made.backward(pull)
+        made.backward(pull)  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.refiner.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
@@ -156,7 +158,7 @@ class RefinerStage:
         scores, _ = self.critic(torch.cat([x["truth"], made]), x["driver_raster"].repeat(2, 1, 1, 1))
         loss = hinge_discriminator(*scores.chunk(2))
         self.critic_optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.critic_optimiser.step()
         return loss
 
@@ -183,9 +185,11 @@ class RefinerStage:
         }
 
     def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
         return {name: getattr(self, name).state_dict() for name in _KEPT}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Take over a checkpoint."""
         for name in _KEPT:
             getattr(self, name).load_state_dict(state[name])
         self.step, self.spent = int(state["step"]), float(state["spent"])

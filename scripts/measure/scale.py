@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Write the arithmetic of docs/scale.md from what was measured: its two tables.
+
+scripts/measure/scale.py
+"""
+
+import click
+
+from tables import write
+
+CLIPS, SECONDS = 1_000_000, 8
+REAL_TIME = 1.7  # seconds of video that one core prepares in a second: between the two measured
+KILOBYTES = (50, 61)  # a second of clip, both measured
+VIDEOS_A_SHARD = 64
+EPISODE = 1_776e9  # operations of an episode of the paper's size, counted
+EPISODES = 75 * 1.09e6
+PEAK, SHARE = 989e12, 0.30  # an H100 in bfloat16, and what is assumed to be had of it
+PICTURES = 9  # an episode
+LOADING = 0.066  # seconds of one core for an episode of nine 256-pixel frames from shards, measured
+
+
+def data() -> str:
+    core_hours = CLIPS * SECONDS / REAL_TIME / 3600
+    sizes = [CLIPS * SECONDS * kilobytes * 1e3 / 1e9 for kilobytes in KILOBYTES]
+    lines = [
+        ("on disk", f"{sizes[0]:.0f} to {sizes[1]:.0f} GB in {CLIPS / VIDEOS_A_SHARD:,.0f} tar files"),
+        ("processor time", f"{core_hours:,.0f} core hours"),
+        ("that is, on 64 cores", f"{core_hours / 64:.0f} hours"),
+        ("on 512 cores", f"{core_hours / 512:.1f} hours"),
+    ]
+    return "\n".join(["| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in lines)])
+
+
+def compute() -> str:
+    rate = PEAK * SHARE / EPISODE
+    lines = ["| GPUs | hours | GPU hours | episodes a second | pictures a second | processor cores to load them |"]
+    lines.append("|---:" * 6 + "|")
+    for gpus in (1, 8, 32):
+        hours = EPISODES / (rate * gpus) / 3600
+        cells = [gpus, f"{hours:.1f}", f"{hours * gpus:.0f}", f"{rate * gpus:,.0f}", f"{rate * gpus * PICTURES:,.0f}"]
+        lines.append("| " + " | ".join(map(str, [*cells, f"{rate * gpus * LOADING:,.0f}"])) + " |")
+    return "\n".join(lines)
+
+
+@click.command(help=__doc__.split("\n\n")[0])
+def main() -> None:
+    write("scale-data", data())
+    click.echo(f"{write('scale-compute', compute())}: both tables")
+
+
+if __name__ == "__main__":
+    main()
