@@ -45,7 +45,8 @@ def compute() -> str:
 @click.command(help=__doc__.split("\n\n")[0])
 def main() -> None:
     write("scale-data", data())
-    click.echo(f"{write('scale-compute', compute())}: both tables")
+    page = write("scale-compute", compute())
+    click.echo(f"{page}: both tables")
 
 
 if __name__ == "__main__":

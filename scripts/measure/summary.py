@@ -31,7 +31,8 @@ def table() -> str:
 
 @click.command(help=__doc__.split("\n\n")[0])
 def main() -> None:
-    click.echo(f"{write('expect', table())}: what to expect")
+    page = write("expect", table())
+    click.echo(f"{page}: what to expect")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from fewshot_reenact.models.losses import LossWeights, mouth_of, textured_loss
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 from fewshot_reenact.rendering.warp import sample
 from fewshot_reenact.training.config import DataConfig
-from fewshot_reenact.training.data.episodes import LoadedClips, load_clips
+from fewshot_reenact.training.data.clips import LoadedClips, load_clips
 from variants import WAYS, Judged, Way, frames_of, scene, truth_of
 
 SHOWN = 192  # side of the face frame of the table

@@ -29,7 +29,8 @@ from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.rendering.warp import sample
 from fewshot_reenact.training.batch import make_inputs
 from fewshot_reenact.training.config import TrainConfig
-from fewshot_reenact.training.data.episodes import Episodes, load_clips
+from fewshot_reenact.training.data.clips import load_clips
+from fewshot_reenact.training.data.episodes import Episodes
 from network_samples import model
 from painted_clips import face_points, paint_face, write_clip
 

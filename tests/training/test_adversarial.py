@@ -18,7 +18,7 @@ from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.models.discriminator import load_discriminator
 from fewshot_reenact.training.adversary import Adversary
 from fewshot_reenact.training.config import TrainConfig, load_config
-from fewshot_reenact.training.data.episodes import load_clips
+from fewshot_reenact.training.data.clips import load_clips
 from fewshot_reenact.training.distributed import World
 from fewshot_reenact.training.loop import make_episodes, train
 from fewshot_reenact.training.trainer import Diverged, Trainer

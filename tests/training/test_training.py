@@ -25,7 +25,8 @@ from fewshot_reenact.training import content_loss as content
 from fewshot_reenact.training.batch import make_faces, make_inputs
 from fewshot_reenact.training.checkpoints import newest_checkpoint, write_checkpoint
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig, load_config
-from fewshot_reenact.training.data.episodes import Episodes, LoadedClips, load_clips
+from fewshot_reenact.training.data.clips import LoadedClips, load_clips
+from fewshot_reenact.training.data.episodes import Episodes
 from fewshot_reenact.training.loop import Preempted, train
 from fewshot_reenact.training.trainer import Diverged, Trainer, learning_rate
 from killed_runs import dies_at

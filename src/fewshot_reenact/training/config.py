@@ -26,7 +26,7 @@ class DataConfig(Strict):
 
     clips: str | Path = Field(
         description="what `reenact prepare` made (a folder or an address such as s3://bucket/shards), or a folder of "
-        "NAME.mp4 with NAME.npz (points, identity): see training.data.episodes"
+        "NAME.mp4 with NAME.npz (points, identity): see training.data.clips"
     )
     stream: bool = Field(False, description="shards only: read as needed, not into memory; for data of any size")
     limit: int | None = Field(None, ge=1, description="clips at most, the first by name: for a look at how it goes")

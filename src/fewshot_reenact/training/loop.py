@@ -19,8 +19,9 @@ from tqdm import tqdm
 from fewshot_reenact.training.checkpoints import remember_clips, remember_code, remember_config
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.content_loss import Content
+from fewshot_reenact.training.data.clips import Clips
 from fewshot_reenact.training.data.dataset import open_clips
-from fewshot_reenact.training.data.episodes import Clips, Episodes, HeadEpisodes
+from fewshot_reenact.training.data.episodes import Episodes, HeadEpisodes
 from fewshot_reenact.training.distributed import World, join
 from fewshot_reenact.training.stopping import Preempted, heeding_sigterm
 from fewshot_reenact.training.trainer import Trainer

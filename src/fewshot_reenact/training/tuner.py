@@ -37,7 +37,8 @@ from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.training.adversary import shown
 from fewshot_reenact.training.batch import Inputs, make_faces, make_inputs
 from fewshot_reenact.training.config import DataConfig
-from fewshot_reenact.training.data.episodes import Clip, Episodes, HeadEpisodes, LoadedClips, whole_frame
+from fewshot_reenact.training.data.clips import Clip, LoadedClips
+from fewshot_reenact.training.data.episodes import Episodes, HeadEpisodes, whole_frame
 from fewshot_reenact.training.trainer import Diverged
 
 _HELD_OUT_FROM = 2  # frames from which one is kept aside to choose the stopping point

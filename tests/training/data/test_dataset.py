@@ -12,9 +12,10 @@ import torch
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.training.config import DataConfig, TrainConfig
+from fewshot_reenact.training.data.clips import load_clips
 from fewshot_reenact.training.data.codec import KEY_FRAME_EVERY, ClipEncoder, ClipFrames
 from fewshot_reenact.training.data.dataset import ShardClips, open_clips, video_of
-from fewshot_reenact.training.data.episodes import Episodes, load_clips
+from fewshot_reenact.training.data.episodes import Episodes
 from fewshot_reenact.training.loop import train
 from painted_clips import face_points, paint_face, write_clips
 from talking_heads import FPS, tree

@@ -12,8 +12,8 @@ from typing import Any
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.training.config import DataConfig
+from fewshot_reenact.training.data.clips import Clip, Clips, LoadedClips, encode, load_clips
 from fewshot_reenact.training.data.codec import ClipFrames
-from fewshot_reenact.training.data.episodes import Clip, Clips, LoadedClips, encode, load_clips
 from fewshot_reenact.training.data.shards import CLIPS, INDEX, SCHEMA, StoredClip, read_clip, read_json, read_lines
 from fewshot_reenact.training.data.storage import Folder, is_url
 

@@ -21,7 +21,8 @@ from fewshot_reenact.rendering.flow import enlarge, see, to_signed
 from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.training.batch import make_inputs
 from fewshot_reenact.training.config import DataConfig
-from fewshot_reenact.training.data.episodes import Clip, Episodes, load_clips
+from fewshot_reenact.training.data.clips import Clip, load_clips
+from fewshot_reenact.training.data.episodes import Episodes
 
 BATCH = 8
 CANDIDATES = 6  # one more open mouth, one more blink: portrait and target should differ
