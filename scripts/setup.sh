@@ -2,7 +2,7 @@
 # A private environment with this package in it; demo.sh and test.sh call it, and it may be called alone.
 #
 #   scripts/setup.sh          what animate, extract, check, info and verify need
-#   scripts/setup.sh dev      the same and pytest, ruff, mypy
+#   scripts/setup.sh dev      the same and what the tests need
 #
 # Prints the path of the environment's python on stdout, everything else on stderr. A second call with the same
 # pyproject.toml installs nothing and needs no network.
@@ -15,8 +15,17 @@
 #   REENACT_TORCH_INDEX=URL    where CPU builds are (default: PyTorch's own index)
 set -euo pipefail
 
+case ${1:-} in -h | --help)
+  sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"
+  exit 0
+  ;;
+esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 extras=${1:-}
+if [ $# -gt 1 ]; then
+  echo "setup: one extra at a time: scripts/setup.sh $1" >&2
+  exit 2
+fi
 venv=${REENACT_VENV:-$root/.venv}
 full=${REENACT_FULL:-0}
 torch_index=${REENACT_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}

@@ -202,19 +202,3 @@ def test_the_wheel_holds_everything(root: Path, tmp_path: Path) -> None:
     assert any(name.endswith("LICENSE") for name in inside)
     assert "License-Expression: Apache-2.0" in metadata
     assert "Requires-Python: >=3.10" in metadata
-
-
-def test_scripts_can_be_run(root: Path) -> None:
-    for name in ("scripts/setup.sh", "scripts/demo.sh", "scripts/test.sh", ".ci/run"):
-        assert os.access(root / name, os.X_OK), f"{name} is not executable"
-        done = subprocess.run(["bash", "-n", str(root / name)], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-
-
-def test_setup_says_what_python_it_needs(root: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "REENACT_PYTHON": "no-such-python", "REENACT_VENV": str(tmp_path / "venv")}
-    done = subprocess.run([str(root / "scripts/setup.sh")], env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert "Python 3.10 or newer" in done.stderr
-    assert not (tmp_path / "venv").exists()

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import numpy as np
 
+from fewshot_reenact.geometry import shape as shapes
 from fewshot_reenact.geometry.topology import FLIP, LEFT_EYE, N_POINTS, RIGHT_EYE
-from fewshot_reenact.landmarks import shape as shapes
 
 
 def first_mean(clips: list[np.ndarray]) -> np.ndarray:
@@ -32,7 +32,7 @@ def symmetric(mean: np.ndarray) -> np.ndarray:
     return (mean + mean[FLIP] * [-1, 1]) / 2
 
 
-@click.command()
+@click.command(help=__doc__.split("\n\n")[0])
 @click.argument("clips", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 def main(clips: Path, output: Path) -> None:

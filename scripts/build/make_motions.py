@@ -1,6 +1,7 @@
+#!/usr/bin/env python3
 """Makes the built-in motions: weights/motions.npz and its model card.
 
-    python scripts/build/make_motions.py /path/to/data/clips/train
+    scripts/build/make_motions.py ../shared/data/clips/train
 
 Points only are read, no pictures. Nobody's face shape is shipped: every motion is a change added to one mean face, the
 average of a neutral frame of every person, made symmetric. The changes are measured:
@@ -17,10 +18,10 @@ be repeated.
 """
 
 import hashlib
-import sys
 from itertools import pairwise
 from pathlib import Path
 
+import click
 import numpy as np
 
 from fewshot_reenact.geometry.smoothstep import smoothstep
@@ -44,7 +45,7 @@ def load_clips(folder: Path) -> dict[str, Clip]:
         with np.load(path) as data:
             clips[path.stem] = (data["points"].astype(np.float64), float(data["fps"]))
     if not clips:
-        sys.exit(f"no clips in {folder}")
+        raise click.ClickException(f"no clips in {folder}")
     return clips
 
 
@@ -288,10 +289,10 @@ def make(clips: dict[str, Clip]) -> dict[str, np.ndarray]:
     return motions
 
 
-def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    motions = make(load_clips(Path(sys.argv[1])))
+@click.command(help=__doc__.split("\n\n")[0])
+@click.argument("clips", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def main(clips: Path) -> None:
+    motions = make(load_clips(clips))
     arrays = {name: np.round(points * UNITS).astype(np.int16) for name, points in motions.items()}
     np.savez_compressed(FILE, **arrays)
     digest = hashlib.sha256(FILE.read_bytes()).hexdigest()
@@ -310,9 +311,8 @@ Built-in motions: 83 points a frame, {fps} frames a second, in a picture of 512 
 {rows}
 
 Made by `scripts/build/make_motions.py` from the points (no pictures) of about 600 short research clips. Each motion
-is a
-change added to one symmetric mean face, so the file holds nobody's face shape. Each begins and ends at rest and can be
-repeated.
+is a change added to one symmetric mean face, so the file holds nobody's face shape. Each begins and ends at rest and
+can be repeated.
 """
 
 if __name__ == "__main__":

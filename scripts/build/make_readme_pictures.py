@@ -9,6 +9,7 @@ Portrait and driver are the bundled ones. Run it again when the model changes.
 import tempfile
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 from PIL import Image
@@ -34,6 +35,7 @@ def small(picture: np.ndarray, side: int = SIDE) -> np.ndarray:
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
 
 
+@click.command(help=__doc__.split("\n\n")[0])
 def main() -> None:
     DOCS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
