@@ -48,6 +48,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "set()", done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_no_module_takes_a_functions_place() -> None:
     """Whatever was imported before: a package of a function's name is what `from fewshot_reenact import` would give."""
     here = {path.stem for path in Path(fewshot_reenact.__file__).parent.iterdir()}
@@ -70,6 +71,7 @@ def test_python_dash_m_is_the_command() -> None:
     assert done.returncode == 0 and done.stdout.startswith("Usage: reenact ") and "animate" in done.stdout
 
 
+@pytest.mark.slow
 def test_types_are_for_type_checkers_too(tmp_path: Path) -> None:
     good = tmp_path / "good.py"
     good.write_text(
@@ -85,6 +87,7 @@ def test_types_are_for_type_checkers_too(tmp_path: Path) -> None:
     assert 'bad.py:2: error: Argument "motion" to "animate" has incompatible type' in done.stdout, done.stdout
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_docstrings_say() -> None:
     command = [sys.executable, str(ROOT / "scripts/build/make_api_docs.py"), "--check"]
     assert subprocess.run(command, timeout=120).returncode == 0, "run scripts/build/make_api_docs.py"
@@ -127,6 +130,7 @@ with VideoReader(sys.argv[1], 0, 1.4) as reader:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.slow
 def test_examples_run(
     name: str, folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -93,6 +93,7 @@ def run(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[s
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_commands_start_where_torchvision_is_broken(broken_torchvision: dict[str, str]) -> None:
     """Their --help and all the modules they work with, one process for all since torch takes seconds to load."""
     code = f"""
@@ -182,6 +183,7 @@ def test_no_weights_that_are_pickles() -> None:
     assert not [path for path in PACKAGE.rglob("*") if path.suffix in pickles]
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_everything(root: Path, tmp_path: Path) -> None:
     """Built from a copy, since setuptools leaves a build folder behind."""
     source = tmp_path / "source"

@@ -1,6 +1,7 @@
 """The page in the browser: what it makes and says without a browser, the page itself where gradio is installed."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def driver(assets: Path, tmp_path: Path) -> Path:
     return tmp_path / "driver.npz"
 
 
+@pytest.mark.slow
 def test_it_makes_what_animate_makes_with_its_marks(assets: Path, driver: Path, tmp_path: Path):
     told: list[tuple[float, str]] = []
     given = [str(assets / "astronaut.jpg")]
@@ -52,14 +54,15 @@ def test_it_looks_at_what_is_put_in(assets: Path):
     assert look_at(None) == ""
 
 
-@pytest.mark.skipif(GRADIO, reason="gradio is installed")
-def test_without_gradio_it_says_what_to_install():
+def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)  # as if it were not there
     result = run("ui")
     assert result.exit_code == 2
     assert "fewshot-reenact[ui]" in result.stderr
 
 
 @pytest.mark.skipif(not GRADIO, reason="needs the extra ui")
+@pytest.mark.slow
 def test_the_page_offers_the_options_of_animate_and_sends_nothing_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("GRADIO_ANALYTICS_ENABLED", raising=False)
     monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)

@@ -323,6 +323,7 @@ def test_outputs_are_never_written_over_unasked(inputs, tmp_path):
     assert "is an input" in line
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_behind(tmp_path):
     """Interrupted in the middle of the overlay video, the longest part."""
     source = film(tmp_path / "in.mp4", [[(20, 30, 40, 50)]] * 40)

@@ -36,6 +36,7 @@ def reenact(folder: Path, *words: object, **options: object) -> subprocess.Compl
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are always text")
+@pytest.mark.slow
 def test_a_name_that_is_no_text(tmp_path: Path, tiny_model: Path) -> None:
     portrait_file(tmp_path / "ann.png")
     (tmp_path / "ann.png").rename(os.fsdecode(bytes(tmp_path) + b"/\xff.png"))
@@ -48,6 +49,7 @@ def test_a_name_that_is_no_text(tmp_path: Path, tiny_model: Path) -> None:
     assert reenact(tmp_path, "verify", made).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_console_that_cannot_print_the_name(tmp_path: Path, tiny_model: Path) -> None:
     portrait, code_page = portrait_file(tmp_path / "ann.png"), {"PYTHONIOENCODING": "cp1252"}
     words = ["animate", portrait, "motion:blink", "--end", 0.1, "--model", tiny_model, "-o", "выход 😀.mp4"]
@@ -58,6 +60,7 @@ def test_a_console_that_cannot_print_the_name(tmp_path: Path, tiny_model: Path) 
     assert done.returncode == 0 and json.loads(done.stdout)["output"].endswith("выход 😀.mp4")
 
 
+@pytest.mark.slow
 def test_the_history_knows_names_with_line_separators(tmp_path: Path, tiny_model: Path) -> None:
     portrait, config = portrait_file(tmp_path / "ann.png"), {"REENACT_CONFIG": str(tmp_path / "config")}
     name = "a\u2028b\x85c.mp4"
@@ -67,6 +70,7 @@ def test_the_history_knows_names_with_line_separators(tmp_path: Path, tiny_model
     assert entry["file"].endswith(name)
 
 
+@pytest.mark.slow
 def test_control_codes_of_a_file_are_shown_not_obeyed(tmp_path: Path) -> None:
     from safetensors.numpy import save
 
@@ -77,6 +81,7 @@ def test_control_codes_of_a_file_are_shown_not_obeyed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a file descriptor")
+@pytest.mark.slow
 def test_a_closed_stderr(tmp_path: Path, tiny_model: Path) -> None:
     portrait = portrait_file(tmp_path / "ann.png")
     line = [sys.executable, "-c", RUN, "animate", portrait, portrait, "--model", tiny_model, "-o", "o.png"]

@@ -205,6 +205,7 @@ def clips(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_the_protocol_on_clips(painted, clips, tiny_model, tmp_path):
     net, faces = feature_net(tmp_path / "n.safetensors"), feature_net(tmp_path / "f.safetensors", embedding=True)
     sheet, scores = tmp_path / "sheet.png", tmp_path / "scores.json"
@@ -230,6 +231,7 @@ def test_the_protocol_on_clips(painted, clips, tiny_model, tmp_path):
     assert names_in(clips) == ["ann_1.mp4", "bob_1.mp4", "empty.mp4", "notes.txt", "text.mp4"]
 
 
+@pytest.mark.slow
 def test_the_same_again_gives_the_same_and_a_subset_the_same_of_it(painted, clips, tiny_model):
     options = {"model": tiny_model, "shots": (1,), "methods": ("copy", "warp"), "every": 4}
     first, second = evaluate(clips, **options), evaluate(clips, **options)
@@ -270,6 +272,7 @@ def test_a_method_knows_the_portraits_and_nothing_else_of_the_person(painted, cl
     assert done.scores.table().splitlines()[2].endswith("| 100.0 |")
 
 
+@pytest.mark.slow
 def test_finetuned_is_a_method_that_learns_each_person(painted, clips, tiny_model, tmp_path, monkeypatch):
     nets = feature_net(tmp_path / "n.safetensors"), feature_net(tmp_path / "f.safetensors", embedding=True)
     monkeypatch.setattr("fewshot_reenact.pipelines.methods.usual_steps", lambda frames, kind: 2)

@@ -240,6 +240,7 @@ def test_weights_go_through_a_file_unchanged(tmp_path: Path) -> None:
         assert torch.equal(tensors[key], value.half().float() if value.is_floating_point() else value)
 
 
+@pytest.mark.slow
 def test_near_the_teacher_on_people_it_never_saw(backend: BuiltinLandmarks, shared: Path) -> None:
     import av
 
@@ -257,6 +258,7 @@ def test_near_the_teacher_on_people_it_never_saw(backend: BuiltinLandmarks, shar
     assert np.mean(errors) < 0.05
 
 
+@pytest.mark.slow
 def test_paintings_statues_and_small_faces_yes_animals_no(backend: BuiltinLandmarks, shared: Path) -> None:
     folder = shared / "data" / "portraits"
     counts = {path.name: len(backend.detect(load(path))) for path in folder.glob("*.jpg")}

@@ -457,6 +457,7 @@ with exit_on_sigterm(), VideoWriter(Path({str(tmp_path / "b.mp4")!r}), 64, 48, F
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_memory_stays_flat(tmp_path: Path) -> None:
     """Ten times the frames, not ten times the memory (kilobytes at the peak)."""
     peaks = []

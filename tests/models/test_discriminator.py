@@ -19,6 +19,7 @@ def pictures(batch: int = 2, size: int = 32) -> tuple[torch.Tensor, torch.Tensor
     return tuple(torch.rand(batch, 3, size, size, generator=g) * 2 - 1 for _ in range(2))  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 def test_the_papers_discriminator_has_the_papers_size():
     with torch.device("meta"):
         d = Discriminator(DiscriminatorDimensions.paper())

@@ -49,6 +49,7 @@ def trained(dims: ModelDimensions = TINY) -> Reenactor:
 # ---- sizes ----
 
 
+@pytest.mark.slow
 def test_the_papers_networks_have_the_papers_sizes():
     dims = ModelDimensions.paper()
     with torch.device("meta"):  # counted, not filled
@@ -62,6 +63,7 @@ def test_the_papers_networks_have_the_papers_sizes():
     assert count(generator.project) == 512 * 13_056 + 13_056
 
 
+@pytest.mark.slow
 def test_attention_stands_where_the_paper_has_it():
     with torch.device("meta"):
         generator, embedder = Generator(ModelDimensions.paper()), Embedder(ModelDimensions.paper())

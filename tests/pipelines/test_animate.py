@@ -105,6 +105,7 @@ def test_absolute_motion_puts_the_face_where_the_drivers_is(stage: Stage) -> Non
         ("eyes", "motion:blink", True, False),
     ],
 )
+@pytest.mark.slow
 def test_region(stage: Stage, region: str, driver: str, upper: bool, lower: bool) -> None:
     large = portrait_file(stage.folder / "large.png", scale=2)
     still = stage.made("--strength", 0, "--end", "0.1", driver=driver, portrait=large)[0]
@@ -136,6 +137,7 @@ def test_smooth_takes_the_trembling_out(stage: Stage) -> None:
     assert change[1] < change[0.5] < 0.85 * change[0]
 
 
+@pytest.mark.slow
 def test_warp_only_leaves_the_networks_out(stage: Stage, plain: np.ndarray, tmp_path: Path) -> None:
     """A network that changes much, so that it shows when it is left out."""
     model = load_model(stage.model)
@@ -152,6 +154,7 @@ def test_warp_only_leaves_the_networks_out(stage: Stage, plain: np.ndarray, tmp_
 # What the output looks like
 
 
+@pytest.mark.slow
 def test_frame_and_size(stage: Stage) -> None:
     assert stage.made("--frame", "crop", "--size", 256).shape == (12, 256, 256, 3)
     assert stage.made("--frame", "crop", "--end", "0.1").shape == (3, 512, 512, 3)
@@ -159,6 +162,7 @@ def test_frame_and_size(stage: Stage) -> None:
     assert wide > 0.35 * 256, "the head fills the square"
 
 
+@pytest.mark.slow
 def test_compare_shows_all_three(stage: Stage, plain: np.ndarray) -> None:
     frames = stage.made("--compare")
     assert frames.shape == (12, 120, 480, 3)
@@ -190,6 +194,7 @@ def test_the_label_is_in_the_corner_and_no_label_leaves_the_other_marks(stage: S
 # Whose face
 
 
+@pytest.mark.slow
 def test_face_and_driver_face(stage: Stage) -> None:
     two = portrait_file(stage.folder / "two.png", (5, 40, 40, 48), (90, 20, 60, 72))
     x = [rectangle[0][0] for rectangle in WALK]
@@ -215,6 +220,7 @@ def test_face_and_driver_face(stage: Stage) -> None:
     assert "only 2" in complaint(run("animate", two, stage.driver, "--face", 3, "--model", stage.model), 3)
 
 
+@pytest.mark.slow
 def test_several_portraits_of_one_person(stage: Stage, plain: np.ndarray, tmp_path: Path) -> None:
     other = portrait_file(tmp_path / "b.png", (40, 25, 66, 80))
     portrait_file(tmp_path / "a.png")
@@ -259,6 +265,7 @@ def test_frame_rates_that_no_clock_divides(stage: Stage) -> None:
         assert reader.info.fps == fps
 
 
+@pytest.mark.slow
 def test_sound_is_copied_and_in_step(stage: Stage) -> None:
     stage.made()
     assert packets(stage.output, "audio") == packets(stage.driver, "audio")
@@ -311,6 +318,7 @@ def talking(stage: Stage, assets: Path) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_a_person_drives_another(stage: Stage, assets: Path, talking: Path) -> None:
     frames = stage.made("--landmarks", "real", portrait=assets / "astronaut.jpg", driver=talking)
     assert frames.shape == (30, 512, 512, 3)
@@ -320,6 +328,7 @@ def test_a_person_drives_another(stage: Stage, assets: Path, talking: Path) -> N
 
 
 @pytest.mark.skipif(not DEFAULT_MODEL.is_file(), reason=f"the built-in model {DEFAULT_MODEL.name} is not there")
+@pytest.mark.slow
 def test_the_builtin_model(stage: Stage, assets: Path, talking: Path) -> None:
     output = stage.folder / "builtin.mp4"
     result = run("animate", assets / "astronaut.jpg", talking, "--landmarks", "real", "--end", "0.5", "-o", output,

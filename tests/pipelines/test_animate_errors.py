@@ -277,6 +277,7 @@ def test_an_output_that_appears_meanwhile_is_kept(
 @pytest.mark.parametrize(
     ("number", "code", "says"), [(signal.SIGINT, 130, "reenact: interrupted"), (signal.SIGTERM, 143, "")]
 )
+@pytest.mark.slow
 def test_signals_leave_nothing_behind(
     folder: Path, tiny_model: Path, tmp_path: Path, number: signal.Signals, code: int, says: str
 ) -> None:

@@ -285,6 +285,7 @@ def test_options_that_make_no_sense_are_usage_errors(
     assert names_in(tmp_path) == ["ann.png"]
 
 
+@pytest.mark.slow
 def test_long_drivers_do_not_need_more_memory(tiny_model: Path, tmp_path: Path) -> None:
     """Ten times the frames, not ten times the memory: frames flow through. (Peaks of new processes, in kilobytes.)"""
     portrait, talk = portrait_file(tmp_path / "ann.png", scale=2), load_builtin_motion("talk")

@@ -65,6 +65,7 @@ def opponent() -> Discriminator:
 
 
 @pytest.mark.parametrize("dims", [PAPER, TEXTURED], ids=["paper", "textured"])
+@pytest.mark.slow
 def test_psi_and_the_row_begin_at_the_embedding_and_move_and_e_does_not(dims):
     """The fault of the most used re-implementation: both made after the optimiser, so that neither ever learnt."""
     base, d = model(dims), opponent()
@@ -194,6 +195,7 @@ def test_files_that_are_no_person(person, tmp_path):
 # ---- the job ----
 
 
+@pytest.mark.slow
 def test_pictures_and_a_video_become_a_person_who_animates(tiny_model, tmp_path):
     picture, video = portrait_file(tmp_path / "me.png", FACE), film(tmp_path / "me.mp4", WALK)
     torch.manual_seed(0)

@@ -191,6 +191,7 @@ def test_a_driver_that_shrinks_between_its_two_readings_is_an_error():
         rendered(shifts(2, 0.0), count=3)
 
 
+@pytest.mark.slow
 def test_animate_takes_it_from_videos_alone(monkeypatch, tmp_path, tiny_model):
     """A face whose points stand still while its skin moves: seen in the output, unless it is not wanted."""
     monkeypatch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
@@ -230,6 +231,7 @@ def test_animate_takes_it_from_videos_alone(monkeypatch, tmp_path, tiny_model):
 # ---- learnt from ----
 
 
+@pytest.mark.slow
 def test_episodes_with_dense_motion_are_nearer_to_the_truth(tmp_path):
     """The points of the clip do not know of the cheek; the reference does."""
     pictures = [bulged(textured(), by) for by in (0.0, 4.0) * 6]

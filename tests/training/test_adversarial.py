@@ -212,6 +212,7 @@ def _free_port() -> int:
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
+@pytest.mark.slow
 def test_two_processes_are_one(clips, tmp_path):
     """The same loss curve, weights and rows of W as one process with the same batch, but for rounding."""
     settings = config(clips, batch=4, steps=4, log_every=1, optimiser={"rate": 1e-3, "warmup": 1})

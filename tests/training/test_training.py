@@ -225,6 +225,7 @@ def test_folders_that_are_refused(tmp_path, kind):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.slow
 def test_a_resumed_run_equals_one_that_was_not(clips, tmp_path, workers):
     """Killed after step 5: logged to 4, saved at 2 and 4, and the log's mean of step 5 lost with it. log_every and
     save_every have no common rhythm.
@@ -343,6 +344,7 @@ def test_sigterm_saves_and_says_so(clips, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="process groups are POSIX")
+@pytest.mark.slow
 def test_a_scheduler_that_signals_the_whole_group_gets_75(clips, tmp_path):
     """As a user would see it: the command, with worker processes, stopped from outside."""
     path = write_config(tmp_path, clips, steps=100_000, workers=1, log_every=1, save_every=100_000)

@@ -154,6 +154,7 @@ def losses(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_streamed_run_that_was_stopped_and_resumed_is_the_same_run(vox_shards, tmp_path, monkeypatch):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(config(vox_shards), whole, device=CPU)

@@ -70,6 +70,7 @@ def runs(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_in_the_middle_of_a_shard_goes_on(vox_videos, vox_shards, tmp_path):
     out = tmp_path / "shards"
     kill_midway(vox_videos, out, 1, tmp_path / "killed.py")
@@ -82,6 +83,7 @@ def test_a_run_that_was_killed_in_the_middle_of_a_shard_goes_on(vox_videos, vox_
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.slow
 def test_two_workers_killed_with_their_parent(vox_videos, vox_shards, tmp_path):
     out = tmp_path / "shards"
     workers = kill_midway(vox_videos, out, 2, tmp_path / "killed.py")
@@ -94,6 +96,7 @@ def test_two_workers_killed_with_their_parent(vox_videos, vox_shards, tmp_path):
     assert tree(out) == tree(vox_shards)
 
 
+@pytest.mark.slow
 def test_ray_makes_the_same(vox_videos, vox_shards, tmp_path, monkeypatch):
     pytest.importorskip("ray")
     # Its workers are started by Ray, not by this process.

@@ -115,6 +115,7 @@ def newest(folder: Path) -> dict:
 
 @pytest.mark.usefixtures("photographs", "one_thread")
 @pytest.mark.parametrize("part", ["points", "detector"])
+@pytest.mark.slow
 def test_training_learns_saves_and_resumes_exactly(data: Path, tmp_path: Path, part: str) -> None:
     config, run = write_config(tmp_path, part=part, data=str(data), steps=4), tmp_path / "run"
     result = go(config, tmp_path / "whole")
@@ -136,6 +137,7 @@ def test_training_learns_saves_and_resumes_exactly(data: Path, tmp_path: Path, p
 
 
 @pytest.mark.usefixtures("photographs", "one_thread")
+@pytest.mark.slow
 def test_a_run_that_was_killed_equals_one_that_was_not(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +155,7 @@ def test_a_run_that_was_killed_equals_one_that_was_not(
 
 
 @pytest.mark.usefixtures("photographs", "one_thread")
+@pytest.mark.slow
 def test_a_run_belongs_to_its_config(data: Path, tmp_path: Path) -> None:
     assert go(write_config(tmp_path, data=str(data), steps=1), tmp_path / "run").exit_code == 0
     result = go(write_config(tmp_path, data=str(data), steps=1, batch=5), tmp_path / "run")
@@ -160,6 +163,7 @@ def test_a_run_belongs_to_its_config(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("photographs", "one_thread")
+@pytest.mark.slow
 def test_sigterm_saves_and_exits_with_75(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = write_config(tmp_path, data=str(data), steps=9, save_every=100)
     learn = landmark_training._LandmarkStage.learn
@@ -192,6 +196,7 @@ def test_what_is_wrong_with_a_config(data: Path, tmp_path: Path, change: dict, c
 
 
 @pytest.mark.usefixtures("photographs", "one_thread")
+@pytest.mark.slow
 def test_a_stage_for_some_points_moves_no_other(data: Path, tmp_path: Path) -> None:
     run, start = tmp_path / "run", tmp_path / "start.safetensors"
     torch.manual_seed(1)

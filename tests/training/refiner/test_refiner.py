@@ -161,6 +161,7 @@ def newest(folder: Path) -> dict:
     return torch.load(sorted((folder / "checkpoints").iterdir())[-1], weights_only=True)
 
 
+@pytest.mark.slow
 def test_pack_train_stop_resume_join(
     config: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
