@@ -8,7 +8,7 @@ from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.geometry.shape import openness, place, take_out, turn_of, turned
 from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, REGIONS, RIGHT_LIDS, eye_distance
 from fewshot_reenact.motion.builtins import load_builtin_motion
-from fewshot_reenact.motion.retarget import Retargeting, find_likest, find_reference, retarget, scale_to_picture
+from fewshot_reenact.motion.retarget import Retargeting, find_most_similar, find_reference, retarget, scale_to_picture
 from painted_clips import face_points
 
 SIZE = 200
@@ -317,6 +317,6 @@ def test_the_frame_whose_every_point_is_the_portraits_is_the_likest():
     raised = own.copy()
     raised[17:27, 1] -= 6
     driver = np.stack([face_points(SIZE, opened=0.3), raised, own, face_points(SIZE, closed=1.0)])
-    assert find_likest(driver, own) == 2
-    assert find_likest(driver, own, np.array([1.0, 1.0, 0.1, 1.0])) == 1, "what the tracker doubts is not taken"
-    assert find_likest(own[None], own) == 0
+    assert find_most_similar(driver, own) == 2
+    assert find_most_similar(driver, own, np.array([1.0, 1.0, 0.1, 1.0])) == 1, "what the tracker doubts is not taken"
+    assert find_most_similar(own[None], own) == 0

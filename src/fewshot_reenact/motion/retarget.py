@@ -68,7 +68,7 @@ def find_reference(driver: np.ndarray, portrait: np.ndarray, confidence: np.ndar
     return _least(_state_distance(take_out(driver).shape, take_out(portrait[None]).shape), confidence)
 
 
-def find_likest(driver: np.ndarray, portrait: np.ndarray, confidence: np.ndarray | None = None) -> int:
+def find_most_similar(driver: np.ndarray, portrait: np.ndarray, confidence: np.ndarray | None = None) -> int:
     """The driver's frame whose points are likest to the portrait's: that skin is compared with, see dense. As
     `find_reference`, but each single point counts too: where landmarks err they err alike on pictures that are alike.
     """
@@ -258,6 +258,3 @@ def _fit_gaps(
             out[:, a, 1] -= share * short[:, i] / 2
             out[:, b, 1] += share * short[:, i] / 2
     return out
-
-
-__all__ = ["MOTIONS", "REGION_CHOICES", "Retargeting", "find_likest", "find_reference", "retarget", "scale_to_picture"]

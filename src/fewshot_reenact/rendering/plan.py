@@ -8,7 +8,7 @@ from fewshot_reenact.geometry.pose import head_pose
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.motion import Motion
-from fewshot_reenact.motion.retarget import Retargeting, find_likest, find_reference, retarget
+from fewshot_reenact.motion.retarget import Retargeting, find_most_similar, find_reference, retarget
 from fewshot_reenact.motion.smoothing import smooth_motion
 
 # Degrees between two heads up to which skin of the one is where the other's is, and from which on it is elsewhere.
@@ -52,7 +52,7 @@ def plan_motion(
         shot = slice(first, end)
         # A single pose has no rest to compare with; then the mean face stands for it.
         reference = find_reference(steady[shot], portrait.points, sure[shot]) if len(motion) > 1 else None
-        likest = first + find_likest(steady[shot], portrait.points, sure[shot])
+        similar = first + find_most_similar(steady[shot], portrait.points, sure[shot])
         moves[shot] = retarget(
             steady[shot],
             portrait.points,
@@ -62,9 +62,9 @@ def plan_motion(
             driver_size=motion.size,
             portrait_size=size,
         )
-        nearest[shot] = likest
+        nearest[shot] = similar
         if how.motion == "relative":  # a portrait keeps its own turn, and adds the driver's change to it
-            alike[shot] = _STRANGER * _alike(portrait.points, steady[likest])
+            alike[shot] = _STRANGER * _alike(portrait.points, steady[similar])
         references.append(None if reference is None or how.motion == "absolute" else first + reference)
     return Plan(moves, steady, nearest, references, alike)
 

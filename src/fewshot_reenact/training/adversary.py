@@ -1,4 +1,4 @@
-"""The other side of the game: D and the rows of W, what they learn from, and what they tell the generator."""
+"""The adversary: D and the rows of W, what they learn from, and what they add to the generator."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from fewshot_reenact.training.distributed import World
 
 
 @dataclass(frozen=True)
-class Exhibits:
+class DiscriminatorBatch:
     """What D judges: real and made (B, 3, S, S), landmark pictures of the poses (B, 3, S, S), numbers (B,) of the
     videos.
     """
@@ -30,12 +30,12 @@ class Exhibits:
     pose: Tensor
     clip: Tensor | None
 
-    def of(self, region: str) -> "Exhibits":
+    def of(self, region: str) -> "DiscriminatorBatch":
         """What D is to look at: the face as it is, or its mouth at the same size."""
         if region == "face":
             return self
         real, made, pose = (shown(pictures, region) for pictures in (self.real, self.made, self.pose))
-        return Exhibits(real, made, pose, self.clip)
+        return DiscriminatorBatch(real, made, pose, self.clip)
 
 
 def shown(pictures: Tensor, region: str) -> Tensor:
@@ -59,22 +59,22 @@ class Adversary(nn.Module):
         # W as its own: moments of the rows of a batch only, see Rows.
         self.row_optimiser = torch.optim.SparseAdam(self.rows.parameters(), lr=rate, betas=betas) if self.rows else None
 
-    def judge(self, pictures: Tensor, pose: Tensor, clip: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    def scores(self, pictures: Tensor, pose: Tensor, clip: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Scores and features of pictures (B, 3, S, S) with their pose and, where there are rows, their video."""
         rows = self.rows(clip) if self.rows is not None and clip is not None else None
         return self.network(pictures, pose, rows)
 
-    def tell_generator(
-        self, given: Exhibits, embeddings: Tensor, weights: LossWeights
+    def generator_loss(
+        self, given: DiscriminatorBatch, embeddings: Tensor, weights: LossWeights
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The generator's part of the game: the sum to minimise, and its parts. D itself is not moved by it.
+        """The generator's adversarial loss: the sum to minimise, and its parts. D itself is not moved by it.
 
         embeddings: (B, K, N) of the portraits; each is held to the video's row.
         """
         self.requires_grad_(False)
-        scores, made = self.judge(given.made, given.pose, given.clip)
+        scores, made = self.scores(given.made, given.pose, given.clip)
         with torch.no_grad():
-            _, real = self.judge(given.real, given.pose, given.clip)
+            _, real = self.scores(given.real, given.pose, given.clip)
         self.requires_grad_(True)
         parts = {"adversarial": hinge_generator(scores), "feature_matching": feature_matching(made, real)}
         total = weights.adversarial * parts["adversarial"] + weights.feature_matching * parts["feature_matching"]
@@ -83,7 +83,7 @@ class Adversary(nn.Module):
             total = total + weights.match * parts["match"]
         return total, {name: value.detach() for name, value in parts.items()}
 
-    def learn(self, given: Exhibits) -> Tensor:
+    def learn(self, given: DiscriminatorBatch) -> Tensor:
         """D's hinge loss, its gradients put in place. real and made are one batch: once through the networks."""
         self.optimiser.zero_grad(set_to_none=True)
         if self.row_optimiser is not None:

@@ -52,8 +52,8 @@ def remember_clips(fingerprint: str, folder: Path) -> None:
 
 def _opponent(config: dict[str, Any]) -> Any:
     """What decides which tensors D and W have."""
-    game = config.get("adversarial")
-    return game and [game.get(key) for key in ("dims", "rows", "wide")]
+    adversarial = config.get("adversarial")
+    return adversarial and [adversarial.get(key) for key in ("dims", "rows", "wide")]
 
 
 def remember_code(folder: Path) -> None:

@@ -205,29 +205,29 @@ def _check_together(config: TrainConfig) -> None:
         raise ValueError("data.dense: corrects a warp, and the paper's model has none; leave it out")
     if dims.refiners:
         raise ValueError("model.refiners: trained after the rest, with trainer: refiner; leave them out here")
-    weights, game = config.weights(), config.adversarial
+    weights, adversarial = config.weights(), config.adversarial
     if weights.vggface and config.loss.vggface_network is None:
         raise ValueError(
             f"loss.vggface_network: {config.loss.preset} weighs VGGFace: give its file (a state dict, or a "
             "self-describing safetensors), or say loss.vggface: 0"
         )
-    if game is None:
+    if adversarial is None:
         if config.loss.preset != "textured":
             raise ValueError(
                 f"adversarial: {config.loss.preset} needs a discriminator; say adversarial: {{dims: paper}}"
             )
         return
     try:
-        theirs = game.dimensions()
+        theirs = adversarial.dimensions()
     except ValueError as error:
         raise ValueError(f"adversarial.dims: {error}") from error
     if theirs.size != dims.size:
         raise ValueError(f"adversarial.dims: size {theirs.size} must be the model's, {dims.size}")
-    if game.region == "mouth" and dims.kind == "paper":
+    if adversarial.region == "mouth" and dims.kind == "paper":
         raise ValueError("adversarial.region: mouth is a place in the textured model's face frame; say face")
-    if game.rows and theirs.embedding != dims.embedding:
+    if adversarial.rows and theirs.embedding != dims.embedding:
         raise ValueError(f"adversarial.dims: embedding {theirs.embedding} must be the model's, {dims.embedding}")
-    if weights.match and not game.rows:
+    if weights.match and not adversarial.rows:
         raise ValueError("adversarial.match: compares embeddings with rows; say adversarial.rows: true, or match: 0")
 
 

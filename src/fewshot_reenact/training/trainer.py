@@ -14,7 +14,7 @@ from fewshot_reenact.models.discriminator import save_discriminator
 from fewshot_reenact.models.losses import shift_loss
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.rendering.registration import register
-from fewshot_reenact.training.adversary import Adversary, Exhibits
+from fewshot_reenact.training.adversary import Adversary, DiscriminatorBatch
 from fewshot_reenact.training.averaging import average
 from fewshot_reenact.training.batch import make_faces, make_inputs
 from fewshot_reenact.training.checkpoints import newest_checkpoint, random_state, restore_random_state, write_checkpoint
@@ -127,11 +127,11 @@ class Trainer:
     # ---- one step -------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """One update of E and G and, while the game is on, one or more of D. Returns the numbers for the log.
+        """One update of E and G and, while the adversary is on, one or more of D. Returns the numbers for the log.
 
         Raises Diverged, with nothing changed, when a loss or its gradient is not finite.
         """
-        game = self.adversary if self.adversary and self.step >= self.adversary.config.start else None
+        adversary = self.adversary if self.adversary and self.step >= self.adversary.config.start else None
         x = make_inputs(batch, self.model.dims.size, self.device)
         with self._autocast():
             b, k = x.portraits.shape[:2]
@@ -142,9 +142,9 @@ class Trainer:
                 seen = register(x.faces.warped, x.truth)
                 parts["shift"] = shift_loss(correction.shift, seen, x.points, self.weights)
                 loss = loss + self.config.loss.shift * parts["shift"]
-            if game is not None:
-                given = Exhibits(x.truth, face, x.faces.driver_raster, x.clip).of(game.config.region)
-                more, said = game.tell_generator(given, each, self.weights)
+            if adversary is not None:
+                given = DiscriminatorBatch(x.truth, face, x.faces.driver_raster, x.clip).of(adversary.config.region)
+                more, said = adversary.generator_loss(given, each, self.weights)
                 loss, parts = loss + more, parts | said
         loss = self._finite("loss", loss)
         self.optimiser.zero_grad(set_to_none=True)
@@ -155,16 +155,16 @@ class Trainer:
         floor = self.content.floor(x.faces.warped, x.truth, x.points)
         parts |= {"loss": loss.detach(), "floor": floor}
         rate = learning_rate(self.step, self.config.steps, self.config.optimiser)
-        for update in range(game.config.updates if game is not None else 0):
-            assert game is not None
+        for update in range(adversary.config.updates if adversary is not None else 0):
+            assert adversary is not None
             with self._autocast():
-                parts["discriminator"] = self._finite("loss of the discriminator", game.learn(given))
-            game.share(self.world)
-            self._finite("norm of the discriminator's gradient", _clip(game.network, float("inf")))
+                parts["discriminator"] = self._finite("loss of the discriminator", adversary.learn(given))
+            adversary.share(self.world)
+            self._finite("norm of the discriminator's gradient", _clip(adversary.network, float("inf")))
             if update == 0:
                 self._move(rate)  # only now, when both sides are known to be finite
-            game.move(rate / self.config.optimiser.rate)
-        if game is None:
+            adversary.move(rate / self.config.optimiser.rate)
+        if adversary is None:
             self._move(rate)
         self.step += 1
         average(self.averaged, self.model, self.step, self.config.optimiser.ema)

@@ -59,26 +59,26 @@ class Episodes(Dataset[dict[str, torch.Tensor]]):
         of. With data.dense also reference (3, P, P) uint8 with reference_points (83, 2), a frame of the clip like the
         portrait, and dense (), 1 or 0: whether this episode's warp is to be corrected with it.
         """
-        number, pictures, told = self._draw_frames(index)
+        number, pictures, labels = self._draw_frames(index)
         more = {}
         if self.config.dense:
             more = {
                 "reference": _stack([pictures.pop()])[0],
-                "reference_points": torch.from_numpy(told.pop()),
+                "reference_points": torch.from_numpy(labels.pop()),
                 "dense": torch.tensor(float(self._rng(index, 1).random() < self.config.dense)),
             }
-        frame = face_frame(told[0], self.size)
-        frames = [face_frame(p, self.size) for p in told[1:]]
+        frame = face_frame(labels[0], self.size)
+        frames = [face_frame(p, self.size) for p in labels[1:]]
         return {
             "portraits": _stack(pictures[1:]),
-            "portrait_points": torch.from_numpy(np.stack(told[1:])),
-            "driver_points": torch.from_numpy(told[0]),
+            "portrait_points": torch.from_numpy(np.stack(labels[1:])),
+            "driver_points": torch.from_numpy(labels[0]),
             "driver_frame": torch.from_numpy(frame.astype(np.float32)),
             "target": _stack([self._cut(pictures[0], frame)])[0],
             "sources": _stack([self._cut(p, f) for p, f in zip(pictures[1:], frames, strict=True)]),
-            "source_rasters": _stack([self._draw(p, f) for p, f in zip(told[1:], frames, strict=True)]),
-            "driver_raster": _stack([self._draw(told[0], frame)])[0],
-            "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
+            "source_rasters": _stack([self._draw(p, f) for p, f in zip(labels[1:], frames, strict=True)]),
+            "driver_raster": _stack([self._draw(labels[0], frame)])[0],
+            "driver_face_points": torch.from_numpy(transform(invert(frame), labels[0]).astype(np.float32)),
             "clip": torch.tensor(self.clips.videos[number]),
             **more,
         }
@@ -88,7 +88,7 @@ class Episodes(Dataset[dict[str, torch.Tensor]]):
         return np.random.default_rng([self.seed, index, stream] if stream else [self.seed, index])
 
     def _draw_frames(self, index: int) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
-        """The clip's number, and 1 + K pictures with the points told of them; the target comes first, and with
+        """The clip's number, and 1 + K pictures with the points labelled in them; the target comes first, and with
         data.dense a reference last.
         """
         rng = self._rng(index)
@@ -106,7 +106,7 @@ class Episodes(Dataset[dict[str, torch.Tensor]]):
                 picture, p = picture[:, ::-1], mirror(p, picture.shape[1])
             pictures.append(np.ascontiguousarray(tint[np.arange(3), picture]))
             points.append(p)
-        # Whatever extracts the points when the model is used errs a little: so do the points told here.
+        # Whatever extracts the points when the model is used errs a little: so do the labels here.
         return number, pictures, [self._jitter(rng, p) for p in points]
 
     def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
@@ -177,18 +177,18 @@ class HeadEpisodes(Episodes):
     """
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        number, pictures, told = self._draw_frames(index)
+        number, pictures, labels = self._draw_frames(index)
         side = len(pictures[0])
         frame = whole_frame(side, self.size)
         how = cv2.INTER_AREA if self.size < side else cv2.INTER_LINEAR
         small = [cv2.resize(picture, (self.size, self.size), interpolation=how) for picture in pictures]
-        rasters = [self._draw(p, frame) for p in told]
+        rasters = [self._draw(p, frame) for p in labels]
         return {
             "sources": _stack(small[1:]),
             "source_rasters": _stack(rasters[1:]),
             "driver_raster": _stack(rasters[:1])[0],
             "target": _stack(small[:1])[0],
-            "driver_face_points": torch.from_numpy(transform(invert(frame), told[0]).astype(np.float32)),
+            "driver_face_points": torch.from_numpy(transform(invert(frame), labels[0]).astype(np.float32)),
             "clip": torch.tensor(self.clips.videos[number]),
         }
 

@@ -39,8 +39,8 @@ class LargeEpisodes(Episodes):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         item = super().__getitem__(index)
         for name, picture, points in (
-            ("large_target", self.pictures[0], self.told[0]),
-            ("large_source", self.pictures[1], self.told[1]),
+            ("large_target", self.pictures[0], self.labels[0]),
+            ("large_source", self.pictures[1], self.labels[1]),
         ):
             item[name] = torch.from_numpy(cut_face(picture, face_frame(points, self.large), self.large)).permute(
                 2, 0, 1
@@ -48,8 +48,8 @@ class LargeEpisodes(Episodes):
         return item
 
     def _draw_frames(self, index: int) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
-        self.number, self.pictures, self.told = super()._draw_frames(index)
-        return self.number, self.pictures, self.told
+        self.number, self.pictures, self.labels = super()._draw_frames(index)
+        return self.number, self.pictures, self.labels
 
 
 class OpenMouths(LargeEpisodes):
@@ -74,8 +74,10 @@ class OpenMouths(LargeEpisodes):
         super()._draw_frames(index)
         rng = np.random.default_rng([self.seed, index, 1])
         if rng.random() < 0.5:
-            self.pictures[0], self.told[0] = drop_jaw(self.pictures[0], self.told[0], rng.uniform(1.1, MOST_DROPPED))
-        return self.number, self.pictures, self.told
+            self.pictures[0], self.labels[0] = drop_jaw(
+                self.pictures[0], self.labels[0], rng.uniform(1.1, MOST_DROPPED)
+            )
+        return self.number, self.pictures, self.labels
 
 
 def drop_jaw(picture: np.ndarray, points: np.ndarray, by: float) -> tuple[np.ndarray, np.ndarray]:

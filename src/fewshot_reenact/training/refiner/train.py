@@ -115,7 +115,7 @@ class RefinerStage:
 
     def learn(self) -> dict[str, float]:
         """One step: the refiner's, and once it counts the discriminator's."""
-        config, game = self.config, self.config.adversarial
+        config, adversarial = self.config, self.config.adversarial
         rng = np.random.default_rng([config.seed, self.step])
         x = self.packs.rows(self.packs.draw(rng, config.batch))
         for group in self.optimiser.param_groups:
@@ -126,18 +126,18 @@ class RefinerStage:
         parts["perceptual"] = relative_l1(self.features, shown / 2 + 0.5, x["truth"] / 2 + 0.5)
         wish = config.l1 * parts["l1"] + config.perceptual * parts["perceptual"]
         (pull,) = torch.autograd.grad(wish, shown)
-        if self.step >= game.start:
+        if self.step >= adversarial.start:
             parts["discriminator"] = self._learn_to_tell(x, made.detach())
-        if self.step >= game.start + game.alone:
+        if self.step >= adversarial.start + adversarial.alone:
             self.critic.requires_grad_(False)
             scores, seen = self.critic(shown, x["driver_raster"])
             with torch.no_grad():
                 _, real = self.critic(x["truth"], x["driver_raster"])
             parts["adversarial"] = hinge_generator(scores)
-            against = parts["adversarial"] + game.feature_matching * feature_matching(seen, real)
+            against = parts["adversarial"] + adversarial.feature_matching * feature_matching(seen, real)
             (push,) = torch.autograd.grad(against, shown)
             self.critic.requires_grad_(True)
-            pull = pull + push * (game.share * pull.norm() / push.norm().clamp(min=1e-12))
+            pull = pull + push * (adversarial.share * pull.norm() / push.norm().clamp(min=1e-12))
         self.optimiser.zero_grad(set_to_none=True)
         made.backward(pull)  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.refiner.parameters(), 1.0)
