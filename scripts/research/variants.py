@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from fewshot_reenact.geometry.affine import whole_frame
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.models.blocks import ResidualBlock, assign_style
 from fewshot_reenact.models.dimensions import ModelDimensions
@@ -21,7 +22,7 @@ from fewshot_reenact.models.generator import Generator
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
 from fewshot_reenact.rendering.flow import apply_affine, displace_flow, face_flow, picture_box, to_signed
 from fewshot_reenact.rendering.warp import grid, sample
-from fewshot_reenact.training.data.episodes import Episodes, HeadEpisodes, whole_frame
+from fewshot_reenact.training.data.episodes import Episodes, HeadEpisodes
 
 HEAD = 1.6  # the head's frame shows this many times the face frame's side
 MOUTH, EYES = (0.25, 0.4375, 0.75, 0.9375), (0.125, 0.125, 0.875, 0.5)  # refined parts, shares of the face frame

@@ -17,13 +17,13 @@ _MOUTH_ANCHOR = [48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64]
 
 
 def face_frame(points: np.ndarray, size: int) -> np.ndarray:
-    """The frame of one face.
+    """The frame of one face, or of each of several.
 
-    points: (83, 2) pixels of the picture. size: side of the frame in pixels.
-    Returns (2, 3) float64: frame pixels (x, y, 1) -> picture pixels (x, y).
+    points: (..., 83, 2) pixels of the picture. size: side of the frame in pixels.
+    Returns (..., 2, 3) float64: frame pixels (x, y, 1) -> picture pixels (x, y).
     """
     points = np.asarray(points, np.float64)
-    left, right, mouth = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0), points[_MOUTH_ANCHOR].mean(0)
+    left, right, mouth = (points[..., part, :].mean(-2) for part in (LEFT_EYE, RIGHT_EYE, _MOUTH_ANCHOR))
     return upright_square(left, right, mouth, size, span=0.34, down=0.95, eyes_share=0.45, least=1.0)
 
 

@@ -23,7 +23,7 @@ from fewshot_reenact.geometry.topology import (
     RIGHT_IRIS,
 )
 
-_SHIFT = 4  # fractional bits of the coordinates handed to OpenCV
+FRACTION_BITS = 4  # of the coordinates handed to OpenCV
 Colour = tuple[int, int, int]
 
 # (points, closed, colour) in RGB. Neighbouring shapes differ in hue; left and right differ, so a mirrored face shows.
@@ -39,12 +39,24 @@ _STROKES: list[tuple[slice, bool, Colour]] = [
     (OUTER_LIP, True, (255, 255, 0)),
     (INNER_LIP, True, (255, 128, 0)),
 ]
-_FILLS: list[tuple[slice, Colour]] = [(LEFT_EYE, (96, 0, 96)), (RIGHT_EYE, (0, 96, 96)), (INNER_LIP, (128, 0, 0))]
+FILLS: list[tuple[slice, Colour]] = [(LEFT_EYE, (96, 0, 96)), (RIGHT_EYE, (0, 96, 96)), (INNER_LIP, (128, 0, 0))]
+IRISES = (LEFT_IRIS, RIGHT_IRIS)
 STYLES = ("strokes", "filled")
 
 
-def _fixed(points: np.ndarray) -> np.ndarray:
-    return np.round(points * (1 << _SHIFT)).astype(np.int32)
+def strokes(style: str) -> list[tuple[slice, bool, Colour]]:
+    """What a style draws, in order: points, whether they close, colour."""
+    return [one for one in _STROKES if style == "filled" or one[0] != FOREHEAD]
+
+
+def iris_radius(size: int) -> int:
+    """Pixels, in a picture of that side."""
+    return max(1, round(size / 64))
+
+
+def limit_points(points: np.ndarray, size: int) -> np.ndarray:
+    """Far outside there is nothing to see, and OpenCV's fixed-point coordinates would overflow."""
+    return np.clip(points, -4 * size, 5 * size)
 
 
 def raster(points: np.ndarray, size: int, style: str = "filled", thickness: int = 1) -> np.ndarray:
@@ -56,17 +68,14 @@ def raster(points: np.ndarray, size: int, style: str = "filled", thickness: int 
     if style not in STYLES:
         raise ValueError(f"raster style {style!r} is not one of {STYLES}")
     canvas = np.zeros((size, size, 3), np.uint8)
-    # Far outside there is nothing to see, and OpenCV's fixed-point coordinates would overflow.
-    fixed = _fixed(np.clip(points, -4 * size, 5 * size))
+    fixed = np.round(limit_points(points, size) * (1 << FRACTION_BITS)).astype(np.int32)
     if style == "filled":
-        for part, colour in _FILLS:
-            cv2.fillPoly(canvas, [fixed[part]], colour, cv2.LINE_AA, _SHIFT)
-        radius = max(1, round(size / 64)) << _SHIFT
-        for iris in (LEFT_IRIS, RIGHT_IRIS):
+        for part, colour in FILLS:
+            cv2.fillPoly(canvas, [fixed[part]], colour, cv2.LINE_AA, FRACTION_BITS)
+        radius = iris_radius(size) << FRACTION_BITS
+        for iris in IRISES:
             x, y = (int(v) for v in fixed[iris])
-            cv2.circle(canvas, (x, y), radius, (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
-    for part, closed, colour in _STROKES:
-        if style == "strokes" and part == FOREHEAD:
-            continue
-        cv2.polylines(canvas, [fixed[part]], closed, colour, thickness, cv2.LINE_AA, _SHIFT)
+            cv2.circle(canvas, (x, y), radius, (255, 255, 255), -1, cv2.LINE_AA, FRACTION_BITS)
+    for part, closed, colour in strokes(style):
+        cv2.polylines(canvas, [fixed[part]], closed, colour, thickness, cv2.LINE_AA, FRACTION_BITS)
     return canvas

@@ -1,6 +1,6 @@
 """From pictures and points to what the textured model sees: flow, warped portrait, face frames."""
 
-from functools import cache
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -37,20 +37,24 @@ def enlarge_flow(flow: Tensor, frame: Tensor, size: int) -> Tensor:
     """
     g = flow.shape[1]
     own = apply_affine(frame, grid(g, size, flow.device).to(flow.dtype)[None]).view(-1, g, g, 2)
-    cubic = _cubic(g, size).to(flow)
+    cubic = _cubic(g, size, flow.dtype, flow.device)
     fine = torch.einsum("sy,byxc,tx->bstc", cubic, flow - own, cubic)
     every = apply_affine(frame, grid(size, size, flow.device).to(flow.dtype)[None])
     return fine + every.view(-1, size, size, 2)
 
 
-@cache
-def _cubic(coarse: int, fine: int) -> Tensor:
+@lru_cache(maxsize=64)
+def _cubic(coarse: int, fine: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Bicubic interpolation along one side as a matrix (fine, coarse): two products, ten times faster than the general
     routine for few channels.
     """
     with torch.inference_mode(False):  # kept, so it must be of use to training too
         basis = torch.eye(coarse).view(1, coarse, coarse, 1)
-        return F.interpolate(basis, size=(fine, 1), mode="bicubic", align_corners=True)[0, :, :, 0].T.contiguous()
+        return (
+            F.interpolate(basis, size=(fine, 1), mode="bicubic", align_corners=True)[0, :, :, 0]
+            .T.contiguous()
+            .to(device, dtype)
+        )
 
 
 def displace(values: Tensor, shift: Tensor) -> Tensor:
@@ -101,4 +105,10 @@ def to_signed(pictures: Tensor) -> Tensor:
 def picture_box(pictures: Tensor, count: int) -> Tensor:
     """The whole of pictures (B, C, H, W) as boxes for fit_warp, (count, 4)."""
     h, w = pictures.shape[-2:]
-    return pictures.new_tensor([0, 0, w - 1, h - 1]).expand(count, 4)
+    return _box(w, h, pictures.dtype, pictures.device).expand(count, 4)
+
+
+@lru_cache(maxsize=64)
+def _box(width: int, height: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor([0, 0, width - 1, height - 1], dtype=dtype, device=device)

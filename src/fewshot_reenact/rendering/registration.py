@@ -7,6 +7,8 @@ shift over the face frame, which is the same for all faces, and given to the por
 Optical flow: DIS, Kroeger et al. 2016 (OpenCV's).
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from fewshot_reenact.models.reenactor import REACH
 from fewshot_reenact.rendering.flow import displace_flow
 from fewshot_reenact.rendering.warp import sample
 
-_SMOOTH = 1 / 80  # of the side, standard deviation: what is finer in a flow is noise
+SMOOTH = 1 / 80  # of the side, standard deviation: what is finer in a flow is noise
 _WINDOW = 1 / 25  # of the side, standard deviation: over so much the match of two pictures is judged
 # A shift counts as a whole once it takes away 7 % of the difference, by 30 % when it changes nothing, and not at all
 # once it adds 3 % to it.
@@ -36,11 +38,15 @@ def register(seen: Tensor, wanted: Tensor) -> Tensor:
     for both in pairs:
         there, here = (cv2.cvtColor(np.ascontiguousarray(both[..., k : k + 3]), cv2.COLOR_RGB2GRAY) for k in (0, 3))
         flow = finder.calc(there, here, None)  # type: ignore[call-overload]  # no flow to begin with
-        found.append(cv2.GaussianBlur(flow, (0, 0), _SMOOTH * size))
+        found.append(cv2.GaussianBlur(flow, (0, 0), SMOOTH * size))
     return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).to(seen.device).clamp(-REACH * size, REACH * size)
 
 
-def dense_motion(reference: Tensor, flow: Tensor, face: Tensor) -> Tensor:
+Registration = Callable[[Tensor, Tensor], Tensor]
+"""`register`, or another that keeps its promise."""
+
+
+def dense_motion(reference: Tensor, flow: Tensor, face: Tensor, register: Registration = register) -> Tensor:
     """What the points miss of the motion from a reference frame to another frame of the same video.
 
     reference: (B, 3, H, W), the reference frames whole, -1..1. flow: (B, S, S, 2), from the other frames' face frames

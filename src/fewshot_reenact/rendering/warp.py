@@ -8,6 +8,7 @@ Source: Bookstein 1989, "Principal Warps"; smoothing as in Wahba 1990, one weigh
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -137,7 +138,8 @@ def _solve(centres: Tensor, values: Tensor, slack: Tensor) -> tuple[Tensor, Tens
     system[:, :n, n:] = ones
     system[:, n:, :n] = ones.transpose(1, 2)
     right = torch.cat([values, values.new_zeros(b, 3, 2)], 1)
-    solution = torch.linalg.solve(system, right)
+    # On a GPU the check of the result would be waited for.
+    solution, _ = torch.linalg.solve_ex(system, right, check_errors=not system.is_cuda)
     return solution[:, :n], solution[:, n:]
 
 
@@ -148,8 +150,15 @@ def grid(size: int, side: float, device: torch.device | None = None) -> Tensor:
     return torch.stack([x, y], -1).reshape(-1, 2)
 
 
+@lru_cache(maxsize=64)
+def _scale(width: int, height: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Kept, for a copy from the host would be waited for at each step."""
+    with torch.inference_mode(False):
+        return torch.tensor([2 / max(width - 1, 1), 2 / max(height - 1, 1)], dtype=dtype, device=device)
+
+
 def sample(pictures: Tensor, where: Tensor) -> Tensor:
     """Bilinear sampling with replicated borders. (B, C, H, W) at (B, h, w, 2) pixel coordinates -> (B, C, h, w)."""
     h, w = pictures.shape[-2:]
-    scale = where.new_tensor([2 / max(w - 1, 1), 2 / max(h - 1, 1)])
+    scale = _scale(w, h, where.dtype, where.device)
     return F.grid_sample(pictures, where * scale - 1, padding_mode="border", align_corners=True)

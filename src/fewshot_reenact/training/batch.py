@@ -1,6 +1,7 @@
 """From a batch of episodes to what the networks see, and to the pictures that they make of it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -8,7 +9,8 @@ from torch import Tensor
 from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.reenactor import Correction, FaceInputs, Reenactor
 from fewshot_reenact.rendering.flow import correct, displace_flow, face_flow, picture_box, to_signed
-from fewshot_reenact.rendering.registration import dense_motion
+from fewshot_reenact.rendering.registration import Registration, dense_motion
+from fewshot_reenact.rendering.registration import register as opencv_register
 from fewshot_reenact.rendering.warp import sample
 
 
@@ -34,28 +36,43 @@ class Inputs:
     clip: Tensor | None
 
 
-def make_inputs(batch: dict[str, Tensor], size: int, device: torch.device) -> Inputs:
-    """The networks' inputs from a batch of episodes; the warp is done on the device."""
+def make_inputs(
+    batch: dict[str, Tensor], size: int, device: torch.device, register: Registration = opencv_register
+) -> Inputs:
+    """The networks' inputs from a batch of episodes, pictures uint8 or already in -1..1; the warp is done on the
+    device. register: who measures dense motion.
+    """
     on = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    portraits, rasters = to_signed(on["sources"]), to_signed(on["source_rasters"])
+    portraits, rasters = _signed(on["sources"]), _signed(on["source_rasters"])
     pictures, flow, warped = None, None, portraits[:, 0]
     if "portraits" in on:
-        pictures, driver, portrait = to_signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0]
+        pictures, driver, portrait = _signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0]
         flow = face_flow(driver, portrait, on["driver_frame"], picture_box(pictures, len(driver)), size)
         if "reference" in on:
-            flow = displace_flow(flow, _dense(on, size))
+            flow = displace_flow(flow, _dense(on, size, register))
         warped = sample(pictures, flow)
-    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], to_signed(on["driver_raster"]))
-    truth, points = to_signed(on["target"]), on["driver_face_points"]
+    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], _signed(on["driver_raster"]))
+    truth, points = _signed(on["target"]), on["driver_face_points"]
     return Inputs(faces, pictures, flow, portraits, rasters, truth, points, on.get("clip"))
 
 
-def _dense(on: dict[str, Tensor], size: int) -> Tensor:
+def _signed(value: Tensor) -> Tensor:
+    return to_signed(value) if value.dtype == torch.uint8 else value
+
+
+def _dense(on: dict[str, Tensor], size: int, register: Registration) -> Tensor:
     """The dense motion of episodes, (B, 2, S, S) frame pixels: of those that are to go by points alone, none."""
-    reference, driver, frame = to_signed(on["reference"]), on["driver_points"], on["driver_frame"]
+    reference, driver, frame = _signed(on["reference"]), on["driver_points"], on["driver_frame"]
     flow = face_flow(driver, on["reference_points"], frame, picture_box(reference, len(driver)), size)
-    shift = dense_motion(reference, flow, to_signed(on["target"]))
-    return shift * feather(size, size).to(shift) * on["dense"].to(shift)[:, None, None, None]
+    shift = dense_motion(reference, flow, _signed(on["target"]), register)
+    return shift * _feather(size, shift.device) * on["dense"].to(shift)[:, None, None, None]
+
+
+@lru_cache(maxsize=4)
+def _feather(size: int, device: torch.device) -> Tensor:
+    """Kept on the device: a copy from the host would be waited for at each step."""
+    with torch.inference_mode(False):
+        return feather(size, size).to(device)
 
 
 def make_faces(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fewshot_reenact.geometry.affine import invert, transform
+from fewshot_reenact.geometry.affine import invert, transform, whole_frame
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.geometry.shape import take_out
@@ -38,7 +38,7 @@ from fewshot_reenact.training.adversary import shown
 from fewshot_reenact.training.batch import Inputs, make_faces, make_inputs
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.data.clips import Clip, LoadedClips
-from fewshot_reenact.training.data.episodes import Episodes, HeadEpisodes, whole_frame
+from fewshot_reenact.training.data.episodes import Episodes, HeadEpisodes
 from fewshot_reenact.training.trainer import Diverged
 
 _HELD_OUT_FROM = 2  # frames from which one is kept aside to choose the stopping point

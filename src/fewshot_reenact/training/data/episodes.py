@@ -11,29 +11,18 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from fewshot_reenact.geometry.affine import invert, transform
+from fewshot_reenact.geometry.affine import invert, transform, whole_frame
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.geometry.shape import openness
-from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, N_POINTS, RIGHT_EYE, eye_distance, mirror
+from fewshot_reenact.geometry.topology import mirror
 from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.data.clips import Clip, Clips
+from fewshot_reenact.training.data.draws import NOISE_PARTS, RARE_AMONG, REFERENCES
+from fewshot_reenact.training.data.plan import RARE_EYES, SAME, FrameTable, Planner, describe, jitter, tints
 
-_RARE_AMONG, _RARE_EYES = 24, 0.6  # frames among which a rare one is sought; how often for its eyes
-_REFERENCES, _SAME = 8, 0.3  # frames among which a reference is sought; how often the portrait itself is one of them
 T = TypeVar("T")
-
-
-def _describe(points: np.ndarray) -> np.ndarray:
-    """Pose and expression of each frame as numbers that can be subtracted: points in the face's own frame, mouth and
-    eyes counted more.
-    """
-    weight = np.full((N_POINTS, 1), 0.5)
-    weight[MOUTH] = 1.5
-    weight[LEFT_EYE] = weight[RIGHT_EYE] = 2.0
-    rows = [transform(invert(face_frame(p, 1)), p.astype(np.float64)) * weight for p in points]
-    return np.stack(rows).reshape(len(points), -1).astype(np.float32)
 
 
 class Episodes(Dataset[dict[str, torch.Tensor]]):
@@ -65,7 +54,7 @@ class Episodes(Dataset[dict[str, torch.Tensor]]):
             more = {
                 "reference": _stack([pictures.pop()])[0],
                 "reference_points": torch.from_numpy(labels.pop()),
-                "dense": torch.tensor(float(self._rng(index, 1).random() < self.config.dense)),
+                "dense": torch.tensor(float(self._is_dense(index))),
             }
         frame = face_frame(labels[0], self.size)
         frames = [face_frame(p, self.size) for p in labels[1:]]
@@ -83,6 +72,9 @@ class Episodes(Dataset[dict[str, torch.Tensor]]):
             **more,
         }
 
+    def _is_dense(self, index: int) -> bool:
+        return bool(self._rng(index, 1).random() < self.config.dense)
+
     def _rng(self, index: int, stream: int = 0) -> np.random.Generator:
         """Each stream of an episode's random numbers is its own: what one of them is used for leaves the others be."""
         return np.random.default_rng([self.seed, index, stream] if stream else [self.seed, index])
@@ -97,15 +89,11 @@ class Episodes(Dataset[dict[str, torch.Tensor]]):
         clip = self.clips[number]
         target, portraits = self._choose(rng, clip)
         flip, tint = rng.random() < 0.5, self._tint(rng)
-        pictures, points = [], []
         reference = [self._refer(self._rng(index, 2), clip, portraits[0])] if self.config.dense else []
-        for at in [target, *portraits, *reference]:
-            picture = _decode(clip.frames[at])
-            p = clip.points[at]
-            if flip:
-                picture, p = picture[:, ::-1], mirror(p, picture.shape[1])
-            pictures.append(np.ascontiguousarray(tint[np.arange(3), picture]))
-            points.append(p)
+        chosen = [target, *portraits, *reference]
+        pictures = [_shown(clip.frames[at], flip, tint) for at in chosen]
+        side = pictures[0].shape[1]
+        points = [mirror(clip.points[at], side) if flip else clip.points[at] for at in chosen]
         # Whatever extracts the points when the model is used errs a little: so do the labels here.
         return number, pictures, [self._jitter(rng, p) for p in points]
 
@@ -123,44 +111,33 @@ class Episodes(Dataset[dict[str, torch.Tensor]]):
         if self.config.rare and rng.random() < self.config.rare:
             return self._rarest(rng, clip, portrait)
         drawn = _others(rng, count, portrait, self.config.candidates)
-        shape = _describe(clip.points[[*drawn, portrait]])
+        shape = describe(clip.points[[*drawn, portrait]])
         differ = np.abs(shape[:-1] - shape[-1]).mean(1) + 1e-4
         return int(rng.choice(drawn, p=differ / differ.sum()))
 
     def _rarest(self, rng: np.random.Generator, clip: Clip, portrait: int) -> int:
         """Of some frames the one whose eyes are most shut, or whose mouth is most open."""
-        drawn = _others(rng, len(clip.frames), portrait, _RARE_AMONG)
+        drawn = _others(rng, len(clip.frames), portrait, RARE_AMONG)
         gaps = openness(np.stack([transform(invert(face_frame(p, 1)), p) for p in clip.points[drawn]]))
-        shut = rng.random() < _RARE_EYES
+        shut = rng.random() < RARE_EYES
         return int(drawn[gaps[:, 1:].sum(1).argmin() if shut else gaps[:, 0].argmax()])
 
     def _refer(self, rng: np.random.Generator, clip: Clip, portrait: int) -> int:
         """The frame of a few that is likest to the portrait, at times the portrait itself: animate finds such a frame
         in any driver, nearer or farther.
         """
-        drawn = rng.integers(len(clip.frames), size=_REFERENCES)
-        if rng.random() < _SAME:
+        drawn = rng.integers(len(clip.frames), size=REFERENCES)
+        if rng.random() < SAME:
             drawn[0] = portrait
-        shape = _describe(clip.points[[*drawn, portrait]])
+        shape = describe(clip.points[[*drawn, portrait]])
         return int(drawn[np.abs(shape[:-1] - shape[-1]).mean(1).argmin()])
 
     def _tint(self, rng: np.random.Generator) -> np.ndarray:
-        """One random gain, gamma and colour cast, as a lookup table (3, 256) uint8."""
-        s = self.config.colour
-        gain, gamma = np.exp(rng.normal(0, s, (3, 1)) * 0.35 + rng.normal(0, s)), np.exp(rng.normal(0, s))
-        level = (np.arange(256) / 255.0)[None] ** gamma * gain
-        return np.clip(np.round(level * 255), 0, 255).astype(np.uint8)
+        return tints(rng.standard_normal((1, 5)), self.config.colour)[0]
 
     def _jitter(self, rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
-        """What an extractor's errors look like: each part a little displaced as a whole, each point a little on its
-        own.
-        """
-        scale = self.config.point_noise * float(eye_distance(points))
-        noise = rng.normal(0, 0.5 * scale, points.shape)
-        for part in (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 42), slice(42, 48), MOUTH, slice(68, 81)):
-            noise[part] += rng.normal(0, scale, 2)
-        noise[:17] *= 2  # the jaw is known least
-        return (points + noise).astype(np.float32)
+        single, parts = rng.standard_normal(points.shape), rng.standard_normal((len(NOISE_PARTS), 2))
+        return jitter(points, single, parts, self.config.point_noise)
 
     def _cut(self, picture: np.ndarray, frame: np.ndarray) -> np.ndarray:
         return cut_face(picture, frame, self.size, averaged=False)
@@ -193,10 +170,34 @@ class HeadEpisodes(Episodes):
         }
 
 
-def whole_frame(side: int, size: int) -> np.ndarray:
-    """The (2, 3) matrix from pixels of a square resized to size x size to pixels of the square itself."""
-    scale = side / size
-    return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2]])
+class PlannedEpisodes(Episodes):
+    """Episodes whose random numbers are those of training.data.draws: the same for the same (seed, index) as where
+    training has all clips on its device, and makes them by the batch.
+    """
+
+    def __init__(self, clips: Clips, config: DataConfig, size: int, raster_style: str, seed: int, length: int):
+        super().__init__(clips, config, size, raster_style, seed, length)
+        self._planner = Planner(config, seed, clips.people)
+        self._sides: dict[int, int] = {}
+
+    def _is_dense(self, index: int) -> bool:
+        draws, _ = self._planner.draw(np.array([index]))
+        return bool(draws["dense"][0] < self.config.dense)
+
+    def _draw_frames(self, index: int) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
+        draws, numbers = self._planner.draw(np.array([index]))
+        number = int(numbers[0])
+        clip = self.clips[number]
+        if number not in self._sides:
+            self._sides[number] = decode(clip.frames[0]).shape[1]
+        table, count = FrameTable.of(clip.points), np.array([len(clip.frames)])
+        plan = self._planner.plan(draws, numbers, table, np.zeros(1, np.int64), count, self._sides[number])
+        pictures = [_shown(clip.frames[at], bool(plan.flip[0]), plan.tint[0]) for at in plan.frames[0]]
+        return number, pictures, list(plan.labels[0])
+
+
+class PlannedHeadEpisodes(PlannedEpisodes, HeadEpisodes):
+    """The same for the paper's model."""
 
 
 def _others(rng: np.random.Generator, count: int, but: int, size: int) -> np.ndarray:
@@ -209,7 +210,15 @@ def _pick(rng: np.random.Generator, things: list[T]) -> T:
     return things[int(rng.integers(len(things)))]
 
 
-def _decode(picture: np.ndarray) -> np.ndarray:
+def _shown(picture: np.ndarray, flip: bool, tint: np.ndarray) -> np.ndarray:
+    """A clip's frame as an episode shows it. tint: (3, 256) uint8, what becomes of each level of each colour."""
+    seen = decode(picture)
+    if flip:
+        seen = seen[:, ::-1]
+    return np.ascontiguousarray(tint[np.arange(3), seen])
+
+
+def decode(picture: np.ndarray) -> np.ndarray:
     """A clip's frame -> (H, W, 3) uint8 RGB."""
     if picture.ndim == 3:
         return picture
