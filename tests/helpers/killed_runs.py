@@ -15,7 +15,7 @@ class _Killed(BaseException):
 @contextmanager
 def dies_at(number: int) -> Iterator[None]:
     """The run inside must reach this step, and dies there as by kill -9: nothing is caught, nothing saved."""
-    step = Trainer.train_step
+    step = Trainer.advance
 
     def dies(self, batch):
         if self.step == number:
@@ -23,6 +23,6 @@ def dies_at(number: int) -> Iterator[None]:
         return step(self, batch)
 
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(Trainer, "train_step", dies)
+        m.setattr(Trainer, "advance", dies)
         with pytest.raises(_Killed):
             yield

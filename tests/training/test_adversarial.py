@@ -152,7 +152,7 @@ def test_without_a_game_nothing_is_different(clips, tmp_path):
 def test_the_generators_turn_leaves_d_alone_and_the_reverse(clips, tmp_path, monkeypatch):
     settings = config(clips)
     trainer, (batch,) = Trainer(settings, tmp_path, CPU, 3), batches(settings, 1)
-    monkeypatch.setattr(Adversary, "move", lambda self, share: None)
+    monkeypatch.setattr(Adversary, "move", lambda self, share, faults: None)
     names = {name for name, _ in trainer.adversary.named_parameters()}
     before = {name: p.detach().clone() for name, p in trainer.adversary.named_parameters()}
     e_before = trainer.model.embedder.blocks[0].conv1.parametrizations.weight.original.detach().clone()

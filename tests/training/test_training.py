@@ -329,14 +329,14 @@ def test_max_minutes_stops_saved(clips, tmp_path):
 
 
 def test_sigterm_saves_and_says_so(clips, tmp_path, monkeypatch):
-    step = Trainer.train_step
+    step = Trainer.advance
 
     def signalled(self, batch):
         if self.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, batch)
 
-    monkeypatch.setattr(Trainer, "train_step", signalled)
+    monkeypatch.setattr(Trainer, "advance", signalled)
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Preempted, match="stopped by SIGTERM at step 3; saved") as caught:
         train(config(clips, steps=9, save_every=100), tmp_path, device=CPU)
@@ -469,7 +469,7 @@ def test_sigterm_while_clips_are_loaded_is_heeded_too(clips, tmp_path, monkeypat
         os.kill(os.getpid(), signal.SIGTERM)
         return load_clips(clips, 1)
 
-    monkeypatch.setattr("fewshot_reenact.training.loop.open_clips", slow)
+    monkeypatch.setattr("fewshot_reenact.training.resident.opening.open_clips", slow)
     with pytest.raises(Preempted, match="at step 0; saved"):
         train(config(clips), tmp_path, device=CPU)
     monkeypatch.undo()

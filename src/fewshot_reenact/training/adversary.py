@@ -1,7 +1,9 @@
 """The adversary: D and the rows of W, what they learn from, and what they add to the generator."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +17,11 @@ from fewshot_reenact.models.losses import (
     match_loss,
     mouth_of,
 )
-from fewshot_reenact.training.config import AdversarialConfig
 from fewshot_reenact.training.distributed import World
+from fewshot_reenact.training.faults import Faults, load_optimiser, make_adam, move
+
+if TYPE_CHECKING:
+    from fewshot_reenact.training.config import AdversarialConfig
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class DiscriminatorBatch:
     pose: Tensor
     clip: Tensor | None
 
-    def of(self, region: str) -> "DiscriminatorBatch":
+    def of(self, region: str) -> DiscriminatorBatch:
         """What D is to look at: the face as it is, or its mouth at the same size."""
         if region == "face":
             return self
@@ -55,7 +60,7 @@ class Adversary(nn.Module):
     def make_optimisers(self) -> None:
         """After the move to a device, which makes new parameters of a sparse embedding on some."""
         rate, betas = self.config.rate, self.config.betas
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=rate, betas=betas)
+        self.optimiser = make_adam(self.network, rate, betas)
         # W as its own: moments of the rows of a batch only, see Rows.
         self.row_optimiser = torch.optim.SparseAdam(self.rows.parameters(), lr=rate, betas=betas) if self.rows else None
 
@@ -102,12 +107,10 @@ class Adversary(nn.Module):
         if self.rows is not None:
             world.average_rows(self.rows.weight)
 
-    def move(self, share_of_rate: float) -> None:
-        """One update, at this share of the configured rate."""
+    def move(self, share_of_rate: float, faults: Faults) -> None:
+        """One update, at this share of the configured rate, or none once there is a fault."""
         for optimiser in filter(None, (self.optimiser, self.row_optimiser)):
-            for group in optimiser.param_groups:
-                group["lr"] = self.config.rate * share_of_rate
-            optimiser.step()
+            move(optimiser, self.config.rate * share_of_rate, faults)
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs; W's optimiser too."""
@@ -117,6 +120,6 @@ class Adversary(nn.Module):
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave."""
         self.load_state_dict(state["networks"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser(self.optimiser, state["optimiser"])
         if self.row_optimiser is not None:
             self.row_optimiser.load_state_dict(state["row_optimiser"])

@@ -1,20 +1,24 @@
 """What a run keeps on disk: the config it was started with, where its code stood, checkpoints."""
 
+from __future__ import annotations
+
 import json
 import pickle
 import platform
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel
-from tqdm import tqdm
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import ModelError, UsageError
 from fewshot_reenact.files import partial_file
+from fewshot_reenact.training.log import say
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, write: bool = True) -> None:
@@ -23,6 +27,7 @@ def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, wr
     write: False only refuses, so that a start that fails leaves the folder free.
     """
     path = folder / "config.json"
+    written = json.loads(config.model_dump_json())
     now: dict[str, Any] = json.loads(config.model_dump_json())
     if path.is_file():
         try:
@@ -30,6 +35,8 @@ def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, wr
             then: dict[str, Any] = json.loads(type(config).model_validate_json(path.read_text()).model_dump_json())
         except ValueError as error:
             raise UsageError(f"{path}: damaged, so what this run trained is not known; use another --run") from error
+        for one in (then, now):
+            one.get("data", {}).pop("resident", None)  # where clips are does not say what is learnt
         for key in fixed:
             if then.get(key) != now.get(key):
                 raise UsageError(f"{path}: this run was started with another '{key}'; use another --run folder")
@@ -37,7 +44,7 @@ def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, wr
             raise UsageError(f"{path}: this run was started with another 'adversarial'; use another --run folder")
     if write:
         with partial_file(path, overwrite=True) as partial:
-            partial.write_text(json.dumps(now, indent=2) + "\n")
+            partial.write_text(json.dumps(written, indent=2) + "\n")
 
 
 def remember_clips(fingerprint: str, folder: Path) -> None:
@@ -104,7 +111,7 @@ def newest_checkpoint(folder: Path, device: torch.device, dimensions: str | None
         try:
             state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
-            tqdm.write(f"{path}: cannot be read, trying the one before")
+            say(f"{path}: cannot be read, trying the one before")
             continue
         if dimensions is not None and state["dimensions"] != dimensions:
             raise ModelError(f"{path}: made with other model dimensions than the config's; use another --run folder")

@@ -1,6 +1,5 @@
 """The training configuration: one YAML file, checked; its fields are documented here and nowhere else."""
 
-import dataclasses
 import difflib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.discriminator import DiscriminatorDimensions
-from fewshot_reenact.models.losses import PRESETS, LossWeights
+from fewshot_reenact.models.losses import LossWeights
+from fewshot_reenact.training.presets import discriminator_dimensions, loss_weights, model_dimensions
 
 
 class Strict(BaseModel):
@@ -29,6 +29,11 @@ class DataConfig(Strict):
         "NAME.mp4 with NAME.npz (points, identity): see training.data.clips"
     )
     stream: bool = Field(False, description="shards only: read as needed, not into memory; for data of any size")
+    resident: Literal["auto"] | bool = Field(
+        "auto",
+        description="all clips on the device, episodes made there by the batch (training.resident); auto: where their "
+        "frames fit into half of the memory that is free; false: made one by one in the host's memory",
+    )
     limit: int | None = Field(None, ge=1, description="clips at most, the first by name: for a look at how it goes")
     frame_step: int = Field(2, ge=1, description="every frame_step-th frame of a clip is used: neighbours are alike")
     portraits: int = Field(1, ge=1, description="K, portraits an episode")
@@ -93,9 +98,7 @@ class AdversarialConfig(Strict):
 
     def dimensions(self) -> DiscriminatorDimensions:
         """The networks' dimensions."""
-        if isinstance(self.dims, dict):
-            return DiscriminatorDimensions.from_dict(self.dims)
-        return DiscriminatorDimensions.paper() if self.dims == "paper" else DiscriminatorDimensions.light()
+        return discriminator_dimensions(self.dims)
 
 
 class OptimiserConfig(Strict):
@@ -133,23 +136,19 @@ class TrainConfig(Strict):
     tensorboard: bool = Field(False, description="also write TensorBoard events; needs the extra 'train'")
     amp: bool = Field(False, description="networks and losses in bfloat16")
     channels_last: bool = Field(True, description="memory order of pictures; faster almost everywhere")
-    compile: bool = Field(False, description="torch.compile the networks; needs a C++ compiler")
+    compile: bool | Literal["graphs"] = Field(
+        False,
+        description="torch.compile the networks, those of the losses too; needs a C++ compiler. graphs: with CUDA "
+        "graphs on a GPU",
+    )
 
     def dimensions(self) -> ModelDimensions:
         """The networks' dimensions."""
-        if isinstance(self.model, str):
-            return ModelDimensions.paper() if self.model == "paper" else ModelDimensions.textured()
-        return ModelDimensions.from_dict(self.model)
+        return model_dimensions(self.model)
 
     def weights(self) -> LossWeights:
         """The preset with what the config says otherwise."""
-        names = [field.name for field in dataclasses.fields(LossWeights)]
-        said = {name: getattr(self.loss, name) for name in names if hasattr(self.loss, name)}
-        if self.adversarial is not None:
-            said["adversarial"] = self.adversarial.weight
-            said |= {name: getattr(self.adversarial, name) for name in ("feature_matching", "match")}
-        given = {name: value for name, value in said.items() if value is not None}
-        return dataclasses.replace(PRESETS[self.loss.preset], **given)
+        return loss_weights(self.loss, self.adversarial)
 
 
 Config = TypeVar("Config", bound=BaseModel)

@@ -1,12 +1,18 @@
 """How far a picture is from the truth: the losses that need no opponent, as a config asks for them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from fewshot_reenact.models.backbones import load_backbone
 from fewshot_reenact.models.losses import LossWeights, content_l1, textured_loss
 from fewshot_reenact.models.perceptual import FeatureNet
-from fewshot_reenact.training.config import LossConfig
+
+if TYPE_CHECKING:
+    from fewshot_reenact.training.config import LossConfig
 
 
 class Content(nn.Module):

@@ -1,6 +1,7 @@
 """The numbers and pictures of a run: metrics.jsonl, pictures/ and, if asked for, TensorBoard."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,16 @@ from torch import Tensor
 
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.files import partial_file
+
+
+def say(line: str) -> None:
+    """A line for whoever watches, beside a progress bar if there is one."""
+    bars = sys.modules.get("tqdm")
+    if bars is not None:
+        bars.tqdm.write(line)
+    else:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
 
 
 class Log:

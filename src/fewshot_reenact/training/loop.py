@@ -7,24 +7,35 @@ the patience (a signal) run out. Everything that a step needs is in the checkpoi
 run that was killed and resumed equals one that was not.
 """
 
+import contextlib
 import signal
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from fewshot_reenact.rendering.registration import register
 from fewshot_reenact.training.checkpoints import remember_clips, remember_code, remember_config
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.data.clips import Clips
-from fewshot_reenact.training.data.dataset import open_clips
-from fewshot_reenact.training.data.episodes import Episodes, HeadEpisodes
+from fewshot_reenact.training.data.episodes import Episodes, PlannedEpisodes, PlannedHeadEpisodes
 from fewshot_reenact.training.distributed import World, join
+from fewshot_reenact.training.resident import flow
+from fewshot_reenact.training.resident.batches import ResidentEpisodes
+from fewshot_reenact.training.resident.opening import open_data
+from fewshot_reenact.training.resident.store import Store
 from fewshot_reenact.training.stopping import Preempted, heeding_sigterm
 from fewshot_reenact.training.trainer import Trainer
+
+
+FIXED = ("model", "data", "seed", "batch")  # keys that are the same from a run's first step to its last
 
 
 def train(config: TrainConfig, folder: Path, *, device: torch.device, max_minutes: float | None = None) -> int:
@@ -51,35 +62,52 @@ def _train(
     share = world.share(config.batch)
     check_networks(config)
     tell = tqdm.write if world.leads else lambda _line: None
-    clips = open_clips(config.data)
+    if world.leads:
+        remember_config(config, folder, FIXED, write=False)
+    clips = open_data(config, folder, device, world, tell)
     if world.leads:
         folder.mkdir(parents=True, exist_ok=True)
-        remember_config(config, folder, ("model", "data", "seed", "batch"))
+        remember_config(config, folder, FIXED)
         remember_clips(clips.fingerprint, folder)
         remember_code(folder)
     world.wait()
-    trainer = Trainer(config, folder, device, 1 + max(clips.videos), world)
+    registration = flow.register if isinstance(clips, Store) else register
+    trainer = Trainer(config, folder, device, 1 + int(max(clips.videos)), world, registration)
     if trainer.resume():
         tell(f"resumed at step {trainer.step}")
     elif config.init is not None:
         trainer.begin_from(config.init)
         tell(f"begun with the weights of {config.init}")
     tell(_summary(trainer, clips))
-    loader = DataLoader(
+    with contextlib.closing(_batches(config, clips, trainer, share)) as batches:
+        trainer.run(batches, lambda: bool(asked) or time.monotonic() > deadline)
+    if world.any(bool(asked), device):
+        raise Preempted(trainer.step)
+    return trainer.step
+
+
+def _batches(
+    config: TrainConfig, clips: Store | Clips, trainer: Trainer, share: int
+) -> Generator[dict[str, Tensor], None, None]:
+    """The batches of the steps to come: made on the device, or one by one where the clips are not there."""
+    world = trainer.world
+    if isinstance(clips, Store):
+        episodes = ResidentEpisodes(clips, config.data, config.dimensions(), config.seed)
+        begins = (step * config.batch + world.rank * share for step in range(trainer.step, config.steps))
+        yield from episodes.batches(np.arange(begin, begin + share) for begin in begins)
+        return
+    yield from DataLoader(
         make_episodes(config, clips),
         share,
         sampler=world.indices(trainer.step, config.steps, config.batch),
         num_workers=config.workers,
         drop_last=True,
+        pin_memory=trainer.device.type == "cuda",
         generator=torch.Generator(),  # of its own: it draws a seed for its workers each time a run is begun or resumed
         worker_init_fn=_leave_signals_to_parent,
         # Forked, a worker waits for ever for threads of torch's and OpenCV's that stay behind in this process.
         multiprocessing_context="spawn" if config.workers else None,
     )
-    trainer.run(iter(loader), lambda: bool(asked) or time.monotonic() > deadline)
-    if world.any(bool(asked), device):
-        raise Preempted(trainer.step)
-    return trainer.step
 
 
 def check_networks(config: TrainConfig) -> None:
@@ -90,7 +118,7 @@ def check_networks(config: TrainConfig) -> None:
 def make_episodes(config: TrainConfig, clips: Clips) -> Episodes:
     """The episodes of a whole run, as the model sees them."""
     dims = config.dimensions()
-    kind = Episodes if dims.corrects_warp else HeadEpisodes
+    kind = PlannedEpisodes if dims.corrects_warp else PlannedHeadEpisodes
     return kind(clips, config.data, dims.size, dims.raster_style, config.seed, config.steps * config.batch)
 
 
@@ -106,11 +134,11 @@ def _millions(module: torch.nn.Module) -> str:
     return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M"
 
 
-def _summary(trainer: Trainer, clips: Clips) -> str:
+def _summary(trainer: Trainer, clips: Store | Clips) -> str:
     networks: dict[str, Any] = {"embedder": trainer.model.embedder, "generator": trainer.model.generator}
     if trainer.adversary is not None:
         networks["discriminator"] = trainer.adversary.network
         networks["rows"] = trainer.adversary.rows
     sizes = ", ".join(f"{name} {_millions(network)}" for name, network in networks.items() if network is not None)
-    people = len(set(clips.people))
-    return f"{len(clips)} clips of {people} people, {clips.frames} frames; {sizes}; run folder {trainer.folder}"
+    people, frames = len(set(clips.people)), len(clips.frames) if isinstance(clips, Store) else clips.frames
+    return f"{len(clips.videos)} clips of {people} people, {frames} frames; {sizes}; run folder {trainer.folder}"

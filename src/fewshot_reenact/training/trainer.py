@@ -1,27 +1,33 @@
 """One run's networks and optimisers, and one step of it: E and G, and D when there is one."""
 
+from __future__ import annotations
+
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fewshot_reenact.errors import ModelError, ReenactError
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.discriminator import save_discriminator
 from fewshot_reenact.models.losses import shift_loss
 from fewshot_reenact.models.reenactor import Reenactor
-from fewshot_reenact.rendering.registration import register
+from fewshot_reenact.rendering.registration import Registration, register
 from fewshot_reenact.training.adversary import Adversary, DiscriminatorBatch
 from fewshot_reenact.training.averaging import average
 from fewshot_reenact.training.batch import make_faces, make_inputs
 from fewshot_reenact.training.checkpoints import newest_checkpoint, random_state, restore_random_state, write_checkpoint
-from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
 from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.distributed import World
+from fewshot_reenact.training.faults import KINDS, LATE, Faults, load_optimiser, make_adam, move
 from fewshot_reenact.training.log import Log
+
+if TYPE_CHECKING:
+    from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
 
 
 class Diverged(ReenactError):
@@ -39,11 +45,18 @@ class Trainer:
     """State of one run: networks, averaged networks, discriminator, optimisers, step. `run` trains; `save` and `resume`
     do what they say.
 
-    videos: how many training videos there are, each a row of W.
+    videos: how many training videos there are, each a row of W. registration: who sees the flow that the model is to
+    correct.
     """
 
     def __init__(
-        self, config: TrainConfig, folder: Path, device: torch.device, videos: int = 0, world: World | None = None
+        self,
+        config: TrainConfig,
+        folder: Path,
+        device: torch.device,
+        videos: int = 0,
+        world: World | None = None,
+        registration: Registration = register,
     ):
         self.config, self.folder, self.device, self.world = config, folder, device, world or World()
         torch.manual_seed(config.seed)
@@ -53,9 +66,10 @@ class Trainer:
         self.averaged.load_state_dict(self.model.state_dict())
         self.averaged.requires_grad_(False).eval()
         settings = config.optimiser
-        self.optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=settings.rate, betas=settings.betas, eps=settings.eps
-        )
+        self.optimiser = make_adam(self.model, settings.rate, settings.betas, settings.eps)
+        self.registration = registration
+        self.faults = Faults(device, self.world)
+        self._unread: list[tuple[list[str], Tensor, float]] = []  # names and numbers of steps, and their rates
         self.weights = config.weights()
         self.content = Content(config.loss, self.weights).to(device)
         self.adversary: Adversary | None = None
@@ -63,9 +77,12 @@ class Trainer:
             self.adversary = Adversary(config.adversarial, videos, order).to(device)
             self.adversary.make_optimisers()
         if config.compile:
-            for network in (self.model.embedder, self.model.generator, self.adversary and self.adversary.network):
+            mode = "reduce-overhead" if config.compile == "graphs" and device.type == "cuda" else None
+            networks: list[Any] = [self.model.embedder, self.model.generator, self.content.relative]
+            networks += [self.adversary and self.adversary.network, *self.content.networks.values()]
+            for network in networks:
                 if network is not None:
-                    network.compile()
+                    network.compile(mode=mode)
         self.step = 0
         self.log = Log(folder, config.tensorboard and self.world.leads)
 
@@ -113,7 +130,7 @@ class Trainer:
             return False
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser(self.optimiser, state["optimiser"])
         if self.adversary is not None:
             self.adversary.restore(state["adversary"])
         if "random" in state:
@@ -127,101 +144,122 @@ class Trainer:
     # ---- one step -------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """One update of E and G and, while the adversary is on, one or more of D. Returns the numbers for the log.
+        """One update, see `advance`, and its numbers for the log: waits for the device. Raises Diverged."""
+        self.advance(batch)
+        return self.read()[-1]
 
-        Raises Diverged, with nothing changed, when a loss or its gradient is not finite.
+    def advance(self, batch: dict[str, Tensor]) -> None:
+        """One update of E and G and, while the adversary is on, one or more of D. Nothing is waited for; `read` tells
+        how it went.
         """
+        if self.config.compile == "graphs" and self.device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()
         adversary = self.adversary if self.adversary and self.step >= self.adversary.config.start else None
-        x = make_inputs(batch, self.model.dims.size, self.device)
+        x = make_inputs(batch, self.model.dims.size, self.device, self.registration)
         with self._autocast():
             b, k = x.portraits.shape[:2]
             each = self.model.embedder(x.portraits.flatten(0, 1), x.rasters.flatten(0, 1)).view(b, k, -1)
             face, correction = make_faces(self.model, x, each.mean(1))
             loss, parts = self.content(face, x.truth, x.points)
             if correction is not None and correction.shift is not None and self.config.loss.shift:
-                seen = register(x.faces.warped, x.truth)
+                seen = self.registration(x.faces.warped, x.truth)
                 parts["shift"] = shift_loss(correction.shift, seen, x.points, self.weights)
                 loss = loss + self.config.loss.shift * parts["shift"]
             if adversary is not None:
                 given = DiscriminatorBatch(x.truth, face, x.faces.driver_raster, x.clip).of(adversary.config.region)
                 more, said = adversary.generator_loss(given, each, self.weights)
                 loss, parts = loss + more, parts | said
-        loss = self._finite("loss", loss)
+        self.faults.note(self.step, 0, loss)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.world.average_gradients(self.model.parameters())
-        limit = self.config.optimiser.clip or float("inf")
-        parts["gradient"] = self._finite("norm of the gradient", _clip(self.model, limit))
-        floor = self.content.floor(x.faces.warped, x.truth, x.points)
-        parts |= {"loss": loss.detach(), "floor": floor}
+        parts["gradient"] = _clip(self.model, self.config.optimiser.clip or float("inf"))
+        self.faults.note(self.step, 1, parts["gradient"])
+        parts |= {"loss": loss.detach(), "floor": self.content.floor(x.faces.warped, x.truth, x.points)}
         rate = learning_rate(self.step, self.config.steps, self.config.optimiser)
         for update in range(adversary.config.updates if adversary is not None else 0):
             assert adversary is not None
+            kind = LATE if update else 2
             with self._autocast():
-                parts["discriminator"] = self._finite("loss of the discriminator", adversary.learn(given))
+                parts["discriminator"] = adversary.learn(given)
+            self.faults.note(self.step, kind, parts["discriminator"])
             adversary.share(self.world)
-            self._finite("norm of the discriminator's gradient", _clip(adversary.network, float("inf")))
+            self.faults.note(self.step, kind + 1, _clip(adversary.network, float("inf")))
             if update == 0:
-                self._move(rate)  # only now, when both sides are known to be finite
-            adversary.move(rate / self.config.optimiser.rate)
+                move(self.optimiser, rate, self.faults)  # only now, when both sides are known to be finite
+            adversary.move(rate / self.config.optimiser.rate, self.faults)
         if adversary is None:
-            self._move(rate)
+            move(self.optimiser, rate, self.faults)
         self.step += 1
-        average(self.averaged, self.model, self.step, self.config.optimiser.ema)
-        means = self.world.mean(torch.stack([value.detach().float() for value in parts.values()])).tolist()
-        numbers = dict(zip(parts, means, strict=True)) | {"rate": rate}
-        numbers["l1_over_warp"] = numbers["l1"] / max(numbers.pop("floor"), 1e-9)
-        return numbers
+        average(self.averaged, self.model, self.step, self.config.optimiser.ema, hold=self.faults.found)
+        values = self.world.mean(torch.stack([value.detach().float() for value in parts.values()]))
+        self._unread.append((list(parts), values, rate))
+
+    def read(self) -> list[dict[str, float]]:
+        """The numbers of the steps since the last call, for the log. Waits for the device.
+
+        Raises Diverged when a loss or its gradient was not finite in one of them. Nothing changed from that step on,
+        and `step` is set back to it.
+        """
+        unread, self._unread = self._unread, []
+        fault = self.faults.read()
+        if fault is not None:
+            self.faults.clear()
+            self.step = fault[0]
+            raise Diverged(self._explain(*fault))
+        every = torch.cat([values for _, values, _ in unread]).tolist() if unread else []
+        rows = []
+        for names, _, rate in unread:
+            numbers = dict(zip(names, every, strict=False)) | {"rate": rate}
+            every = every[len(names) :]
+            numbers["l1_over_warp"] = numbers["l1"] / max(numbers.pop("floor"), 1e-9)
+            rows.append(numbers)
+        return rows
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.amp)
 
-    def _move(self, rate: float) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
-
-    def _finite(self, what: str, value: Tensor) -> Tensor:
-        """The value; Diverged in all processes if it is not finite in one."""
-        if self.world.any(not bool(torch.isfinite(value)), self.device):
-            first, batch = self.step * self.config.batch, self.config.batch
-            raise Diverged(
-                f"{what} is {value.item()} at step {self.step} (episodes {first} to {first + batch - 1} of seed "
-                f"{self.config.seed}); it changed nothing. Lower optimiser.rate and go on from the last "
-                f"checkpoint in {self.folder / 'checkpoints'}, or, had the weights grown before it was saved, from an "
-                "earlier one"
-            )
-        return value
+    def _explain(self, step: int, kind: int, value: float) -> str:
+        first, batch = step * self.config.batch, self.config.batch
+        changed = "E and G had moved, D had not" if kind >= LATE else "it changed nothing"
+        return (
+            f"{KINDS[kind]} is {value} at step {step} (episodes {first} to {first + batch - 1} of seed "
+            f"{self.config.seed}); {changed}. Lower optimiser.rate and go on from the last "
+            f"checkpoint in {self.folder / 'checkpoints'}, or, had the weights grown before it was saved, from an "
+            "earlier one"
+        )
 
     # ---- the loop -------------------------------------------------------------------------------------------------
 
     def run(self, batches: Iterator[dict[str, Tensor]], stop: Callable[[], bool]) -> None:
         """Train until the config's steps are done or `stop` says so, logging and saving on the way."""
         leads, config = self.world.leads, self.config
-        bar = tqdm(
-            total=config.steps, initial=self.step, unit="step", dynamic_ncols=True, mininterval=5, disable=not leads
-        )
-        with bar:
+        with _progress(config.steps, self.step, leads) as advanced:
             while self.step < config.steps and not self.world.any(stop(), self.device):
                 batch = next(batches)
-                numbers = self.train_step(batch)
-                bar.update()
-                if leads:
-                    self.log.add(numbers)
-                if leads and self.step % config.log_every == 0:
-                    means = self.log.write(self.step)
-                    bar.set_postfix(loss=means["loss"], over_warp=means["l1_over_warp"])
-                if leads and self.step % config.picture_every == 0:
+                self.advance(batch)
+                due = [self.step % every == 0 for every in (config.log_every, config.picture_every, config.save_every)]
+                if any(due):
+                    self._log_numbers()
+                means = self.log.write(self.step) if leads and due[0] else None
+                advanced(means)
+                if leads and due[1]:
                     self.write_pictures(batch)
-                if self.step % config.save_every == 0:
+                if due[2]:
                     self.save()
+        self._log_numbers()
         self.save()
         self.log.close()
+
+    def _log_numbers(self) -> None:
+        for numbers in self.read():
+            if self.world.leads:
+                self.log.add(numbers)
 
     @torch.no_grad()
     def write_pictures(self, batch: dict[str, Tensor]) -> None:
         """A grid in pictures/: portrait, driver's landmarks, warp (for the paper's model nothing), output, truth."""
-        x = make_inputs(batch, self.model.dims.size, self.device)
+        x = make_inputs(batch, self.model.dims.size, self.device, self.registration)
         free = [x.faces.warped] if x.flow is not None else []
         face, _ = make_faces(self.averaged, x)
         self.log.picture(self.step, [x.faces.source, x.faces.driver_raster, *free, face, x.truth])
@@ -230,3 +268,18 @@ class Trainer:
 def _clip(network: torch.nn.Module, limit: float) -> Tensor:
     """Scale the gradient down to the limit, if it is longer. Returns its norm before that."""
     return torch.nn.utils.clip_grad_norm_(network.parameters(), limit)
+
+
+@contextlib.contextmanager
+def _progress(steps: int, done: int, shown: bool) -> Iterator[Callable[[dict[str, float] | None], None]]:
+    """A bar; call what this yields after each step, with the means where a line was logged."""
+    from tqdm import tqdm
+
+    with tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True, mininterval=5, disable=not shown) as bar:
+
+        def advanced(means: dict[str, float] | None) -> None:
+            bar.update()
+            if means is not None:
+                bar.set_postfix(loss=means["loss"], over_warp=means["l1_over_warp"])
+
+        yield advanced

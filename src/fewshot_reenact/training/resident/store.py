@@ -6,7 +6,6 @@ costs no more memory than the operating system has to spare.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import zipfile
@@ -135,13 +134,6 @@ def open_store(folder: Path, key: str) -> Store | None:
     people = [str(person) for person in known["people"]]
     fingerprint = str(known["fingerprint"])
     return store_of(torch.from_numpy(frames), known["points"], known["count"], people, known["videos"], fingerprint)
-
-
-def folder_key(clips: Path, step: int, limit: int | None) -> str:
-    """What a folder of clips and the options that choose from it look like from outside: names, sizes, dates."""
-    files = sorted(path for path in clips.iterdir() if path.suffix in (".mp4", ".npz", ".tar", ".json", ".jsonl"))
-    said = [f"{path.name} {(stat := path.stat()).st_size} {stat.st_mtime_ns}" for path in files]
-    return hashlib.sha256("\n".join([str(step), str(limit), *said]).encode()).hexdigest()
 
 
 def _decode(frame: np.ndarray) -> np.ndarray:

@@ -1,0 +1,106 @@
+"""Whether a run has all its clips on the device, and how they get there."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from fewshot_reenact.errors import UsageError
+from fewshot_reenact.training.data.clips import LoadedClips
+from fewshot_reenact.training.data.dataset import open_clips
+from fewshot_reenact.training.data.storage import is_url
+from fewshot_reenact.training.distributed import World
+from fewshot_reenact.training.resident.batches import fits
+from fewshot_reenact.training.resident.store import Store, build_store, one_side, open_store, picture_bytes
+
+if TYPE_CHECKING:
+    from fewshot_reenact.training.config import DataConfig, TrainConfig
+    from fewshot_reenact.training.data.clips import Clips
+
+FOLDER = "resident"  # in a run's folder
+_SHARE = 0.5  # of the memory that is free: the networks need some too
+
+
+def open_data(
+    config: TrainConfig, folder: Path, device: torch.device, world: World, tell: Callable[[str], None]
+) -> Store | Clips:
+    """A run's clips: on the device where the config says so or leaves it open and they fit, else as they are loaded.
+
+    Raises InputError: none, damaged; UsageError: what cannot be streamed, or cannot be on the device.
+    """
+    wanted, data = config.data.resident, config.data
+    if wanted is False or (wanted == "auto" and (data.stream or config.workers or device.type not in ("cpu", "cuda"))):
+        return open_clips(data)
+    key = _source_key(data)
+    store = open_store(folder / FOLDER, key) if key else None
+    if store is None:
+        clips = open_clips(data)
+        reason = _why_not(clips, config, device, forced=wanted is True)
+        if reason is not None:
+            if wanted is True:
+                raise UsageError(f"data.resident: {reason}; say data.resident: auto or false")
+            tell(f"clips are not kept on the device: {reason}")
+            return clips
+        assert isinstance(clips, LoadedClips)
+        store = _build(clips, folder / FOLDER, key, world)
+    frames, side = len(store.frames), store.side
+    size = picture_bytes(frames, side) / 1e9
+    tell(f"all clips on {device}: {frames} frames of {side} x {side}, {size:.1f} GB")
+    return store.to(device)
+
+
+def _source_key(data: DataConfig) -> str:
+    """What a local folder of clips, and the options that choose from it, look like from outside; "" of an address."""
+    folder = Path(data.clips)
+    if is_url(data.clips) or not folder.is_dir():
+        return ""
+    kinds = (".mp4", ".npz", ".tar", ".json", ".jsonl")
+    files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
+    said = [f"{path.name} {(stat := path.stat()).st_size} {stat.st_mtime_ns}" for path in files]
+    return hashlib.sha256("\n".join([str(data.frame_step), str(data.limit), *said]).encode()).hexdigest()
+
+
+def _why_not(clips: Clips, config: TrainConfig, device: torch.device, forced: bool) -> str | None:
+    """What stands against having these clips on the device; None: nothing. forced: however little memory is free."""
+    if not isinstance(clips, LoadedClips):
+        return "data.stream reads clips as they are needed"
+    side = one_side(clips)
+    if side is None:
+        return "their pictures are not squares of one side"
+    if not fits(side, config.dimensions()):
+        return f"{side} pixels are not a multiple of the model's {config.dimensions().size}"
+    needed, free = picture_bytes(clips.frames, side), _free_memory(device)
+    if not forced and needed > _SHARE * free:
+        return f"their frames need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {device}"
+    return None
+
+
+def _free_memory(device: torch.device) -> float:
+    """Bytes."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * float(next(line.split()[1] for line in lines if line.startswith("MemAvailable:")))
+    except (OSError, StopIteration, ValueError):
+        return float("inf")  # mapped from the disk, it needs no more than there is
+
+
+def _build(clips: LoadedClips, folder: Path, key: str, world: World) -> Store:
+    """Made by the process that leads, and kept in the run's folder where the disk has room for it."""
+    side = one_side(clips)
+    assert side is not None
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    roomy = shutil.disk_usage(folder.parent).free > 1.2 * picture_bytes(clips.frames, side)
+    if not (key and roomy):
+        return build_store(clips, None)
+    if world.leads:
+        build_store(clips, folder, key)
+    world.wait()
+    store = open_store(folder, key)
+    return build_store(clips, None) if store is None else store
