@@ -6,7 +6,7 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from pydantic import BaseModel
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import ModelError, UsageError
-from fewshot_reenact.files import partial_file
+from fewshot_reenact.files import output_error, partial_file
 
 
 def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, write: bool = True) -> None:
@@ -38,6 +38,16 @@ def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, wr
     if write:
         with partial_file(path, overwrite=True) as partial:
             partial.write_text(json.dumps(now, indent=2) + "\n")
+
+
+def refuse_foreign(folder: Path, *names: str) -> None:
+    """What the run would write over must be its own: weights in a folder that no run was begun in are somebody's.
+
+    Raises UsageError.
+    """
+    for name in names:
+        if (folder / name).exists() and not (folder / "config.json").is_file():
+            raise UsageError(f"{folder / name}: is there already and not from a run here; use another --run folder")
 
 
 def remember_clips(fingerprint: str, folder: Path) -> None:
@@ -79,14 +89,38 @@ def _git(*arguments: str) -> str | None:
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any], keep: int) -> Path:
-    """Write atomically, drop checkpoints beyond the last `keep`."""
+    """Write atomically, drop checkpoints beyond the last `keep`. Raises UsageError for a full disk; the last good one
+    is kept then.
+    """
     path = folder / "checkpoints" / f"step_{state['step']:07d}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with partial_file(path, overwrite=True) as partial:
-        torch.save(state, partial)
+    with partial_file(path, overwrite=True) as partial, partial.open("wb") as file:
+        watched = _Watched(file)
+        try:
+            torch.save(state, watched)  # type: ignore[arg-type]
+        except (OSError, RuntimeError) as error:
+            raise output_error(path, watched.error) if watched.error else error from error
     for old in _checkpoints(folder)[:-keep]:
         old.unlink()
     return path
+
+
+class _Watched:
+    """A file whose first write error is remembered: torch tells of a full disk as of a broken archive."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def _checkpoints(folder: Path) -> list[Path]:

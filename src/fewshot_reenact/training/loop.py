@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from fewshot_reenact.training.checkpoints import remember_clips, remember_code, remember_config
+from fewshot_reenact.training.checkpoints import refuse_foreign, remember_clips, remember_code, remember_config
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.data.clips import Clips
@@ -53,6 +53,7 @@ def _train(
     tell = tqdm.write if world.leads else lambda _line: None
     clips = open_clips(config.data)
     if world.leads:
+        refuse_foreign(folder, "model.safetensors", "discriminator.safetensors")
         folder.mkdir(parents=True, exist_ok=True)
         remember_config(config, folder, ("model", "data", "seed", "batch"))
         remember_clips(clips.fingerprint, folder)

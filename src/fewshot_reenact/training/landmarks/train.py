@@ -19,6 +19,7 @@ from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.geometry.topology import N_POINTS
 from fewshot_reenact.landmarks.network import PointNet, read_weights, save_network
 from fewshot_reenact.training.averaging import average
+from fewshot_reenact.training.checkpoints import refuse_foreign
 from fewshot_reenact.training.landmarks.config import LandmarkConfig
 from fewshot_reenact.training.landmarks.data import pack, read_names
 from fewshot_reenact.training.landmarks.pairs import pack_pairs
@@ -39,6 +40,7 @@ def train_landmarks(config: LandmarkConfig, folder: Path, beside: Path, max_minu
     schedule = Schedule(
         steps=config.steps, minutes=config.minutes, log_every=config.log_every, save_every=config.save_every
     )
+    refuse_foreign(folder, f"{config.part}.safetensors")
     return run_stage(lambda: _LandmarkStage(config, folder, beside), config, _FIXED, folder, schedule, max_minutes)
 
 
