@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from fewshot_reenact.errors import UsageError
 from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.landmarks.network import PointNet
@@ -115,6 +116,9 @@ def test_training_pulls_the_points_of_pairs_together(pairs: ModuleType, packed: 
     task = importlib.import_module("fewshot_reenact.training.landmarks.points").PointTask(
         packed, True, 0, settings_of(batch=6, pairs=2, agreement=3.0)
     )
+    assert pairs.pack_pairs(packed, 8), "they are there"
+    with pytest.raises(UsageError, match="pairs_packed was 8, not 9; delete it"):
+        pairs.pack_pairs(packed, 9)
     held = pairs.Pairs(task.source, packed).index
     assert len(held) and (clips[held] == 0).all()  # none of the clip that is held out
     torch.manual_seed(0)
