@@ -165,6 +165,15 @@ def test_the_table_says_what_was_missed(scripts: None) -> None:
     assert rows[1].shortfall == "found by 0.1 %"
 
 
+def test_the_table_of_errors_is_made_of_what_is_measured(scripts: None) -> None:
+    """measure_landmarks.clips calls its two ways detect and track."""
+    table = importlib.import_module("landmark_table")
+    figures = {"all": 2.0, "mouth": 2.1, "eyes": 1.5, "irises": 1.6, "jaw": 3.0, "n": 4801}
+    found = {"clips": {"error_%": {"detect": figures, "track": figures}}, "stills": {"as they are": figures}}
+    lines = table.errors(found)
+    assert lines[2].startswith("| tracked, 4,801 frames of clips/val | 2.00 | 2.10 | 1.50 | 1.60 | 3.00 |")
+
+
 def test_lids_can_be_left_out_of_the_agreement_and_closed_for_themselves(pairs: ModuleType, packed: Path) -> None:
     pairs.pack_pairs(packed, 8)
     points = importlib.import_module("fewshot_reenact.training.landmarks.points")

@@ -222,7 +222,11 @@ def test_what_a_refiner_cannot_be_trained_on(config: Path, tmp_path: Path) -> No
         ({"go_on": True}, 2, "the model has no refiner of the mouth"),
         ({"network": "none.safetensors"}, 4, "no such feature network"),
         ({"part": "nose"}, 2, "part: "),
-        ({"down_channels": [8, 8, 8], "up_channels": [8, 8, 8]}, 4, "cannot have this refiner (size 40 must be divisible"),
+        (
+            {"down_channels": [8, 8, 8], "up_channels": [8, 8, 8]},
+            4,
+            "cannot have this refiner (size 40 must be divisible",
+        ),
     ):
         config.write_text(yaml.safe_dump(raw | change))
         result = go(config, tmp_path / "run")
