@@ -293,13 +293,13 @@ def test_packing_goes_on_where_it_was_stopped(
 def test_sigterm_while_faces_are_packed_is_heeded_too(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = refiner_data.look
+    real = refiner_data.render_parts
 
     def slow(*given: object) -> dict[str, np.ndarray]:
         os.kill(os.getpid(), signal.SIGTERM)
         return real(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(refiner_data, "look", slow)
+    monkeypatch.setattr(refiner_data, "render_parts", slow)
     result = go(config, tmp_path / "run")
     assert result.exit_code == 75 and "stopped by SIGTERM at step 0" in result.output, result.output
     assert [path.name for path in (tmp_path / "run" / "packs").rglob("*.npz")] == ["00000.npz"]

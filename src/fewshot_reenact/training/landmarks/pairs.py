@@ -158,7 +158,7 @@ def match(picture_a: np.ndarray, a: np.ndarray, picture_b: np.ndarray, b: np.nda
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     finder.setFinestScale(0)
     forth, home = finder.calc(grey_b, laid, None), finder.calc(laid, grey_b, None)  # type: ignore[call-overload]  # makes its own
-    flow = _look(forth, own_b)
+    flow = _sample(forth, own_b)
     weight = _trust(grey_b, laid, forth, home, own_b) * _still(a, b)
 
     at = own_b + flow
@@ -168,7 +168,7 @@ def match(picture_a: np.ndarray, a: np.ndarray, picture_b: np.ndarray, b: np.nda
     return Match(transform(ways[0], here), np.asarray(b, np.float64), bend, weight)
 
 
-def _look(field: np.ndarray, at: np.ndarray) -> np.ndarray:
+def _sample(field: np.ndarray, at: np.ndarray) -> np.ndarray:
     """A field (H, W) or (H, W, 2) at places (N, 2)."""
     places = at.astype(np.float32)[:, None]
     found: Any = cv2.remap(field, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
@@ -177,12 +177,12 @@ def _look(field: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def _trust(b: np.ndarray, laid: np.ndarray, forth: np.ndarray, home: np.ndarray, at: np.ndarray) -> np.ndarray:
     """0..1 for places (N, 2) of b: there and back again, alike there, something to hold on to, not far."""
-    flow = _look(forth, at)
-    apart = np.linalg.norm(flow + _look(home, at + flow), axis=1)
+    flow = _sample(forth, at)
+    apart = np.linalg.norm(flow + _sample(home, at + flow), axis=1)
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     found = cv2.remap(laid, x + forth[..., 0], y + forth[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    alike = _look(_correlation(b.astype(np.float32) / 255, found.astype(np.float32) / 255), at)
-    texture = _look(cv2.cornerMinEigenVal(b, PATCH), at)
+    alike = _sample(_correlation(b.astype(np.float32) / 255, found.astype(np.float32) / 255), at)
+    texture = _sample(cv2.cornerMinEigenVal(b, PATCH), at)
     sure = np.exp(-((apart / ASTRAY) ** 2)) * np.clip((alike - ALIKE) / (0.95 - ALIKE), 0, 1)
     sure *= np.clip(texture / PLAIN, 0, 1) * (np.linalg.norm(flow, axis=1) < FAR)
     return np.where(sure < LEAST, 0, sure)

@@ -142,7 +142,7 @@ def pack(
         if stop():
             return False
         rows = [
-            look(model, [episodes[i] for i in range(at, at + BATCH)], episodes.large)
+            render_parts(model, [episodes[i] for i in range(at, at + BATCH)], episodes.large)
             for at in range(number * chunk, (number + 1) * chunk, BATCH)
         ]
         arrays: dict[str, Any] = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
@@ -172,7 +172,7 @@ def _episodes(model: Reenactor, clips: Path, count: int, frame_step: int, open_m
 
 
 @torch.inference_mode()
-def look(model: Reenactor, items: list[dict[str, Tensor]], side: int) -> dict[str, np.ndarray]:
+def render_parts(model: Reenactor, items: list[dict[str, Tensor]], side: int) -> dict[str, np.ndarray]:
     """What the refiners see and should make of a few episodes.
 
     Returns PART_NAME (B, h, w, 3) uint8, `embedding` (B, N) float16 and `clip` (B,).
