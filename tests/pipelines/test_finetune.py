@@ -79,7 +79,7 @@ def test_psi_and_the_row_begin_at_the_embedding_and_move_and_e_does_not(dims):
     psi, row = tuner.psi.detach().clone(), tuner.row.detach().clone()
     d_before = [p.detach().clone() for p in tuner.discriminator.parameters()]
     looks = iter([2.0, 1.0])
-    tuned = tune(tuner, look=lambda model, psi: next(looks))
+    tuned = tune(tuner, evaluate=lambda model, psi: next(looks))
     assert (tuned.psi - psi).abs().max() > 1e-5 and (tuned.row - row).abs().max() > 1e-5
     assert any((p != q).any() for p, q in zip(tuner.discriminator.parameters(), d_before, strict=True))
     after = tuned.model.state_dict()

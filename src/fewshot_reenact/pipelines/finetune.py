@@ -177,14 +177,14 @@ def fit(
         discriminator=discriminator,
         teachers=teachers,
     )
-    look = look_at_held_out(tuner, crops) if model.dims.corrects_warp else None
-    tuned = tune(tuner, progress, look)
+    evaluate_frame = evaluator_on_held_out(tuner, crops) if model.dims.corrects_warp else None
+    tuned = tune(tuner, progress, evaluate_frame)
     # The first picture is the one that moves; of the others a crop is enough.
     portraits = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
     return Person(tuned.model, tuned.psi[None], portraits, tuned.row), tuned
 
 
-def look_at_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reenactor, Tensor], float] | None:
+def evaluator_on_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reenactor, Tensor], float] | None:
     """How good a person's networks are on the held-out frame as it will be rendered, from all the others. None: there
     are too few frames. crops: the frames, pictures of one size.
     """
@@ -204,12 +204,12 @@ def look_at_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reena
     truth, points = signed(one.picture, theirs), torch.from_numpy(in_frame[None]).float().to(tuner.device)
 
     @torch.no_grad()
-    def look(model: Reenactor, psi: Tensor) -> float:
+    def evaluate_frame(model: Reenactor, psi: Tensor) -> float:
         renderer = TexturedRenderer(model, others, (0, 0, side, side), device=tuner.device, psi=psi[None])
         made = next(iter(renderer.render(pose[None])))
         return float(tuner.content(signed(made, frame), truth, points))
 
-    return look
+    return evaluate_frame
 
 
 def _gather(

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_reenact._version import __version__
-from fewshot_reenact.device import choose_device
 from fewshot_reenact.training.trainers import load_any
 
 
 @dataclass(frozen=True)
 class TrainingRun:
     """Where a training run stands. folder: of checkpoints, log and pictures. model: the averaged weights; of
-    meta-learning, `animate(model=...)` takes them. step, steps: reached, and of the whole run. device: where it ran,
-    and why there.
+    meta-learning, `animate(model=...)` takes them; of a refiner, the folder of checkpoints. step, steps: reached, and
+    of the whole run. device: where it ran, and why there.
     """
 
     folder: Path
@@ -54,7 +53,7 @@ def train(
         print(done.step, done.model)
     """
     _, job = load_any(Path(config), steps=steps)
-    where, why = choose_device(device)
+    where, why = job.choose_device(device)
     job.check()
     folder = Path(run)
     step = job(folder, where, max_minutes)

@@ -25,6 +25,7 @@ def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, wr
     path = folder / "config.json"
     now: dict[str, Any] = json.loads(config.model_dump_json())
     if path.is_file():
+        _same_trainer(path, now)
         try:
             # By way of the class, so that options which are newer than the run have their defaults.
             then: dict[str, Any] = json.loads(type(config).model_validate_json(path.read_text()).model_dump_json())
@@ -48,6 +49,16 @@ def refuse_foreign(folder: Path, *names: str) -> None:
     for name in names:
         if (folder / name).exists() and not (folder / "config.json").is_file():
             raise UsageError(f"{folder / name}: is there already and not from a run here; use another --run folder")
+
+
+def _same_trainer(path: Path, now: dict[str, Any]) -> None:
+    """Runs that are older than the key are of meta-learning."""
+    try:
+        then = json.loads(path.read_text()).get("trainer", "meta")
+    except (ValueError, AttributeError):
+        return  # damaged, as the caller finds too
+    if then != now.get("trainer", then):
+        raise UsageError(f"{path}: this run was started with trainer: {then}; use another --run folder")
 
 
 def remember_clips(fingerprint: str, folder: Path) -> None:
