@@ -243,6 +243,18 @@ def test_from_a_single_picture_the_networks_are_kept_and_it_is_said(tiny_model, 
     assert asked.steps == asked.kept_step == 1 and not asked.warnings
 
 
+@pytest.mark.parametrize(("face", "left"), [("LARGEST", 90), (" 1 ", 10)])
+def test_face_is_meant_as_animate_means_it(tiny_model, tmp_path, face, left):
+    picture = portrait_file(tmp_path / "two.png", (10, 30, 40, 50), (90, 20, 60, 70))
+    video = film(tmp_path / "two.mp4", [[(10, 30, 40, 50), (90, 20, 60, 70)]] * 2)
+    for number, given in enumerate((picture, video)):
+        made = finetune(
+            given, tmp_path / f"{number}.safetensors", face=face, take=1, model=tiny_model, landmarks=PaintedFaces(),
+            device="cpu",
+        )  # fmt: skip
+        assert abs(load_person(made.output).portraits[0].points[:, 0].min() - left) < 3
+
+
 def test_two_pictures_are_enough_to_hold_one_out():
     tuner = Tuner(model(TEXTURED), *frames(2), Settings(steps=1))
     assert len(tuner.clip.frames) == 2, "one, and its mirror image" and tuner.held is not None

@@ -58,7 +58,7 @@ def check(
         for one in check(["portrait.jpg", "driver.mp4"]):
             print(one.file, one.verdict)
     """
-    parse_face(face)
+    chosen = parse_face(face)
     paths = as_paths(files)
     if not paths:
         raise UsageError("no file to check was given")
@@ -73,9 +73,9 @@ def check(
         kind = "portrait" if is_picture(path) and path.suffix.lower() not in SUFFIXES else "driver"
         shown: np.ndarray | None = None
         try:
-            source = DriverSource.parse(path, face=face)  # what holds for any input: a file that is there
+            source = DriverSource.parse(path, face=chosen)  # what holds for any input: a file that is there
             if kind == "portrait":
-                report, found = check_portrait(path, backend, face)
+                report, found = check_portrait(path, backend, chosen)
                 if picture is not None:
                     shown = annotated_portrait(report, path, None if found is None else found.points)
             else:

@@ -21,7 +21,7 @@ from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
 from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import Landmarks, load_backend
-from fewshot_reenact.landmarks.selection import choose_face, parse_face
+from fewshot_reenact.landmarks.selection import FaceChoice, choose_face, parse_face
 from fewshot_reenact.media.pictures import is_picture, is_video
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.models.checkpoint import load_model
@@ -116,7 +116,7 @@ def finetune(
     began = time.perf_counter()
     files = as_paths(inputs)
     path = check_output(output, overwrite, files, (SUFFIX,))
-    parse_face(face)
+    choice = parse_face(face)
     consent = check_consent(consent)
     where, why = choose_device(device)
     networks = load_model(model, where)
@@ -126,7 +126,7 @@ def finetune(
     teachers = load_teachers(perceptual, identity, where)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
 
-    frames, notes = _gather(files, backend, face, take, stage(progress, "frames"))
+    frames, notes = _gather(files, backend, choice, take, stage(progress, "frames"))
     if steps is None:
         steps = usual_steps(len(frames), networks.dims)
         notes += [] if steps else [_ALONE]
@@ -213,7 +213,7 @@ def evaluator_on_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[
 
 
 def _gather(
-    inputs: Sequence[Path], backend: LandmarkBackend, face: str | int, take: int, tell: Count
+    inputs: Sequence[Path], backend: LandmarkBackend, face: FaceChoice, take: int, tell: Count
 ) -> tuple[list[Portrait], list[str]]:
     """All the frames to learn from, in the order given, and what the user should know."""
     frames: list[Portrait] = []
@@ -233,7 +233,7 @@ def _gather(
     return frames, notes
 
 
-def _frames_of(path: Path, backend: LandmarkBackend, face: str | int, take: int) -> list[Portrait]:
+def _frames_of(path: Path, backend: LandmarkBackend, face: FaceChoice, take: int) -> list[Portrait]:
     """Frames of a video that differ from each other: of evenly spaced ones, each time the one farthest from all taken
     so far.
     """
@@ -243,7 +243,7 @@ def _frames_of(path: Path, backend: LandmarkBackend, face: str | int, take: int)
         for frame in reader:
             if frame.index % every or len(found) >= 2 * _CANDIDATES * take:
                 continue
-            one = choose_face(backend.detect(frame.picture), parse_face(face))
+            one = choose_face(backend.detect(frame.picture), face)
             if one is not None:
                 one = backend.refine(frame.picture, one.points) or one
                 found.append(Portrait(frame.picture, np.asarray(one.points, np.float32)))
