@@ -30,7 +30,7 @@ ROOT_FILES = {"__init__", "__main__", "_version", "errors", "device", "files", "
 DATA_FOLDERS = {"assets", "weights"}
 NOT_FOR_MODELS, NOT_FOR_GEOMETRY = {"cv2", "av", "PIL"}, {"torch", "torchvision"}
 KNOWS_KINDS = ("rendering/", "models/", "training/config.py")  # of models
-LONGEST_SCRIPT = 260  # lines of code of what builds weights and assets; what measures may be longer
+LONGEST_SCRIPT = 170  # lines of code of what builds weights and assets; what measures may be longer
 TRAINS = re.compile(r"torch\.optim\.|\.backward\(\)")
 
 

@@ -14,8 +14,8 @@ import torch
 
 from fewshot_reenact.files import sha256
 from fewshot_reenact.models.teachers import TEACHER
-from fewshot_reenact.training.landmarks.data import pack, read_names
-from fewshot_reenact.training.teacher import VECTOR, distil
+from fewshot_reenact.training.landmarks.data import read_names
+from fewshot_reenact.training.teacher import VECTOR, TeacherConfig, distil
 from fewshot_reenact.weights import open_weights
 
 HELD_OUT = Path(__file__).resolve().parents[2] / "configs" / "landmarks_held_out.txt"
@@ -45,15 +45,14 @@ def main() -> None:
 @main.command(short_help="Train it.")
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"), show_default=True)
 @click.option("--run", type=click.Path(path_type=Path), default=Path("run/teacher"), show_default=True)
-@click.option("--packed", type=click.Path(exists=True, path_type=Path), help="Data that landmark training has packed.")
-@click.option("--minutes", type=float, default=20.0, show_default=True, help="Processor time.")
+@click.option("--packed", type=click.Path(path_type=Path), help="Data that landmark training has packed.")
+@click.option("--minutes", type=float, default=20.0, show_default=True, help="Of training, in all calls.")
 @click.option("--batch", type=int, default=24, show_default=True)
 def train(data: Path, run: Path, packed: Path | None, minutes: float, batch: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    if packed is None:
-        pack(data, packed := run / "packed", read_names(HELD_OUT))
-    click.echo(distil(data, run, packed, minutes, batch))
+    config = TeacherConfig(data=data, minutes=minutes, batch=batch)
+    click.echo(f"{run}: step {distil(config, run, packed or run / 'packed', read_names(HELD_OUT))}")
 
 
 @main.command(short_help="Put it into the package, with its card.")
@@ -61,7 +60,7 @@ def train(data: Path, run: Path, packed: Path | None, minutes: float, batch: int
 def ship(run: Path) -> None:
     TEACHER.write_bytes((run / TEACHER.name).read_bytes())
     with open_weights(TEACHER, "missing") as file:
-        told = json.loads(file.meta["note"])
+        about = json.loads(file.meta["note"])
         parameters = sum(tensor.numel() for tensor in file.tensors().values()) / 1e6
     card = CARD.format(
         name=TEACHER.name,
@@ -69,7 +68,7 @@ def ship(run: Path) -> None:
         parameters=parameters,
         size=TEACHER.stat().st_size,
         digest=sha256(TEACHER),
-        **{**told, "held_out": ", ".join(f"{name} {value:.3f}" for name, value in told["held_out"].items())},
+        **{**about, "held_out": ", ".join(f"{name} {value:.3f}" for name, value in about["held_out"].items())},
     )
     TEACHER.with_suffix(".md").write_text(card)
     click.echo(card)

@@ -10,11 +10,13 @@ import inspect
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import click
 
 import fewshot_reenact
+from fewshot_reenact import errors
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 FUNCTIONS = ("animate", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate", "animate_with")
@@ -23,8 +25,9 @@ HEAD = """# The Python API
 `scripts/build/make_api_docs.py` writes this page from the docstrings; do not edit it by hand.
 
 Every function has the same options, defaults and marks as the command of its name. All of them raise the errors of
-`fewshot_reenact.errors`: `UsageError`, `InputError` and `ModelError`, whose messages are one line each. Importing
-`fewshot_reenact` loads neither torch nor OpenCV; the first call does.
+`fewshot_reenact.errors`, whose messages are one line each. Every result has `report()`, plain data for JSON. Where
+`progress` is a Progress, it is called with the stage, how much of it is done, and how much there is (None where that is
+not known). Importing `fewshot_reenact` loads neither torch nor OpenCV; the first call does.
 
 """
 
@@ -47,16 +50,30 @@ def page() -> str:
         for name in fewshot_reenact.__all__
         if inspect.isclass(getattr(fewshot_reenact, name))
     ]
-    return HEAD + "\n".join([*functions, "## Results and options\n", *classes])
+    return HEAD + "\n".join([*functions, "## Results and options\n", *classes, "## Errors\n", raised()])
+
+
+def raised() -> str:
+    """The classes of `errors`, base class first, with the exit code of the command line that goes with each."""
+    kinds = [one for one in vars(errors).values() if inspect.isclass(one) and issubclass(one, errors.ReenactError)]
+    return (
+        "\n".join(
+            f"- **errors.{one.__name__}** (exit code {one.exit_code}): {' '.join((inspect.getdoc(one) or '').split())}"
+            for one in kinds
+        )
+        + "\n"
+    )
 
 
 def section(name: str, thing: Any) -> str:
     """A heading, the signature or the fields, and the docstring."""
     if inspect.isclass(thing):
         level, shown, names = "###", fields(thing), [field.name for field in dataclasses.fields(thing)]
+        more = f"\n{listed}\n" if (listed := members(thing)) else ""
     else:
         level, shown, names = "##", signature(name, thing), list(inspect.signature(thing).parameters)
-    return f"{level} {name}\n\n```python\n{shown}\n```\n\n{prose(inspect.getdoc(thing) or '', names)}\n"
+        more = ""
+    return f"{level} {name}\n\n```python\n{shown}\n```\n\n{prose(inspect.getdoc(thing) or '', names)}\n{more}"
 
 
 def signature(name: str, function: Any) -> str:
@@ -82,10 +99,33 @@ def fields(kind: Any) -> str:
     return "\n".join(lines)
 
 
+def members(kind: Any) -> str:
+    """What a class has beside its fields: properties and methods, an entry of a list each."""
+    lines = []
+    for name, thing in vars(kind).items():
+        function = thing.fget if isinstance(thing, property) else getattr(thing, "__func__", thing)
+        if name.startswith("_") or not inspect.isfunction(function):
+            continue
+        described = inspect.signature(function)
+        given = [
+            f"{one.name}: {annotated(one.annotation)}" if one.kind is not one.VAR_KEYWORD else f"**{one.name}"
+            for one in described.parameters.values()
+            if one.name not in ("self", "cls")
+        ]
+        call = "" if isinstance(thing, property) else f"({', '.join(given)})"
+        says = " ".join((inspect.getdoc(function) or "").split())
+        lines.append(f"- `.{name}{call} -> {annotated(described.return_annotation)}`: {says}")
+    return "\n".join(lines)
+
+
 def annotated(annotation: Any) -> str:
     """A type as it is written in the code, without the modules that its names come from."""
+    if get_origin(annotation) in (Union, UnionType):
+        return " | ".join(map(annotated, get_args(annotation)))
+    if annotation is type(None):
+        return "None"
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    text = text.replace("Callable[[str, int, int | None], None]", "Progress")
+    text = text.replace("collections.abc.Callable[[str, int, int | None], None]", "Progress")
     return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])", "", text)
 
 

@@ -1,32 +1,25 @@
 #!/usr/bin/env python3
 """Put trained landmark weights into the package, with their model card (src/fewshot_reenact/weights/README.md).
 
-scripts/build/ship_landmarks.py [--points FILE] [--detector FILE] # copy these weights; without: write the card only
-scripts/build/ship_landmarks.py --points FILE --points FILE            # the mean of two stages of one training
-scripts/build/ship_landmarks.py [--points FILE] --measure ../shared/data   # measure them too, and put the table into
-the card
-scripts/build/ship_landmarks.py --figures figures.json     # the same with what `benchmark.py landmarks --json` measured
+scripts/build/ship_landmarks.py --points FILE --detector FILE     # copy these weights, and write the cards
+scripts/build/ship_landmarks.py --points FILE --points FILE       # the mean of two stages of one training
+scripts/build/ship_landmarks.py --figures figures.json            # what `benchmark.py landmarks --json` measured
+scripts/build/ship_landmarks.py                                   # the cards alone; the figures stay
 """
 
-import hashlib
 import json
+import re
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import cv2
 import numpy as np
-import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from fewshot_reenact.files import partial_file
+from fewshot_reenact.files import partial_file, sha256
 from fewshot_reenact.weights import WEIGHTS
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "measure"))
-from landmark_table import measure, render
 
 ABOUT = {
     "detector": "Face detector of the built-in landmarks (`landmarks/detector.py`).",
@@ -34,8 +27,8 @@ ABOUT = {
     "forehead": "Linear map that completes 68 points by the forehead for `--landmarks fan` (`landmarks/fan.py`).",
 }
 MADE = {
-    "detector": "python -m fewshot_reenact.training.landmarks.train detector",
-    "landmarks": "python -m fewshot_reenact.training.landmarks.train points",
+    "detector": "reenact train --config configs/landmarks_detector.yaml",
+    "landmarks": "reenact train --config configs/landmarks_points.yaml",
     "forehead": "scripts/build/fit_forehead.py",
 }
 CARD = """# Built-in landmark weights
@@ -66,15 +59,18 @@ of things and textures, a cat, drawn animals, faces cut up or upside down.
 ## Measured
 
 `scripts/measure/benchmark.py landmarks`, these files. Errors are mean distances from the teacher's points over the
-distance of
-the outer eye corners. "Darkest" and "lightest fifth" go by the grey level of the cheeks in the picture: light as much
-as skin, for the data has no labels of people. Glasses, beards and coverings are drawn over held-out stills. Times are
-lower quartiles on one core; other programs on the machine make them longer.
+distance of the outer eye corners. "Darkest" and "lightest fifth" go by the grey level of the cheeks in the picture:
+light as much as skin, for the data has no labels of people. Glasses, beards and coverings are drawn over held-out
+stills. Times are lower quartiles on one core; other programs on the machine make them longer.
 
+<!-- figures -->
 {figures}
+<!-- /figures -->
 
 ## Limits
 
+- The grounds of the composed scenes are of the same collections (scikit-image's photographs, drawn animals) as those
+  that the detector learnt to ignore: on others it may see more faces that are none. The faces there are held out.
 - The faces lean to adults who look at a camera in good light. No label in the data says who they are, so nothing can be
   said about ages, sexes or origins; measure on your own people before you rely on it.
 - Beyond 30 degrees of turn errors grow to about twice those from the front; profiles are not found.
@@ -84,20 +80,22 @@ lower quartiles on one core; other programs on the machine make them longer.
 
 ## How to train again
 
-    python -m fewshot_reenact.training.landmarks.train detector --data ../shared/data --run run/landmarks --minutes 20
-    python -m fewshot_reenact.training.landmarks.train points --data ../shared/data --run run/landmarks --minutes 56
+    reenact train --config configs/landmarks_detector.yaml --run run/landmarks_detector --threads 1
+    reenact train --config configs/landmarks_points.yaml --run run/landmarks --threads 1
     scripts/build/ship_landmarks.py --points run/landmarks/points.safetensors \\
-      --detector run/landmarks/detector.safetensors
+      --detector run/landmarks_detector/detector.safetensors
 
-The minutes are those of one shared CPU core; the shipped weights were made before drawn glasses, beards and coverings
-were among the changes. {stages}
+The shipped detector learnt for 20 minutes of one shared CPU core, the points' first stage for 56 (a config
+sets this with `minutes:`); they were made before drawn glasses, beards and coverings were among the changes.
+
+{stages}
 """
-AGREED = """In a second stage (`--config configs/landmarks_agree.yaml --start WEIGHTS`: supervision by registration,
-Dong et al. 2018), where those were, the points learnt to agree between frames; shipped is the mean of stages
-(`ship_landmarks.py --points FIRST --points SECOND`; model soups, Wortsman et al. 2022). What was done to closed eyes
-since (`configs/landmarks_blinks.yaml`, `configs/landmarks_lids.yaml`) is in docs/training-log.md."""
-FIRST_ONLY = """A second stage of the points (`--config configs/landmarks_agree.yaml --start
-WEIGHTS`: supervision by registration, Dong et al. 2018) was tried and not shipped: docs/training-log.md says why."""
+AGREED = """In a second stage (`configs/landmarks_agree.yaml`: supervision by registration, Dong et al. 2018), where
+those were, the points learnt to agree between frames; shipped is the mean of stages (`ship_landmarks.py --points FIRST
+--points SECOND`; model soups, Wortsman et al. 2022). What was done to closed eyes since
+(`configs/landmarks_blinks.yaml`, `configs/landmarks_lids.yaml`) is in docs/training-log.md."""
+FIRST_ONLY = """A second stage of the points (`configs/landmarks_agree.yaml`: supervision by registration, Dong et al.
+2018) was tried and not shipped: docs/training-log.md says why."""
 
 
 def describe(name: str) -> tuple[str, str, str]:
@@ -105,7 +103,7 @@ def describe(name: str) -> tuple[str, str, str]:
     path = WEIGHTS / f"{name}.safetensors"
     with safe_open(str(path), "np") as file:
         note = (file.metadata() or {}).get("note", "")
-    return path.name, hashlib.sha256(path.read_bytes()).hexdigest(), note
+    return path.name, sha256(path), note
 
 
 def mean_of(sources: Sequence[Path], out: Path) -> None:
@@ -126,16 +124,28 @@ def mean_of(sources: Sequence[Path], out: Path) -> None:
         partial.write_bytes(save(mean, metadata={**about, "note": note}))
 
 
-@click.command()
+def figures_of(report: Path | None, changed: bool) -> str:
+    """The table for the card: of a report, or those that stand there if the weights are the same."""
+    if report is not None:
+        found = json.loads(report.read_text())
+        if "card" not in found:
+            raise click.UsageError(f"{report}: not what `scripts/measure/benchmark.py landmarks --json` writes today")
+        return found["card"]
+    card = WEIGHTS / "README.md"
+    there = re.search(
+        r"<!-- figures -->\n(.*)\n<!-- /figures -->", card.read_text() if card.is_file() else "", re.DOTALL
+    )
+    return "Not measured yet." if changed or there is None else there[1]
+
+
+@click.command(help=__doc__.split("\n\n")[0])
 @click.option("--points", multiple=True, type=click.Path(exists=True, path_type=Path), help="Point network to ship.")
 @click.option("--detector", type=click.Path(exists=True, path_type=Path), help="Detector to ship.")
 @click.option(
     "--figures", type=click.Path(exists=True, path_type=Path), help="JSON of scripts/measure/benchmark.py landmarks."
 )
-@click.option("--measure", "data", type=click.Path(exists=True, path_type=Path), help="Measure with this data instead.")
-def main(points: tuple[Path, ...], detector: Path | None, figures: Path | None, data: Path | None) -> None:
-    if figures and data:
-        raise click.UsageError("--figures are measured already: leave out --measure")
+def main(points: tuple[Path, ...], detector: Path | None, figures: Path | None) -> None:
+    table = figures_of(figures, changed=bool(points or detector))
     if points:
         mean_of(points, WEIGHTS / "landmarks.safetensors")
     if detector:
@@ -152,11 +162,7 @@ def main(points: tuple[Path, ...], detector: Path | None, figures: Path | None, 
         (WEIGHTS / f"{name}.md").write_text("\n".join(lines) + "\n")
         files.append(f"- `{file}`: {about} {size:,} bytes, SHA-256 {digest}")
         click.echo(files[-1])
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    found = json.loads(figures.read_text()) if figures else measure(data) if data else None
     stages = AGREED if "mean of" in describe("landmarks")[2] else FIRST_ONLY
-    table = render(found) if found else "Not measured yet."
     (WEIGHTS / "README.md").write_text(CARD.format(files="\n".join(files), figures=table, stages=stages))
 
 

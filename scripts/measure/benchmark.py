@@ -148,7 +148,7 @@ def landmarks(data: Path, quick: bool, report: Path | None, write: bool) -> None
     found = measure(data, quick)
     click.echo(render(found))
     if report:
-        report.write_text(json.dumps(found, indent=1) + "\n")
+        report.write_text(json.dumps(found | {"card": render(found)}, indent=1) + "\n")
     show("landmark-errors", errors(found), write)
 
 

@@ -164,7 +164,7 @@ _PARTS = ("all", "mouth", "eyes", "irises", "jaw", "yaw 0-15", "yaw 15-30", "yaw
 
 def errors(found: dict[str, Any]) -> list[str]:
     """The lines of the table `landmark-errors` of docs/landmarks.md."""
-    tracked, alone = found["clips"]["error_%"]["tracked"], found["stills"]["as they are"]
+    tracked, alone = found["clips"]["error_%"]["track"], found["stills"]["as they are"]
     lines = ["| | all 83 | mouth | eyes | irises | jaw | yaw 0-15 | 15-30 | over 30 |", "|---" * 9 + "|"]
     for name, figures in (
         (f"tracked, {tracked['n']:,} frames of clips/val", tracked),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fewshot_reenact import errors
     from fewshot_reenact.checks.files import check
     from fewshot_reenact.checks.report import Report
+    from fewshot_reenact.motion.motion import Motion
     from fewshot_reenact.pipelines.animate import Animation, animate, animate_with
     from fewshot_reenact.pipelines.evaluate import Evaluation, evaluate
     from fewshot_reenact.pipelines.extract import Extraction, extract
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fewshot_reenact.pipelines.options import AnimateOptions
     from fewshot_reenact.pipelines.train import TrainingRun, train
     from fewshot_reenact.provenance.verify import MarkReport, verify
+    from fewshot_reenact.training.data.clipping import ClipOptions
     from fewshot_reenact.training.data.prepare import Prepared, prepare
 
 # Where each name is. No module of the package's root has such a name: it would take the function's place.
@@ -34,6 +36,7 @@ _PLACES = {
     "AnimateOptions": "pipelines.options",
     "extract": "pipelines.extract",
     "Extraction": "pipelines.extract",
+    "Motion": "motion.motion",
     "check": "checks.files",
     "Report": "checks.report",
     "verify": "provenance.verify",
@@ -44,6 +47,7 @@ _PLACES = {
     "TrainingRun": "pipelines.train",
     "prepare": "training.data.prepare",
     "Prepared": "training.data.prepare",
+    "ClipOptions": "training.data.clipping",
     "evaluate": "pipelines.evaluate",
     "Evaluation": "pipelines.evaluate",
 }
@@ -51,10 +55,12 @@ _PLACES = {
 __all__ = [
     "AnimateOptions",
     "Animation",
+    "ClipOptions",
     "Evaluation",
     "Extraction",
     "FineTuning",
     "MarkReport",
+    "Motion",
     "Prepared",
     "Report",
     "TrainingRun",

@@ -24,6 +24,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _WRITING = {*_FULL, errno.EFBIG}
 
 
+def as_paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    """One path or several, as a list: a string is a sequence too, of its letters."""
+    return [Path(paths)] if isinstance(paths, (str, Path)) else [Path(one) for one in paths]
+
+
 def check_output(
     path: str | Path,
     overwrite: bool = False,

@@ -3,10 +3,13 @@
 As in test_animate.py, painted faces stand for people, except where a picture's colours matter.
 """
 
+import dataclasses
+import inspect
 import json
 import re
 import subprocess
 import sys
+import typing
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +29,7 @@ from fewshot_reenact.landmarks import registry
 from fewshot_reenact.motion.builtins import NAMES, load_builtin_motion
 from fewshot_reenact.motion.files import save_motion
 from fewshot_reenact.pipelines.animate import Animation
+from fewshot_reenact.pipelines.options import AnimateOptions
 from places import HELPERS
 from video_samples import ffmpeg, frame_times
 
@@ -254,6 +258,25 @@ def test_python_interface_and_command_line_have_the_same_defaults(
     differ = {"portrait", "output", "model"}  # as they were written
     assert {k: v for k, v in mine.items() if k not in differ} == {k: v for k, v in theirs.items() if k not in differ}
     assert np.array_equal(frames_of(tmp_path / "a.mp4"), frames_of(tmp_path / "b.mp4"))
+
+
+def test_every_option_is_a_parameter_with_the_same_default() -> None:
+    parameters = inspect.signature(animate).parameters
+    options = {field.name: field.default for field in dataclasses.fields(AnimateOptions)}
+    assert list(options) == [name for name in parameters if name in options], "in the same order"
+    assert options == {name: parameters[name].default for name in options}
+    assert set(parameters) - set(options) == {
+        "portrait", "driver", "output", "marks", "report", "overwrite", "progress",
+    }  # fmt: skip
+    types = typing.get_type_hints(AnimateOptions)
+    assert types == {name: kind for name, kind in typing.get_type_hints(animate).items() if name in options}
+
+
+def test_every_option_has_its_line() -> None:
+    for field in dataclasses.fields(AnimateOptions):
+        assert re.search(rf"\b{field.name}(, \w+)?: ", AnimateOptions.__doc__ or "") or re.search(
+            rf"\w+, {field.name}: ", AnimateOptions.__doc__ or ""
+        ), field.name
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_psi_and_the_row_begin_at_the_embedding_and_move_and_e_does_not(dims):
     psi, row = tuner.psi.detach().clone(), tuner.row.detach().clone()
     d_before = [p.detach().clone() for p in tuner.discriminator.parameters()]
     looks = iter([2.0, 1.0])
-    tuned = tune(tuner, look=lambda model, psi: next(looks))
+    tuned = tune(tuner, evaluate=lambda model, psi: next(looks))
     assert (tuned.psi - psi).abs().max() > 1e-5 and (tuned.row - row).abs().max() > 1e-5
     assert any((p != q).any() for p, q in zip(tuner.discriminator.parameters(), d_before, strict=True))
     after = tuned.model.state_dict()
@@ -241,6 +241,18 @@ def test_from_a_single_picture_the_networks_are_kept_and_it_is_said(tiny_model, 
     assert all(torch.allclose(v, base[n], rtol=1e-3, atol=1e-4) for n, v in kept.model.state_dict().items())
     asked = finetune([picture], tmp_path / "asked.safetensors", steps=1, **options)
     assert asked.steps == asked.kept_step == 1 and not asked.warnings
+
+
+@pytest.mark.parametrize(("face", "left"), [("LARGEST", 90), (" 1 ", 10)])
+def test_face_is_meant_as_animate_means_it(tiny_model, tmp_path, face, left):
+    picture = portrait_file(tmp_path / "two.png", (10, 30, 40, 50), (90, 20, 60, 70))
+    video = film(tmp_path / "two.mp4", [[(10, 30, 40, 50), (90, 20, 60, 70)]] * 2)
+    for number, given in enumerate((picture, video)):
+        made = finetune(
+            given, tmp_path / f"{number}.safetensors", face=face, take=1, model=tiny_model, landmarks=PaintedFaces(),
+            device="cpu",
+        )  # fmt: skip
+        assert abs(load_person(made.output).portraits[0].points[:, 0].min() - left) < 3
 
 
 def test_two_pictures_are_enough_to_hold_one_out():

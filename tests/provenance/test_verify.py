@@ -116,14 +116,14 @@ def test_no_mark(tmp_path: Path, assets: Path) -> None:
 @pytest.mark.usefixtures("signature_only")
 def test_another_tools_signature_is_told_of_and_is_not_ours(tmp_path: Path) -> None:
     code, said = looked(sign_as(portrait_file(tmp_path / "a.png"), "Camera"))
-    assert code == 1 and "no mark of fewshot-reenact found" in said and "holds: signed by Camera 1" in said
+    assert code == 1 and "no mark of fewshot-reenact found" in said and 'holds: signed by "Camera 1"' in said
 
 
 @pytest.mark.usefixtures("signature_only")
 def test_an_output_that_went_into_another_tools_work(marked: Path, tmp_path: Path) -> None:
     code, said = looked(sign_as(portrait_file(tmp_path / "a.png"), "Editor", ingredient=marked))
     assert code == 0 and "a.png: contains material made with fewshot-reenact: AI-generated" in said
-    assert "holds: signed by Editor 1" in said
+    assert 'holds: signed by "Editor 1"' in said
 
 
 @pytest.mark.usefixtures("signature_only")

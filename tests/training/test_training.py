@@ -40,6 +40,11 @@ MODEL = {
 }  # fmt: skip
 
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -484,3 +489,25 @@ def test_portraits_and_target_are_different_frames(clips):
         assert sorted([target, *portraits]) == list(range(8))
     few = episodes(clips, portraits=20)
     assert all(len(few._choose(np.random.default_rng(number), few.clips[0])[1]) == 20 for number in range(5))
+
+
+@pytest.mark.skipif(resource is None, reason="limits on files are POSIX's")
+def test_a_disk_that_is_full_is_said_and_the_last_good_state_kept(tmp_path: Path) -> None:
+    """A limit on file sizes stands for the disk."""
+    small = {"step": 1, "weights": torch.zeros(10)}
+    write_checkpoint(tmp_path, small, 3)
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, old[1]))
+    try:
+        with pytest.raises(UsageError, match="larger than this file system"):
+            write_checkpoint(tmp_path, {"step": 2, "weights": torch.randn(100_000)}, 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_0000001.pt"]
+
+
+def test_weights_that_are_not_the_runs_are_not_replaced(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"somebody's")
+    with pytest.raises(UsageError, match=r"model\.safetensors: is there already"):
+        train(config(clips), tmp_path, device=torch.device("cpu"))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]

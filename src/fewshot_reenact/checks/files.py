@@ -13,10 +13,10 @@ from fewshot_reenact.checks.portrait import check_portrait
 from fewshot_reenact.checks.report import Report, unreadable, worst
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.files import check_output
+from fewshot_reenact.files import as_paths, check_output
 from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.landmarks.registry import Landmarks, load_backend
 from fewshot_reenact.landmarks.selection import parse_face
 from fewshot_reenact.media.marks import PlainNote
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, is_picture, write_picture
@@ -32,21 +32,24 @@ class _Annotated(PlainNote):
 
 
 def check(
-    files: Sequence[str | Path],
+    files: str | Path | Sequence[str | Path],
     *,
     picture: str | Path | None = None,
     face: str | int = "largest",
-    landmarks: str | LandmarkBackend = "builtin",
+    landmarks: Landmarks | LandmarkBackend = "builtin",
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[Report]:
     """Say of each file how good it is: a picture as a portrait, a video or a motion file as a driver.
 
-    picture: also write the annotated picture (.png, .jpg) of the file, of which there must then be one only.
-    face: "largest" or N from the left. device: "auto", "cpu", "cuda", "mps". progress: see progress.Progress; the
-    stage is the file. A file that cannot be read is unusable and its report says why.
-    Raises UsageError, ModelError.
+    files: one or several. picture: also write the annotated picture (.png, .jpg) of the file, of which there must then
+    be one only. face: "largest" or N from the left. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu",
+    "cuda", "cuda:1", "mps". overwrite: replace `picture` if it exists. progress: see progress.Progress; the stage is
+    the file's name.
+
+    Returns a Report for each file, in the order given. A file that cannot be read is unusable and its report says why.
+    Raises UsageError (no file, an output that cannot be written), ModelError.
 
     Example:
 
@@ -55,8 +58,8 @@ def check(
         for one in check(["portrait.jpg", "driver.mp4"]):
             print(one.file, one.verdict)
     """
-    parse_face(face)
-    paths = [Path(file) for file in files]
+    chosen = parse_face(face)
+    paths = as_paths(files)
     if not paths:
         raise UsageError("no file to check was given")
     if picture is not None:
@@ -70,9 +73,9 @@ def check(
         kind = "portrait" if is_picture(path) and path.suffix.lower() not in SUFFIXES else "driver"
         shown: np.ndarray | None = None
         try:
-            source = DriverSource.parse(path, face=face)  # what holds for any input: a file that is there
+            source = DriverSource.parse(path, face=chosen)  # what holds for any input: a file that is there
             if kind == "portrait":
-                report, found = check_portrait(path, backend, face)
+                report, found = check_portrait(path, backend, chosen)
                 if picture is not None:
                     shown = annotated_portrait(report, path, None if found is None else found.points)
             else:
@@ -93,5 +96,5 @@ def as_data(reports: Sequence[Report]) -> dict[str, Any]:
         "schema": "fewshot-reenact/check/1",
         "version": __version__,
         "verdict": worst([report.verdict for report in reports]),
-        "files": [report.data() for report in reports],
+        "files": [report.report() for report in reports],
     }

@@ -9,11 +9,11 @@ from fewshot_reenact.checks.report import GOOD, POOR, UNUSABLE, VERDICTS, Findin
 from fewshot_reenact.geometry.pose import head_pose
 from fewshot_reenact.geometry.topology import eye_distance
 from fewshot_reenact.landmarks.backend import Face, LandmarkBackend
-from fewshot_reenact.landmarks.selection import choose_face, no_face, parse_face
+from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, choose_face, no_face
 from fewshot_reenact.media.pictures import read_picture
 
 
-def check_portrait(path: Path, backend: LandmarkBackend, face: str | int = "largest") -> tuple[Report, Face | None]:
+def check_portrait(path: Path, backend: LandmarkBackend, face: FaceChoice = LARGEST) -> tuple[Report, Face | None]:
     """Look at a picture. Returns the report and the face that was looked at, None where there is none.
 
     Raises InputError when it cannot be read.
@@ -21,7 +21,7 @@ def check_portrait(path: Path, backend: LandmarkBackend, face: str | int = "larg
     picture = read_picture(path)
     size = (picture.shape[1], picture.shape[0])
     faces = backend.detect(picture)
-    chosen = choose_face(faces, parse_face(face))
+    chosen = choose_face(faces, face)
     if chosen is None:
         missing = str(no_face(path.name, "the picture", face, len(faces))).removeprefix(f"{path.name}: ")
         finding = Finding("faces", len(faces), str(len(faces)), UNUSABLE, missing)
@@ -40,9 +40,9 @@ def check_portrait(path: Path, backend: LandmarkBackend, face: str | int = "larg
     return Report(str(path), "portrait", size, findings), chosen
 
 
-def faces_found(count: int, where: str, face: str | int) -> Finding:
+def faces_found(count: int, where: str, face: FaceChoice) -> Finding:
     """How many faces there are. Several are no fault where the user has said which is meant."""
-    chosen = str(face) != "largest"
+    chosen = face != LARGEST
     verdict = limits.FACES(1 if chosen else count)
     advice = "" if count == 1 or chosen else f"several faces {where}: the largest is taken, choose with --face N"
     return Finding("faces", count, str(count), verdict, advice)

@@ -28,7 +28,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """One file. kind: "portrait" or "driver". size: (width, height) in pixels, None where it cannot be read."""
+    """One file. file: its name as it was given. kind: "portrait" or "driver". size: (width, height) in pixels, None
+    where it cannot be read. findings: one for each thing looked at, with its value, verdict and advice.
+    """
 
     file: str
     kind: str
@@ -37,10 +39,10 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """That of the worst finding."""
+        """That of the worst finding: "good", "usable", "poor" or "unusable"."""
         return worst([finding.verdict for finding in self.findings])
 
-    def data(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return {
             "file": self.file,

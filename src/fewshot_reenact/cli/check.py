@@ -1,12 +1,16 @@
 """`reenact check`: options only; the work is in `fewshot_reenact.checks`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fewshot_reenact.cli import common
 from fewshot_reenact.cli.common import say
 from fewshot_reenact.errors import InputError
+
+if TYPE_CHECKING:
+    from fewshot_reenact.landmarks.registry import Landmarks
 
 
 @click.command(short_help="Say whether pictures and videos are good enough, and why not.")
@@ -23,7 +27,7 @@ def check(
     files: tuple[Path, ...],
     picture: Path | None,
     face: str,
-    landmarks: str,
+    landmarks: "Landmarks",
     device: str,
     overwrite: bool,
     report: Path | None,

@@ -64,7 +64,7 @@ class Commands(click.Group):
             return result if isinstance(result, int) else 0
         except (click.Abort, KeyboardInterrupt):
             # Click has ended the line that the terminal's ^C stands on.
-            return _complain("interrupted; nothing is left behind", INTERRUPTED)
+            return _complain("interrupted; nothing half-written is left behind", INTERRUPTED)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             return error.exit_code

@@ -75,7 +75,7 @@ def evaluate(clips: Path, methods: str, report: Path | None, overwrite: bool, **
     if report is not None and report == options["sheet"]:
         raise click.UsageError("--json and --sheet name the same file")
     common.check_report(report, overwrite)
-    names = [name.strip() for name in methods.split(",")]
+    names: list[Any] = [name.strip() for name in methods.split(",")]  # evaluate says which of them it knows
     with common.progress_bar("evaluating", "clips") as progress:
         done = run(
             clips, methods=names, overwrite=overwrite, progress=lambda _, done, total: progress(done, total), **options

@@ -1,11 +1,15 @@
 """`reenact extract`: options only; the work is in `fewshot_reenact.pipelines.extract`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fewshot_reenact.cli import common
 from fewshot_reenact.cli.common import say
+
+if TYPE_CHECKING:
+    from fewshot_reenact.landmarks.registry import Landmarks
 
 
 @click.command(short_help="Measure a face's motion and write it as a motion file.")
@@ -26,7 +30,7 @@ def extract(
     output: Path,
     picture: Path | None,
     video: Path | None,
-    landmarks: str,
+    landmarks: "Landmarks",
     face: str,
     smooth: float,
     start: float | None,

@@ -12,6 +12,7 @@ from fewshot_reenact.cli.common import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from fewshot_reenact.landmarks.registry import Landmarks
     from fewshot_reenact.training.data.prepare import Done, Prepared
 
 _SHOWN = 5  # skipped videos on the screen; the file has all
@@ -62,7 +63,7 @@ def prepare(
     videos_per_shard: int | None,
     engine: Literal["processes", "ray"],
     address: str | None,
-    landmarks: str,
+    landmarks: "Landmarks",
     device: str,
     overwrite: bool,
     report: Path | None,

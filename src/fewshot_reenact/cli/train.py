@@ -1,4 +1,4 @@
-"""`reenact train`: options of the training loop; training.loop does it."""
+"""`reenact train`: options of a training run; training.trainers finds the trainer."""
 
 import os
 from pathlib import Path
@@ -57,11 +57,10 @@ def train(
     """
     import torch
 
-    from fewshot_reenact.device import choose_device
     from fewshot_reenact.training.trainers import load_any
 
     settings, run = load_any(config, steps=steps)
-    where, why = choose_device(device)
+    where, why = run.choose_device(device)
     leads = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started one speaks
     if leads:
         click.echo(f"device {where} ({why})", err=True)

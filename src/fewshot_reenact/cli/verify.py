@@ -30,7 +30,7 @@ def verify(paths: tuple[Path, ...], as_json: bool, trust: Path | None) -> int:
     from fewshot_reenact.provenance.verify import verify as look
 
     with common.progress_bar("looking") as bar:
-        findings = look(paths, trust, lambda _, done, total: bar(done, total))
+        findings = look(paths, trust=trust, progress=lambda _, done, total: bar(done, total))
     if as_json:
         click.echo(to_json([one.report() for one in findings]))
     else:

@@ -64,7 +64,7 @@ def take_out(points: np.ndarray, mean: np.ndarray | None = None) -> Placed:
     p = (a * b).sum((1, 2)) / norm
     q = (a[:, 0] * b[..., 1] - a[:, 1] * b[..., 0]).sum(1) / norm
     angle, size = np.arctan2(q, p), np.maximum(np.hypot(p, q), 1e-6)
-    turn = _rotation(angle)
+    turn = rotation(angle)
     shape = (points - mid_here) @ turn.transpose(0, 2, 1) / size[:, None, None] + mid_there
     centre = mid_here[:, 0] - size[:, None] * np.einsum("tij,i->tj", turn, mid_there)
     return Placed(shape, angle, np.log(size), centre)
@@ -72,19 +72,19 @@ def take_out(points: np.ndarray, mean: np.ndarray | None = None) -> Placed:
 
 def place(shape: np.ndarray, angle: np.ndarray, log_size: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """The inverse of `take_out`: (T, 83, 2) float32 pixels."""
-    placed = np.exp(log_size)[:, None, None] * (shape @ _rotation(angle)) + centre[:, None]
+    placed = np.exp(log_size)[:, None, None] * (shape @ rotation(angle)) + centre[:, None]
     return placed.astype(np.float32)
 
 
-def _rotation(angle: np.ndarray) -> np.ndarray:
+def rotation(angle: np.ndarray) -> np.ndarray:
     """(T,) -> (T, 2, 2) such that row vectors times it are turned by the angle (x towards y)."""
     c, s = np.cos(angle), np.sin(angle)
     return np.stack([np.stack([c, s], -1), np.stack([-s, c], -1)], -2)
 
 
-def turn_of(shape: np.ndarray) -> np.ndarray:
+def turn_of(shape: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
     """The trace of yaw and pitch: nose tip against nose bridge, less the mean face's. (..., 83, 2) -> (..., 2)."""
-    mean = basis().mean
+    mean = basis().mean if mean is None else mean
     return (shape[..., _TIP, :] - shape[..., _BRIDGE, :]) - (mean[_TIP] - mean[_BRIDGE])
 
 

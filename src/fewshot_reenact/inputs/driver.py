@@ -13,7 +13,7 @@ import numpy as np
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import refuse_odd_input
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.selection import find_face, parse_face
+from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, find_face, parse_face
 from fewshot_reenact.landmarks.tracker import track_video
 from fewshot_reenact.media.pictures import is_picture, read_picture
 from fewshot_reenact.media.reader import VideoReader
@@ -38,7 +38,7 @@ class DriverSource:
     path: Path | None
     start: float | None = None
     end: float | None = None
-    face: str | int = "largest"
+    face: FaceChoice = LARGEST
 
     @classmethod
     def parse(
@@ -54,12 +54,12 @@ class DriverSource:
         Raises InputError: none given, an address, no such file, a folder. UsageError: no built-in motion of that name,
         a bad choice of face, a part of a picture.
         """
-        face = parse_face(face)
+        chosen = parse_face(face)
         if not str(driver):
             raise InputError("no driver was given")
         if is_builtin_motion(driver):
             load_builtin_motion(str(driver))
-            return cls("builtin", str(driver).removeprefix(PREFIX), None, start, end, face)
+            return cls("builtin", str(driver).removeprefix(PREFIX), None, start, end, chosen)
         refuse_odd_input(driver)
         path = Path(driver)
         if path.is_dir():
@@ -67,12 +67,12 @@ class DriverSource:
         if not path.exists():
             raise InputError(f"{path}: no such file; check the name")
         if path.suffix.lower() in SUFFIXES:
-            return cls("motion", path.stem, path, start, end, face)
+            return cls("motion", path.stem, path, start, end, chosen)
         if not is_picture(path):
-            return cls("video", path.stem, path, start, end, face)
+            return cls("video", path.stem, path, start, end, chosen)
         if start is not None or end is not None:
             raise UsageError(f"{path}: is a picture, which has no --start and --end")
-        return cls("picture", path.stem, path, face=face)
+        return cls("picture", path.stem, path, face=chosen)
 
     @property
     def is_builtin(self) -> bool:
@@ -149,7 +149,7 @@ class Driver:
 
 
 def measure_video(
-    reader: VideoReader, backend: LandmarkBackend, face: str | int = "largest", progress: Count | None = None
+    reader: VideoReader, backend: LandmarkBackend, face: FaceChoice = LARGEST, progress: Count | None = None
 ) -> Motion:
     """The face's points in every frame of an open video; what is damaged in it becomes one of the motion's notes."""
     motion = track_video(reader, backend, face, progress)
@@ -158,7 +158,7 @@ def measure_video(
     return motion
 
 
-def motion_of_picture(picture: np.ndarray, backend: LandmarkBackend, face: str | int, name: str) -> Motion:
+def motion_of_picture(picture: np.ndarray, backend: LandmarkBackend, face: FaceChoice, name: str) -> Motion:
     """A motion of one frame: the face in a picture (H, W, 3) uint8 RGB. Raises InputError when there is none."""
     found = find_face(picture, backend, face, name)
     return Motion(

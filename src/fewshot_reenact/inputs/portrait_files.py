@@ -14,7 +14,7 @@ from fewshot_reenact.files import refuse_odd_input
 from fewshot_reenact.inputs.person import Person, is_person, load_person
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.selection import choose_face, find_face, parse_face
+from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, choose_face, find_face, parse_face
 from fewshot_reenact.media.pictures import PICTURE_SUFFIXES, is_picture, is_video, read_picture
 from fewshot_reenact.motion.builtins import is_builtin_motion
 
@@ -28,7 +28,7 @@ class PortraitSource:
     """
 
     files: list[Path]
-    face: str | int = "largest"
+    face: FaceChoice = LARGEST
 
     @classmethod
     def parse(cls, portraits: str | Path | Sequence[str | Path], face: str | int = "largest") -> PortraitSource:
@@ -37,7 +37,7 @@ class PortraitSource:
 
         Raises InputError for a folder without pictures, a video or a file of another kind; UsageError for the face.
         """
-        face = parse_face(face)
+        chosen = parse_face(face)
         given = [portraits] if isinstance(portraits, str | Path) else list(portraits)
         if not given or not all(str(path) for path in given):
             raise InputError("no portrait was given")
@@ -50,7 +50,7 @@ class PortraitSource:
             files += _pictures_in(path) if path.is_dir() else [path]
         for path in files:
             _check(path, alone=len(files) == 1)
-        return cls(files, face)
+        return cls(files, chosen)
 
     @property
     def name(self) -> str:
@@ -78,12 +78,12 @@ class PortraitSource:
         portraits, notes = [], []
         for number, path in enumerate(self.files):
             picture = read_picture(path)
-            wanted = self.face if number == 0 else "largest"
+            wanted = self.face if number == 0 else LARGEST
             faces = backend.detect(picture)
             chosen = choose_face(faces, wanted)
             if chosen is None:
                 chosen = find_face(picture, backend, wanted, path.name)  # raises, with the reason
-            if len(faces) > 1 and wanted == "largest":
+            if len(faces) > 1 and wanted == LARGEST:
                 at = sorted(faces, key=lambda one: float(one.points[:, 0].mean())).index(chosen) + 1
                 notes.append(
                     f"{path.name}: {len(faces)} faces; the largest (number {at} from the left) is used, "

@@ -1,12 +1,16 @@
 """The landmark backends by name. A further one is one module with a class that has `name`, `detect` and `refine`, and
-one line in `BACKENDS`.
+one line each in `Landmarks` and `BACKENDS`.
 """
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import Literal, TypeAlias
 
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.landmarks.backend import LandmarkBackend
+
+Landmarks: TypeAlias = Literal["builtin", "fan"]
+"""The names in BACKENDS, for type checkers."""
 
 
 def _builtin(device: str) -> LandmarkBackend:

@@ -1,17 +1,21 @@
 """Which face is meant: the largest, or one counted from the left; and where a face is."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.landmarks.backend import Face, LandmarkBackend
 
-LARGEST = "largest"
+LARGEST: Literal["largest"] = "largest"
+
+FaceChoice: TypeAlias = int | Literal["largest"]
+"""Which face is meant, parsed: the largest, or N counted from the left, beginning with 1."""
 
 
-def parse_face(value: str | int) -> str | int:
-    """--face as it is used: "largest" or a number from 1. Raises UsageError for anything else."""
+def parse_face(value: str | int) -> FaceChoice:
+    """--face as it is used, whatever its case and the spaces about it. Raises UsageError for anything else."""
     text = str(value).strip().lower()
     if text == LARGEST:
         return LARGEST
@@ -20,17 +24,16 @@ def parse_face(value: str | int) -> str | int:
     raise UsageError(f"face {value!r} is not known: use 'largest', or a number counted from the left, beginning with 1")
 
 
-def choose_face(faces: list[Face], face: str | int, fewer: bool = False) -> Face | None:
+def choose_face(faces: list[Face], face: FaceChoice, fewer: bool = False) -> Face | None:
     """The largest face, or the Nth from the left; None when there are fewer than N (the rightmost with `fewer`)."""
     if not faces:
         return None
     if face == LARGEST:
         return max(faces, key=lambda one: Place.of(one).size)
     ordered = sorted(faces, key=lambda one: float(one.points[:, 0].mean()))
-    number = int(face)
-    if number > len(ordered) and not fewer:
+    if face > len(ordered) and not fewer:
         return None
-    return ordered[min(number, len(ordered)) - 1]
+    return ordered[min(face, len(ordered)) - 1]
 
 
 def find_face(picture: np.ndarray, backend: LandmarkBackend, face: str | int = LARGEST, name: str = "") -> Face:

@@ -30,7 +30,7 @@ from fewshot_reenact.evaluation.sheet import Sheet
 from fewshot_reenact.files import check_output, sha256
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.landmarks.registry import Landmarks, load_backend
 from fewshot_reenact.landmarks.tracker import track_video
 from fewshot_reenact.media.pictures import write_picture
 from fewshot_reenact.media.reader import VideoReader, read_frames
@@ -38,7 +38,7 @@ from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
 from fewshot_reenact.models.teachers import TEACHER, load_teachers
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.retarget import MotionMode, Retargeting
-from fewshot_reenact.pipelines.methods import METHODS, QUICK
+from fewshot_reenact.pipelines.methods import METHODS, QUICK, MethodName
 from fewshot_reenact.progress import Count, Progress, stage
 from fewshot_reenact.rendering.dense_motion import dense_motion_at
 from fewshot_reenact.rendering.plan import plan_motion
@@ -46,7 +46,9 @@ from fewshot_reenact.rendering.plan import plan_motion
 
 @dataclass
 class Evaluation:
-    """scores: what was measured. settings: how. skipped: clip -> why. warnings: lines that the user should see."""
+    """What was measured. scores: a row of metrics for each clip, T and method, and their means; see evaluation.metrics
+    for the units. settings: how. skipped: clip -> why. warnings: lines that the user should see.
+    """
 
     scores: Scores
     settings: dict[str, Any]
@@ -71,18 +73,18 @@ def evaluate(
     *,
     cross: bool = False,
     shots: Sequence[int] = SHOTS,
-    methods: Sequence[str] = QUICK,
+    methods: Sequence[MethodName] = QUICK,
     model: str | Path | None = None,
-    perceptual: Path | None = None,
-    identity: Path | None = None,
-    learn_perceptual: Path | None = None,
-    learn_identity: Path | None = None,
+    perceptual: str | Path | None = None,
+    identity: str | Path | None = None,
+    learn_perceptual: str | Path | None = None,
+    learn_identity: str | Path | None = None,
     every: int = 8,
     held_out: int = HELD_OUT,
     limit: int | None = None,
     seed: int = 0,
     smooth: float = 0.5,
-    landmarks: str | LandmarkBackend = "builtin",
+    landmarks: Landmarks | LandmarkBackend = "builtin",
     device: str = "auto",
     sheet: str | Path | None = None,
     overwrite: bool = False,
@@ -90,16 +92,20 @@ def evaluate(
 ) -> Evaluation:
     """Measure methods on a folder of talking-head clips (or one clip).
 
-    cross: each clip's person is moved by another's clip (relative motion) instead of the rest of their own (absolute).
-    shots: numbers T of portraits. methods: names in METHODS. model: a safetensors file; None: the built-in one.
-    perceptual, identity: feature networks by path; None: the small built-in one, for both. learn_perceptual,
-    learn_identity: those with which `finetuned` learns (None: the built-in ones); they should not be the ones that
-    measure. every: frames from one frame compared to the next; held_out: such frames a clip at most. limit: clips at
-    most, one of each person first. seed: of the choice of portraits and, for `cross`, of drivers. smooth: 0..1, of the
-    motion, as in `animate`. sheet: also write a picture sheet (.png). progress: see progress.Progress, with
-    the stage "clips".
+    clips: a folder of videos, or one video. cross: each clip's person is moved by another's clip (relative motion)
+    instead of the rest of their own (absolute). shots: numbers T of portraits. methods: what is compared: "copy" (the
+    portrait unmoved), "warp" and "dense" (without networks; by the points, and with the driver's dense motion),
+    "points" and "model" (with networks, likewise), "finetuned" (fitted to the person first). model: a safetensors file;
+    None: the built-in one. perceptual, identity: feature networks by path; None: the small built-in one, for both.
+    learn_perceptual, learn_identity: those with which `finetuned` learns (None: the built-in ones); they should not be
+    the ones that measure. every: frames from one frame compared to the next. held_out: such frames a clip at most.
+    limit: clips at most, one of each person first. seed: of the choice of portraits and, for `cross`, of drivers.
+    smooth: 0 to 1, of the motion, as in `animate`. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu",
+    "cuda", "cuda:1", "mps". sheet: also write a picture sheet (.png). overwrite: replace `sheet` if it exists.
+    progress: see progress.Progress; the stage is "clips".
 
-    Raises UsageError, InputError when no clip can be used, ModelError.
+    Returns an Evaluation; clips that cannot be used are in its `skipped`. Raises UsageError, ModelError, and InputError
+    when no clip can be used.
 
     Example:
 
@@ -115,7 +121,7 @@ def evaluate(
     where, why = choose_device(device)
     networks = load_model(model, where)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
-    judge = Judge(backend, perceptual or TEACHER, identity or TEACHER, where)
+    judge = Judge(backend, Path(perceptual or TEACHER), Path(identity or TEACHER), where)
     teachers = load_teachers(learn_perceptual, learn_identity, where)
     made = {name: METHODS[name](networks, where, teachers) for name in methods}
     titles = ["portrait", "driver" if cross else "truth", *methods]
@@ -148,7 +154,7 @@ def evaluate(
     return Evaluation(run.scores, settings, run.skipped, warnings)
 
 
-def _about_networks(cross: bool, perceptual: Path | None, identity: Path | None, learns: bool) -> list[str]:
+def _about_networks(cross: bool, perceptual: str | Path | None, identity: str | Path | None, learns: bool) -> list[str]:
     """What is to be known of the networks that measure. learns: whether a method learns with the built-in one."""
     lines = []
     if cross and perceptual is not None:
@@ -167,7 +173,7 @@ class _Run:
     """
 
     judge: Judge
-    methods: dict[str, Method]
+    methods: dict[MethodName, Method]
     shots: list[int]
     seed: int
     every: int

@@ -12,7 +12,7 @@ from fewshot_reenact.files import check_output
 from fewshot_reenact.geometry.overlay import draw_points
 from fewshot_reenact.inputs.driver import DriverSource, measure_video
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.landmarks.registry import Landmarks, load_backend
 from fewshot_reenact.media import timestamps
 from fewshot_reenact.media.marks import PlainNote
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, read_picture, write_picture
@@ -33,9 +33,9 @@ class _Overlay(PlainNote):
 
 @dataclass
 class Extraction:
-    """What was measured. motion: the face's points over time, as they were written. files: what was written, by kind.
-
-    The rest is how: device and why, the landmarks' backend, the strength of smoothing.
+    """What was measured. motion: the face's points over time, as they were written. device: where it ran, and why
+    there. landmarks: the backend's name. smooth: the strength of smoothing, 0 to 1. files: what was written, by kind:
+    "output", "picture", "video".
     """
 
     motion: Motion
@@ -66,7 +66,7 @@ def extract(
     *,
     picture: str | Path | None = None,
     video: str | Path | None = None,
-    landmarks: str | LandmarkBackend = "builtin",
+    landmarks: Landmarks | LandmarkBackend = "builtin",
     face: str | int = "largest",
     smooth: float = 0.0,
     start: float | None = None,
@@ -77,12 +77,15 @@ def extract(
 ) -> Extraction:
     """Measure the motion of a face and write it to `output` (.npz or .json).
 
-    source: a video or a picture. picture: also write the first frame with a face, its points drawn on it. video: also
-    write the whole video with the points drawn, grey where they are held over frames without a face. landmarks:
-    "builtin", "fan", or a backend. face: "largest" or N from the left. smooth: 0 (as measured) to 1. start, end:
-    seconds. device: "auto", "cpu", "cuda", "mps". progress: see progress.Progress; the stages are "measure" and "draw".
+    source: a video or a picture. output: the motion file, which `animate` takes for its driver. picture: also write the
+    first frame with a face, its points drawn on it. video: also write the whole video with the points drawn, grey where
+    they are held over frames without a face. landmarks: "builtin", "fan", or a backend. face: "largest" or N from the
+    left. smooth: 0 (as measured) to 1. start, end: the part of the video that is measured, in seconds. device: "auto",
+    "cpu", "cuda", "cuda:1", "mps". overwrite: replace files that exist. progress: see progress.Progress; the stages are
+    "measure" and "draw".
 
-    Returns an Extraction. Raises UsageError, InputError, ModelError; then `output` is not written.
+    Returns an Extraction, whose `motion.points` are (T, 83, 2) float32, pixels of the video's picture, NaN in frames
+    without a face. Raises UsageError, InputError, ModelError; then `output` is not written.
 
     Example:
 

@@ -13,15 +13,15 @@ from torch import Tensor
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError
-from fewshot_reenact.files import check_output
+from fewshot_reenact.files import as_paths, check_output
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.inputs.person import SUFFIX, Person, save_person
 from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
 from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.registry import load_backend
-from fewshot_reenact.landmarks.selection import choose_face, parse_face
+from fewshot_reenact.landmarks.registry import Landmarks, load_backend
+from fewshot_reenact.landmarks.selection import FaceChoice, choose_face, parse_face
 from fewshot_reenact.media.pictures import is_picture, is_video
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.models.checkpoint import load_model
@@ -46,8 +46,11 @@ _ALONE = (
 
 @dataclass
 class FineTuning:
-    """What was made, and how. held_out: the held-out frame's loss by step; at "0" the untuned model's. perceptual,
-    identity: with which networks pictures were compared, files or "built-in".
+    """What was made, and how. output: the person's file. frames: that were learnt from. steps: updates made. kept_step:
+    after how many of them the networks are those in the file, 0 for the untuned ones. held_out: the held-out frame's
+    loss by step; at 0 the untuned model's. discriminator: whether one took part. perceptual, identity: with which
+    networks pictures were compared, files or "built-in". device: where it ran, and why there. seconds: of the whole.
+    warnings: lines that the user should see.
     """
 
     output: Path
@@ -73,7 +76,7 @@ class FineTuning:
 
 
 def finetune(
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
     model: str | Path | None = None,
@@ -83,7 +86,7 @@ def finetune(
     steps: int | None = None,
     take: int = 8,
     face: str | int = "largest",
-    landmarks: str | LandmarkBackend = "builtin",
+    landmarks: Landmarks | LandmarkBackend = "builtin",
     device: str = "auto",
     consent: str | None = None,
     overwrite: bool = False,
@@ -91,14 +94,17 @@ def finetune(
 ) -> FineTuning:
     """Fit the networks to one person and write a file that `animate` takes for PORTRAIT.
 
-    inputs: pictures and videos; the first picture (or frame) is the one that will move. take: frames of each video, as
-    different from each other as can be. steps: updates; None: see usual_steps. model, discriminator: weights; a
-    discriminator.safetensors beside the model is used by itself. perceptual, identity: self-describing networks
-    (models.perceptual), of features and of faces, with which pictures are compared; None: the built-in ones.
+    inputs: pictures and videos, one or several; the first picture (or frame) is the one that will move. output: the
+    person's file, .safetensors. take: frames of each video, as different from each other as can be. steps: updates;
+    None: by the number of frames, none for a single one. model, discriminator: weights (.safetensors); None: the
+    built-in model, and the discriminator.safetensors beside `model` if there is one. perceptual, identity:
+    self-describing networks (models.perceptual), of features and of faces, with which pictures are compared; None: the
+    built-in ones. face: "largest" or N from the left. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu",
+    "cuda", "cuda:1", "mps". consent: how the person agreed; kept in the file and in the manifest of every video made
+    from it. overwrite: replace a file that exists. progress: see progress.Progress; the stages are "frames" and
+    "steps".
 
-    consent: how the person agreed; kept in the file and in the manifest of every video made from it.
-
-    Raises UsageError, InputError, ModelError (see errors); then nothing is written.
+    Returns a FineTuning. Raises UsageError, InputError, ModelError (see errors); then nothing is written.
 
     Example:
 
@@ -108,8 +114,9 @@ def finetune(
         print(made.kept_step, made.warnings)
     """
     began = time.perf_counter()
-    path = check_output(output, overwrite, inputs, (SUFFIX,))
-    parse_face(face)
+    files = as_paths(inputs)
+    path = check_output(output, overwrite, files, (SUFFIX,))
+    choice = parse_face(face)
     consent = check_consent(consent)
     where, why = choose_device(device)
     networks = load_model(model, where)
@@ -119,7 +126,7 @@ def finetune(
     teachers = load_teachers(perceptual, identity, where)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
 
-    frames, notes = _gather([Path(one) for one in inputs], backend, face, take, stage(progress, "frames"))
+    frames, notes = _gather(files, backend, choice, take, stage(progress, "frames"))
     if steps is None:
         steps = usual_steps(len(frames), networks.dims)
         notes += [] if steps else [_ALONE]
@@ -170,14 +177,14 @@ def fit(
         discriminator=discriminator,
         teachers=teachers,
     )
-    look = look_at_held_out(tuner, crops) if model.dims.corrects_warp else None
-    tuned = tune(tuner, progress, look)
+    evaluate_frame = evaluator_on_held_out(tuner, crops) if model.dims.corrects_warp else None
+    tuned = tune(tuner, progress, evaluate_frame)
     # The first picture is the one that moves; of the others a crop is enough.
     portraits = [frames[0], *(crop_portrait(frame, 2 * _CROP) for frame in frames[1:_KEPT])]
     return Person(tuned.model, tuned.psi[None], portraits, tuned.row), tuned
 
 
-def look_at_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reenactor, Tensor], float] | None:
+def evaluator_on_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reenactor, Tensor], float] | None:
     """How good a person's networks are on the held-out frame as it will be rendered, from all the others. None: there
     are too few frames. crops: the frames, pictures of one size.
     """
@@ -197,16 +204,16 @@ def look_at_held_out(tuner: Tuner, crops: Sequence[Portrait]) -> Callable[[Reena
     truth, points = signed(one.picture, theirs), torch.from_numpy(in_frame[None]).float().to(tuner.device)
 
     @torch.no_grad()
-    def look(model: Reenactor, psi: Tensor) -> float:
+    def evaluate_frame(model: Reenactor, psi: Tensor) -> float:
         renderer = TexturedRenderer(model, others, (0, 0, side, side), device=tuner.device, psi=psi[None])
         made = next(iter(renderer.render(pose[None])))
         return float(tuner.content(signed(made, frame), truth, points))
 
-    return look
+    return evaluate_frame
 
 
 def _gather(
-    inputs: Sequence[Path], backend: LandmarkBackend, face: str | int, take: int, tell: Count
+    inputs: Sequence[Path], backend: LandmarkBackend, face: FaceChoice, take: int, tell: Count
 ) -> tuple[list[Portrait], list[str]]:
     """All the frames to learn from, in the order given, and what the user should know."""
     frames: list[Portrait] = []
@@ -226,7 +233,7 @@ def _gather(
     return frames, notes
 
 
-def _frames_of(path: Path, backend: LandmarkBackend, face: str | int, take: int) -> list[Portrait]:
+def _frames_of(path: Path, backend: LandmarkBackend, face: FaceChoice, take: int) -> list[Portrait]:
     """Frames of a video that differ from each other: of evenly spaced ones, each time the one farthest from all taken
     so far.
     """
@@ -236,7 +243,7 @@ def _frames_of(path: Path, backend: LandmarkBackend, face: str | int, take: int)
         for frame in reader:
             if frame.index % every or len(found) >= 2 * _CANDIDATES * take:
                 continue
-            one = choose_face(backend.detect(frame.picture), parse_face(face))
+            one = choose_face(backend.detect(frame.picture), face)
             if one is not None:
                 one = backend.refine(frame.picture, one.points) or one
                 found.append(Portrait(frame.picture, np.asarray(one.points, np.float32)))

@@ -4,6 +4,7 @@ This is the place for further ones: the command line, the table and the sheet ta
 """
 
 from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -64,6 +65,9 @@ def _pictures(
 Maker = Callable[[Reenactor, torch.device, Teachers], Method]
 """Makes a method out of the networks, the device and the teachers of a person's learning."""
 
+MethodName: TypeAlias = Literal["copy", "warp", "dense", "points", "model", "finetuned"]
+"""The names in METHODS, for type checkers."""
+
 METHODS: dict[str, Maker] = {
     "copy": lambda model, device, teachers: copy,
     "warp": lambda model, device, teachers: _rendered(model, device, warp_only=True, dense=False),
@@ -73,4 +77,4 @@ METHODS: dict[str, Maker] = {
     "finetuned": _finetuned,
 }
 # What is compared where nothing else is asked for: learning takes minutes a clip.
-QUICK = ("copy", "warp", "dense", "model")
+QUICK: tuple[MethodName, ...] = ("copy", "warp", "dense", "model")

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_reenact._version import __version__
-from fewshot_reenact.device import choose_device
 from fewshot_reenact.training.trainers import load_any
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """Where a training run stands. model: the averaged weights; of meta-learning, `animate(model=...)` takes
-    them. step, steps: reached,
-    and of the whole run. device: and why it was chosen.
+    """Where a training run stands. folder: of checkpoints, log and pictures. model: the averaged weights; of
+    meta-learning, `animate(model=...)` takes them; of a refiner, the folder of checkpoints. step, steps: reached, and
+    of the whole run. device: where it ran, and why there.
     """
 
     folder: Path
@@ -39,11 +38,12 @@ def train(
     """Train the networks on a folder of square talking-head clips, or go on training.
 
     config: a YAML file; its `trainer` says what is trained. run: the folder of checkpoints, log and pictures; the same
-    folder again goes on where it stopped. steps: the length of the whole run, in place of the config's. max_minutes:
-    stop after so long, cleanly, with everything saved. device: "auto", "cpu", "cuda", "mps".
+    folder again goes on where it stopped. device: "auto", "cpu", "cuda", "cuda:1", "mps". steps: the length of the
+    whole run, in place of the config's. max_minutes: stop after so long, cleanly, with everything saved.
 
-    Raises UsageError (a wrong config; a folder of another one), ModelError, training.loop.Preempted after SIGTERM
-    (saved), training.trainer.Diverged.
+    Returns a TrainingRun. Raises UsageError (a wrong config; a folder of another one), ModelError, and ReenactError
+    when the loss is no number any more or, with everything saved and `exit_code` 75, when SIGTERM came. Outside the
+    main thread no signal is heeded.
 
     Example:
 
@@ -53,7 +53,7 @@ def train(
         print(done.step, done.model)
     """
     _, job = load_any(Path(config), steps=steps)
-    where, why = choose_device(device)
+    where, why = job.choose_device(device)
     job.check()
     folder = Path(run)
     step = job(folder, where, max_minutes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from fewshot_reenact.provenance.sign import TOOL, printable
@@ -72,7 +73,9 @@ def _verdict(finding: MarkReport) -> str:
 
 
 def _signature(one: Signature) -> str:
-    by = f"by {one.tool}" if one.tool else "by nobody named"
+    # Quoted unless it is ours: anybody may write a sentence there.
+    ours = re.fullmatch(rf"{TOOL} [\w.+]*", one.tool)
+    by = (f"by {one.tool}" if ours else f'by "{one.tool}"') if one.tool else "by nobody named"
     problems = f" ({', '.join(one.problems[:4])})" if one.problems else ""
     if one.state == "trusted":
         kept = "picture and sound were not changed since"

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_reenact.errors import InputError
+from fewshot_reenact.files import as_paths
 from fewshot_reenact.media.file_types import kind_of
 from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.media.reader import VideoReader
@@ -90,7 +91,10 @@ class Watermark:
 
 @dataclass(frozen=True)
 class MarkReport:
-    """What was found in one file, or in a series of pictures. unreadable: why nothing could be."""
+    """What was found in one file, or in a series of pictures. name: the file's. signature: a C2PA manifest. watermark:
+    its id, confidence (0 to 1) and frames. tags: the file's plain comment and source type. None: there is none.
+    unreadable: why nothing could be found; None: the file could be read.
+    """
 
     name: str
     signature: Signature | None = None
@@ -120,14 +124,16 @@ class MarkReport:
 
 
 def verify(
-    paths: Sequence[str | Path], trust: str | Path | None = None, progress: Progress | None = None
+    paths: str | Path | Sequence[str | Path], *, trust: str | Path | None = None, progress: Progress | None = None
 ) -> list[MarkReport]:
-    """Looks for marks in files, and in the pictures and videos of folders.
+    """Look for marks in files, and in the pictures and videos of folders.
 
-    Pictures of one size in a folder are also looked at together, as a series: what is too faint in one may show in all.
-    trust: certificates (PEM) of authorities that are trusted besides this machine's own.
+    paths: one or several. trust: certificates (PEM) of authorities that are trusted besides this machine's own.
     progress: see progress.Progress; the stage is the file's name.
-    Files that cannot be read are findings too. Raises InputError if `trust` cannot be read.
+
+    Returns a MarkReport for each file, in the order given; a folder's files in the order of their names. Pictures of
+    one size in a folder are also looked at together, as a series: what is too faint in one may show in all. A file that
+    cannot be read has a MarkReport too, with `unreadable` set. Raises InputError if `trust` cannot be read.
 
     Example:
 
@@ -139,7 +145,7 @@ def verify(
     anchors = _anchors(trust)
     tell = progress or (lambda stage, done, total: None)
     findings = []
-    for path in map(Path, paths):
+    for path in as_paths(paths):
         if path.is_dir():
             findings += _folder(path, anchors, tell)
         else:

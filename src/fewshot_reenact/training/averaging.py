@@ -23,11 +23,12 @@ def average(
     waiting to see it.
     """
     share = 1 - min(decay, step / (step + 10))
-    weights, towards = list(averaged.parameters()), list(current.parameters())
+    weights: list[Tensor] = list(averaged.parameters())
+    towards: list[Tensor] = list(current.parameters())
     if hold is None:
         torch._foreach_lerp_(weights, towards, share)
     else:
-        way = torch._foreach_sub(towards, weights)
+        way = list(torch._foreach_sub(towards, weights))
         torch._foreach_mul_(way, share * (1 - hold))
         torch._foreach_add_(weights, way)
     for mine, theirs in zip(averaged.buffers(), current.buffers(), strict=True):

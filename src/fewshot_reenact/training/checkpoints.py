@@ -8,13 +8,13 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import ModelError, UsageError
-from fewshot_reenact.files import partial_file
+from fewshot_reenact.files import output_error, partial_file
 from fewshot_reenact.training.log import say
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, wr
     written = json.loads(config.model_dump_json())
     now: dict[str, Any] = json.loads(config.model_dump_json())
     if path.is_file():
+        _same_trainer(path, now)
         try:
             # By way of the class, so that options which are newer than the run have their defaults.
             then: dict[str, Any] = json.loads(type(config).model_validate_json(path.read_text()).model_dump_json())
@@ -45,6 +46,26 @@ def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, wr
     if write:
         with partial_file(path, overwrite=True) as partial:
             partial.write_text(json.dumps(written, indent=2) + "\n")
+
+
+def refuse_foreign(folder: Path, *names: str) -> None:
+    """What the run would write over must be its own: weights in a folder that no run was begun in are somebody's.
+
+    Raises UsageError.
+    """
+    for name in names:
+        if (folder / name).exists() and not (folder / "config.json").is_file():
+            raise UsageError(f"{folder / name}: is there already and not from a run here; use another --run folder")
+
+
+def _same_trainer(path: Path, now: dict[str, Any]) -> None:
+    """Runs that are older than the key are of meta-learning."""
+    try:
+        then = json.loads(path.read_text()).get("trainer", "meta")
+    except (ValueError, AttributeError):
+        return  # damaged, as the caller finds too
+    if then != now.get("trainer", then):
+        raise UsageError(f"{path}: this run was started with trainer: {then}; use another --run folder")
 
 
 def remember_clips(fingerprint: str, folder: Path) -> None:
@@ -86,14 +107,38 @@ def _git(*arguments: str) -> str | None:
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any], keep: int) -> Path:
-    """Write atomically, drop checkpoints beyond the last `keep`."""
+    """Write atomically, drop checkpoints beyond the last `keep`. Raises UsageError for a full disk; the last good one
+    is kept then.
+    """
     path = folder / "checkpoints" / f"step_{state['step']:07d}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with partial_file(path, overwrite=True) as partial:
-        torch.save(state, partial)
+    with partial_file(path, overwrite=True) as partial, partial.open("wb") as file:
+        watched = _Watched(file)
+        try:
+            torch.save(state, watched)  # type: ignore[arg-type]
+        except (OSError, RuntimeError) as error:
+            raise output_error(path, watched.error) if watched.error else error from error
     for old in _checkpoints(folder)[:-keep]:
         old.unlink()
     return path
+
+
+class _Watched:
+    """A file whose first write error is remembered: torch tells of a full disk as of a broken archive."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def _checkpoints(folder: Path) -> list[Path]:

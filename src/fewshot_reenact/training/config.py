@@ -151,6 +151,23 @@ class TrainConfig(Strict):
         return loss_weights(self.loss, self.adversarial)
 
 
+class StageConfig(Strict):
+    """What the smaller trainers have in common: landmarks, refiner, face teacher. training.stage is their loop."""
+
+    seed: int = 0
+    batch: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    minutes: float | None = Field(
+        None, gt=0, description="of training in all calls, at most; the rate falls over these or over the steps"
+    )
+    rate: float = Field(gt=0)
+    ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights that are shipped")
+    log_every: int = Field(50, ge=1)
+    save_every: int = Field(400, ge=1)
+    keep: int = Field(2, ge=1, description="checkpoints kept")
+    tensorboard: bool = Field(False, description="also write TensorBoard events; needs the extra 'train'")
+
+
 Config = TypeVar("Config", bound=BaseModel)
 
 

@@ -51,6 +51,9 @@ class Log:
         """A line of figures on what is held out."""
         with (self.folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({"step": step, "held_out": figures}) + "\n")
+        if self.events is not None:
+            for name, value in figures.items():
+                self.events.add_scalar(f"held_out/{name}", value, step)
 
     def picture(self, step: int, columns: list[Tensor]) -> None:
         """A grid: a row an episode, a column for each of `columns`, (B, 3, S, S) in -1..1."""

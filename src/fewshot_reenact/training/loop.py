@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fewshot_reenact.rendering.registration import register
-from fewshot_reenact.training.checkpoints import remember_clips, remember_code, remember_config
+from fewshot_reenact.training.checkpoints import refuse_foreign, remember_clips, remember_code, remember_config
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.data.clips import Clips
@@ -33,7 +33,6 @@ from fewshot_reenact.training.resident.opening import open_data
 from fewshot_reenact.training.resident.store import Store
 from fewshot_reenact.training.stopping import Preempted, heeding_sigterm
 from fewshot_reenact.training.trainer import Trainer
-
 
 FIXED = ("model", "data", "seed", "batch")  # keys that are the same from a run's first step to its last
 
@@ -63,6 +62,7 @@ def _train(
     check_networks(config)
     tell = tqdm.write if world.leads else lambda _line: None
     if world.leads:
+        refuse_foreign(folder, "model.safetensors", "discriminator.safetensors")
         remember_config(config, folder, FIXED, write=False)
     clips = open_data(config, folder, device, world, tell)
     if world.leads:

@@ -1,19 +1,21 @@
-"""The loop of the smaller trainers (landmarks, refiners): one process, one network, held-out figures at each save.
+"""The loop of the smaller trainers (landmarks, refiner, face teacher): one process on the processor, one network,
+held-out figures at each save.
 
 Like the meta-learning loop it goes on where it stopped, exactly: what a step needs is in the checkpoint or a function
 of (seed, step).
 """
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from pydantic import BaseModel
 from tqdm import tqdm
 
 from fewshot_reenact.training.checkpoints import newest_checkpoint, remember_code, remember_config, write_checkpoint
+from fewshot_reenact.training.config import StageConfig
 from fewshot_reenact.training.log import Log
 from fewshot_reenact.training.stopping import Preempted, heeding_sigterm
 
@@ -50,64 +52,83 @@ class Stage(Protocol):
         ...
 
 
-class Schedule(BaseModel):
-    """steps: of the whole run. minutes: of training in all calls, at most; then the run is at its end too."""
+Stop = Callable[[], bool]  # whether the run is to stop now
 
-    steps: int
-    minutes: float | None
-    log_every: int
-    save_every: int
-    keep: int = 2
+
+def learning_rate(config: StageConfig, step: int, spent: float, *, rise: int, least: float) -> float:
+    """The rate rises over `rise` steps and falls by a cosine, to the share `least`, over the steps or over the minutes
+    allowed, whichever runs out first. spent: seconds of training so far.
+    """
+    done = step / config.steps
+    if config.minutes is not None:
+        done = max(done, spent / (60 * config.minutes))
+    fall = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return config.rate * min(1.0, (step + 1) / rise) * max(fall, least)
 
 
 def run_stage(
+    prepare: Callable[[Stop], bool],
     make: Callable[[], Stage],
-    config: BaseModel,
+    config: StageConfig,
     fixed: tuple[str, ...],
     folder: Path,
-    schedule: Schedule,
     max_minutes: float | None = None,
 ) -> int:
-    """Train, or go on training, in `folder`. Returns the step reached.
+    """Train, or go on training, in `folder`. Returns the step reached, 0 when it was stopped while it prepared.
 
-    make: builds the trainer; called once the folder is known to be this config's. fixed: keys of the config that may
-    not change from call to call. max_minutes: stop this call after so long, saved.
+    prepare: makes what is learnt from ready, as far as it is not yet; returns False when it was told to stop before
+    that was done. make: builds the trainer. Both are called once the folder is known to be this config's. fixed: keys
+    of the config that may not change from call to call. max_minutes: stop this call after so long, saved.
     Raises UsageError: the folder belongs to another config; ModelError; Preempted after SIGTERM (saved too).
     """
     with heeding_sigterm() as asked:
+        deadline = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
+
+        def stop() -> bool:
+            return bool(asked) or time.monotonic() > deadline
+
         remember_config(config, folder, fixed, write=False)
+        if not prepare(stop):
+            if asked:
+                raise Preempted(0)
+            return 0
         stage = make()
         folder.mkdir(parents=True, exist_ok=True)
         remember_config(config, folder, fixed)
         remember_code(folder)
-        log = Log(folder, False)
+        log = Log(folder, config.tensorboard)
         state = newest_checkpoint(folder, torch.device("cpu"), stage.signature)
         if state is not None:
             stage.restore(state)
             log.sums = dict(state["sums"])
             log.trim(stage.step)
-        deadline = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
-
-        def ended() -> bool:
-            out_of_time = schedule.minutes is not None and stage.spent >= 60 * schedule.minutes
-            return stage.step >= schedule.steps or out_of_time
-
-        saved = stage.step
-        with tqdm(total=schedule.steps, initial=stage.step, unit="step", mininterval=5, disable=None) as bar:
-            while not ended() and not asked and time.monotonic() < deadline:
-                began = time.monotonic()
-                log.add(stage.learn())
-                stage.spent += time.monotonic() - began
-                bar.update()
-                if stage.step % schedule.log_every == 0:
-                    log.write(stage.step)
-                if stage.step % schedule.save_every == 0:
-                    saved = _save(stage, folder, log, schedule.keep)
-        if saved != stage.step:
-            _save(stage, folder, log, schedule.keep)
+        _learn(stage, config, folder, log, stop)
+        log.close()
         if asked:
             raise Preempted(stage.step)
         return stage.step
+
+
+def _learn(stage: Stage, config: StageConfig, folder: Path, log: Log, stop: Stop) -> None:
+    """Step after step until the steps, the minutes or the patience run out; saved at the end too."""
+
+    def ended() -> bool:
+        out_of_time = config.minutes is not None and stage.spent >= 60 * config.minutes
+        return stage.step >= config.steps or out_of_time
+
+    saved = stage.step
+    with tqdm(total=config.steps, initial=stage.step, unit="step", mininterval=5, disable=None) as bar:
+        while not ended() and not stop():
+            began = time.monotonic()
+            log.add(stage.learn())
+            stage.spent += time.monotonic() - began
+            bar.update()
+            if stage.step % config.log_every == 0:
+                log.write(stage.step)
+            if stage.step % config.save_every == 0:
+                saved = _save(stage, folder, log, config.keep)
+    if saved != stage.step:
+        _save(stage, folder, log, config.keep)
 
 
 def _save(stage: Stage, folder: Path, log: Log, keep: int) -> int:

@@ -1,6 +1,7 @@
 """How a training run is stopped from outside: cleanly, with its state saved."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,8 +21,14 @@ class Preempted(ReenactError):
 
 @contextmanager
 def heeding_sigterm() -> Iterator[list[int]]:
-    """Yields a list that gets the number of a signal to stop. The step in hand is finished first."""
+    """Yields a list that gets the number of a signal to stop. The step in hand is finished first.
+
+    Python lets only the main thread say what a signal does: in another one the list stays empty.
+    """
     asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
     before = signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
     try:
         yield asked

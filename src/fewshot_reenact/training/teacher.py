@@ -7,7 +7,6 @@ format of models/perceptual.py; its own maps after each size are tapped.
 
 import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,16 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from fewshot_reenact.models.identity import SIDE, alignment
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.teachers import TEACHER
-from fewshot_reenact.training.landmarks.data import LandmarkSource, read_packed
+from fewshot_reenact.training.config import StageConfig
+from fewshot_reenact.training.landmarks.data import LandmarkSource, pack, read_packed
+from fewshot_reenact.training.stage import learning_rate, run_stage
 from fewshot_reenact.weights import save_weights
 
 IMITATED = "faceid_train.safetensors"
@@ -149,36 +151,79 @@ class TeacherTask:
         return {**found, "1 - cosine": 1 - (made[-1] * wanted[-1]).sum(1).mean()}
 
 
-def distil(data: Path, run: Path, packed: Path, minutes: float, batch: int = 24) -> str:
-    """Train for so many minutes of processor time on what training.landmarks.data.pack packed, with the networks in
-    DATA/nets. Writes RUN/face_teacher.safetensors; returns its note, JSON.
+class TeacherConfig(StageConfig):
+    """The minutes end the training, not the steps."""
+
+    data: Path = Field(description="a folder with nets/, stills/ and clips/train")
+    minutes: float | None = Field(20.0, gt=0)
+    batch: int = Field(24, ge=1)
+    steps: int = Field(1_000_000, ge=1)
+    rate: float = Field(2e-3, gt=0)
+
+
+_FIXED = ("data", "seed", "batch")
+
+
+def distil(config: TeacherConfig, folder: Path, packed: Path, held_out: frozenset[str]) -> int:
+    """Train, or go on training, in `folder`, on what training.landmarks.data.pack packs there, with the networks in
+    DATA/nets. Writes face_teacher.safetensors, with the figures in its note. Returns the step reached.
+
+    Raises InputError, UsageError: as pack and run_stage do; ModelError: the network that is imitated is missing.
     """
-    torch.manual_seed(0)
-    run.mkdir(parents=True, exist_ok=True)
-    task, held = (TeacherTask(data / "nets", read_packed(packed, *way)) for way in ((True, 0), (False, 1)))
-    task.find_components()
-    held.turns = task.turns
-    shown = held.pictures(96)
-    answers = held.wanted(shown)
-    student = Student().train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(student.parameters(), lr=2e-3, weight_decay=1e-4)
-    step, began = 0, time.process_time()
-    while (spent := (time.process_time() - began) / 60) < minutes:
-        rate = 2e-3 * min(1.0, (step + 1) / 50) * max(0.02, 0.5 * (1 + math.cos(math.pi * spent / minutes)))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        x = task.pictures(batch)
-        optimiser.zero_grad(set_to_none=True)
-        errors = task.errors(student(x), task.wanted(x))
+    FeatureNet(config.data / "nets" / IMITATED)  # before anything that takes long
+    return run_stage(
+        lambda stop: pack(config.data, packed, held_out, stop=stop),
+        lambda: _TeacherStage(config, packed),
+        config,
+        _FIXED,
+        folder,
+    )
+
+
+class _TeacherStage:
+    """The student while it learns; see training.stage.Stage."""
+
+    signature = f"face teacher {LAYERS} {VECTOR}"
+
+    def __init__(self, config: TeacherConfig, packed: Path):
+        torch.manual_seed(config.seed)
+        self.config, self.step, self.spent = config, 0, 0.0
+        nets = config.data / "nets"
+        self.task, held = (TeacherTask(nets, read_packed(packed, *way)) for way in ((True, config.seed), (False, 1)))
+        self.task.find_components()
+        self.shown = held.pictures(96)
+        self.student = Student().train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = torch.optim.AdamW(self.student.parameters(), lr=config.rate, weight_decay=1e-4)
+
+    def learn(self) -> dict[str, float]:
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, self.step, self.spent, rise=50, least=0.02)
+        self.task.rng = self.task.source.rng = np.random.default_rng([self.config.seed, self.step])
+        x = self.task.pictures(self.config.batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        errors = self.task.errors(self.student.train()(x), self.task.wanted(x))
         loss = torch.stack(list(errors.values())).sum() + errors["1 - cosine"]
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(student.parameters(), 5.0)
-        optimiser.step()
-        step += 1
-        if step % 50 == 0:
-            tqdm.write(f"step {step}, {spent:.1f} min: {float(loss.detach()):.4f}")
-    with torch.no_grad():
-        found = {name: round(float(e), 4) for name, e in task.errors(student.eval()(shown), answers).items()}
-    note = json.dumps({"steps": step, "batch": batch, "minutes": minutes, "held_out": found})
-    student.write(run / TEACHER.name, note)
-    return note
+        nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        self.optimiser.step()
+        self.step += 1
+        return {"loss": float(loss.detach()), **{name: float(error.detach()) for name, error in errors.items()}}
+
+    @torch.no_grad()
+    def score(self) -> dict[str, float]:
+        found = self.task.errors(self.student.eval()(self.shown), self.task.wanted(self.shown))
+        return {name: round(float(error), 4) for name, error in found.items()}
+
+    def state(self) -> dict[str, Any]:
+        kept = {"student": self.student.state_dict(), "optimiser": self.optimiser.state_dict()}
+        return {**kept, "turns": self.task.turns}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.student.load_state_dict(state["student"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.task.turns = state["turns"]
+        self.step, self.spent = int(state["step"]), float(state["spent"])
+
+    def export(self, folder: Path, figures: dict[str, float]) -> None:
+        about = {"steps": self.step, "batch": self.config.batch, "minutes": round(self.spent / 60, 1)}
+        self.student.write(folder / TEACHER.name, json.dumps({**about, "held_out": figures}))

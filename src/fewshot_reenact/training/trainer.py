@@ -153,7 +153,7 @@ class Trainer:
         how it went.
         """
         if self.config.compile == "graphs" and self.device.type == "cuda":
-            torch.compiler.cudagraph_mark_step_begin()
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         adversary = self.adversary if self.adversary and self.step >= self.adversary.config.start else None
         x = make_inputs(batch, self.model.dims.size, self.device, self.registration)
         with self._autocast():

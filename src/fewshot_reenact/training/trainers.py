@@ -1,5 +1,6 @@
 """The three trainers by the name in a config's `trainer`: meta, landmarks, refiner."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
+from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.training.config import check_config, load_config, read_yaml
 
@@ -15,11 +17,13 @@ from fewshot_reenact.training.config import check_config, load_config, read_yaml
 @dataclass(frozen=True)
 class TrainingJob:
     """A trainer with its config. Calling it trains, or goes on training, in a folder: (folder, device, max_minutes) ->
-    the step reached. check: looks for the networks of the losses, which it needs. result: what it leaves in the folder.
+    the step reached. check: looks for what it needs before anything that takes long. choose_device: as that of
+    fewshot_reenact.device, among those that it can use. result: what it leaves in the folder.
     """
 
     train: Callable[[Path, torch.device, float | None], int]
-    check: Callable[[], None]
+    check: Callable[[], object]
+    choose_device: Callable[[str], tuple[torch.device, str]]
     result: str
     steps: int
 
@@ -43,6 +47,7 @@ def _meta(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, TrainingJob
     run = TrainingJob(
         lambda folder, device, minutes: train(config, folder, device=device, max_minutes=minutes),
         lambda: check_networks(config),
+        choose_device,
         "model.safetensors",
         config.steps,
     )
@@ -50,13 +55,14 @@ def _meta(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, TrainingJob
 
 
 def _landmarks(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, TrainingJob]:
-    from fewshot_reenact.training.landmarks.config import LandmarkConfig
-    from fewshot_reenact.training.landmarks.train import train_landmarks
+    from fewshot_reenact.training.landmarks.config import LandmarkConfig, check_together
+    from fewshot_reenact.training.landmarks.train import check_landmarks, train_landmarks
 
-    config = check_config(path, read_yaml(path), LandmarkConfig, **overrides)
+    config = check_config(path, read_yaml(path), LandmarkConfig, check_together, **overrides)
     run = TrainingJob(
-        lambda folder, device, minutes: train_landmarks(config, folder, path.parent, minutes),
-        lambda: None,
+        lambda folder, _device, minutes: train_landmarks(config, folder, path.parent, minutes),
+        lambda: check_landmarks(config, path.parent),
+        _processor,
         f"{config.part}.safetensors",
         config.steps,
     )
@@ -65,23 +71,26 @@ def _landmarks(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Traini
 
 def _refiner(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, TrainingJob]:
     from fewshot_reenact.training.refiner.config import RefinerConfig
-    from fewshot_reenact.training.refiner.train import train_refiner
+    from fewshot_reenact.training.refiner.train import check_refiner, train_refiner
 
     config = check_config(path, read_yaml(path), RefinerConfig, **overrides)
     run = TrainingJob(
-        lambda folder, device, minutes: train_refiner(config, folder, minutes),
-        lambda: _look_for(config.network),
+        lambda folder, _device, minutes: train_refiner(config, folder, minutes),
+        lambda: check_refiner(config),
+        _processor,
         "checkpoints",
         config.steps,
     )
     return config, run
 
 
-def _look_for(network: Path) -> None:
-    """Raises ModelError when it is missing or not a feature network."""
-    from fewshot_reenact.models.perceptual import FeatureNet
-
-    FeatureNet(network)
+def _processor(name: str) -> tuple[torch.device, str]:
+    """The one device of the smaller trainers. Raises UsageError: another was asked for, or several processes."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("trainer: landmarks and refiner train in one process; start reenact train without torchrun")
+    if name not in ("auto", "cpu"):
+        raise UsageError(f"--device {name}: landmarks and refiner are trained on the processor; leave --device out")
+    return torch.device("cpu"), "landmarks and refiner are trained on the processor"
 
 
 _TRAINERS = {"meta": _meta, "landmarks": _landmarks, "refiner": _refiner}

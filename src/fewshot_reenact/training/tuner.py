@@ -45,7 +45,7 @@ _HELD_OUT_FROM = 2  # frames from which one is kept aside to choose the stopping
 _NEAR = 3  # portraits that a frame is learnt from, the nearest ones: the renderer takes the two nearest
 _PYRAMID = 2.0  # weight of laplacian_l1, on the -1..1 scale: more sharpens edges, and the person's features get lost
 _LIKENESS = 0.5  # weight of the face network's distance
-_LOOK_EVERY = 10  # steps between looks at the held-out frame
+_EVALUATE_EVERY = 10  # steps between evaluations on the held-out frame
 _VIEWS = 4  # portraits from which the held-out frame is drawn
 
 
@@ -224,7 +224,7 @@ class Tuner:
         face = self.faces(x)
         loss = self.content(face, x.truth, x.points)
         if self.discriminator is not None:
-            loss = loss + self._game(face, x)
+            loss = loss + self._adversarial_loss(face, x)
         if not torch.isfinite(loss):
             raise Diverged(f"fine-tuning: the loss is {loss.item()} at step {self.at}; nothing was written")
         left = 1 - self.at / self.settings.steps
@@ -243,7 +243,7 @@ class Tuner:
         pictures, pose = (shown(one, self.discriminator.region) for one in (pictures, x.faces.driver_raster))
         return self.discriminator(pictures, pose, row)
 
-    def _game(self, face: Tensor, x: Inputs) -> Tensor:
+    def _adversarial_loss(self, face: Tensor, x: Inputs) -> Tensor:
         scores, made = self._scores(face, x)
         with torch.no_grad():
             _, real = self._scores(x.truth, x)
@@ -263,20 +263,20 @@ class Tuner:
 def tune(
     tuner: Tuner,
     progress: Callable[[int, int], None] | None = None,
-    look: Callable[[Reenactor, Tensor], float] | None = None,
+    evaluate: Callable[[Reenactor, Tensor], float] | None = None,
 ) -> Tuned:
     """All the steps, keeping the weights with which the held-out frame was best (the last ones where there is none).
 
-    look: what says how good networks and psi' are on it; None: Tuner.held_out_loss.
+    evaluate: what says how good networks and psi' are on it; None: Tuner.held_out_loss.
     """
     steps = tuner.settings.steps
     losses: list[float] = []
-    looks: dict[int, float] = {}
+    scores: dict[int, float] = {}
     best = None
     for done in range(steps + 1):
-        if tuner.held is not None and (done % _LOOK_EVERY == 0 or done == steps):
-            looks[done] = look(tuner.model, tuner.psi.detach()) if look else tuner.held_out_loss()
-            if looks[done] <= min(looks.values()):
+        if tuner.held is not None and (done % _EVALUATE_EVERY == 0 or done == steps):
+            scores[done] = evaluate(tuner.model, tuner.psi.detach()) if evaluate else tuner.held_out_loss()
+            if scores[done] <= min(scores.values()):
                 best = done, copy.deepcopy(tuner.model.state_dict()), tuner.psi.detach().clone()
         if done < steps:
             losses.append(tuner.step())
@@ -287,7 +287,7 @@ def tune(
         kept, weights, psi = best
         tuner.model.load_state_dict(weights)
     row = None if tuner.row is None else tuner.row.detach()
-    return Tuned(tuner.model.eval().requires_grad_(False), psi, row, kept, losses, looks)
+    return Tuned(tuner.model.eval().requires_grad_(False), psi, row, kept, losses, scores)
 
 
 def _as_clip(pictures: list[np.ndarray], points: list[np.ndarray]) -> Clip:

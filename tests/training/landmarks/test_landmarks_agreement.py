@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from fewshot_reenact.errors import UsageError
 from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.landmarks.network import PointNet
@@ -115,6 +116,9 @@ def test_training_pulls_the_points_of_pairs_together(pairs: ModuleType, packed: 
     task = importlib.import_module("fewshot_reenact.training.landmarks.points").PointTask(
         packed, True, 0, settings_of(batch=6, pairs=2, agreement=3.0)
     )
+    assert pairs.pack_pairs(packed, 8), "they are there"
+    with pytest.raises(UsageError, match="pairs_packed was 8, not 9; delete it"):
+        pairs.pack_pairs(packed, 9)
     held = pairs.Pairs(task.source, packed).index
     assert len(held) and (clips[held] == 0).all()  # none of the clip that is held out
     torch.manual_seed(0)
@@ -159,6 +163,15 @@ def test_the_table_says_what_was_missed(scripts: None) -> None:
     assert "96.9 %" in rows[1].line() and "at least 97 %" in rows[1].line() and "missed" in rows[1].line()
     assert rows[2].line() == "| just so | 3.25 % |  |  |"
     assert rows[1].shortfall == "found by 0.1 %"
+
+
+def test_the_table_of_errors_is_made_of_what_is_measured(scripts: None) -> None:
+    """measure_landmarks.clips calls its two ways detect and track."""
+    table = importlib.import_module("landmark_table")
+    figures = {"all": 2.0, "mouth": 2.1, "eyes": 1.5, "irises": 1.6, "jaw": 3.0, "n": 4801}
+    found = {"clips": {"error_%": {"detect": figures, "track": figures}}, "stills": {"as they are": figures}}
+    lines = table.errors(found)
+    assert lines[2].startswith("| tracked, 4,801 frames of clips/val | 2.00 | 2.10 | 1.50 | 1.60 | 3.00 |")
 
 
 def test_lids_can_be_left_out_of_the_agreement_and_closed_for_themselves(pairs: ModuleType, packed: Path) -> None:

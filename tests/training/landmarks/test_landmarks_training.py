@@ -13,6 +13,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from fewshot_reenact.cli import main
+from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.landmarks.network import PointNet, load_network, save_network
@@ -20,7 +21,11 @@ from fewshot_reenact.motion.builtins import load_builtin_motion
 from fewshot_reenact.training.landmarks import augment, points
 from fewshot_reenact.training.landmarks import train as landmark_training
 from fewshot_reenact.training.landmarks.config import LandmarkConfig
+from fewshot_reenact.training.landmarks.data import pack, read_packed
+from fewshot_reenact.training.landmarks.pairs import pack_pairs
 from fewshot_reenact.training.trainers import load_any
+from fewshot_reenact.weights import WEIGHTS
+from painted_clips import write_clip
 
 
 @pytest.fixture
@@ -187,6 +192,10 @@ def test_sigterm_saves_and_exits_with_75(data: Path, tmp_path: Path, monkeypatch
         ({"held_out": "nobody.txt"}, 2, "there is no such list"),
         ({"data": "nowhere"}, 3, "no such file; `data` is a folder of stills and clips"),
         ({"start": "nothing.safetensors"}, 4, "landmark weights are missing"),
+        ({"start": str(WEIGHTS / "detector.safetensors")}, 4, "start: these are no weights of the points network"),
+        ({"part": "detector", "only": [36, 48]}, 2, "only: is for part: points"),
+        ({"pairs": 3}, 2, "pairs: 3 pairs are 6 crops, and batch is 4"),
+        ({"apart": [[0, 17], [80, 90]]}, 2, "apart: [80, 90] is no range of points"),
     ],
 )
 def test_what_is_wrong_with_a_config(data: Path, tmp_path: Path, change: dict, code: int, complaint: str) -> None:
@@ -208,6 +217,90 @@ def test_a_stage_for_some_points_moves_no_other(data: Path, tmp_path: Path) -> N
     before, after = (load_network(PointNet, path)(x)[0] for path in (start, run / "points.safetensors"))
     moved = (before - after).abs().amax((0, 2)) > 0
     assert moved[36:48].all() and not moved[:36].any() and not moved[48:].any()
+
+
+# ---- what is packed
+
+
+@pytest.fixture
+def clips(data: Path) -> Path:
+    """The data folder, with two painted clips beside the stills; the second is held out by its name."""
+    (data / "clips" / "train").mkdir(parents=True)
+    for number in (0, 300):
+        write_clip(data / "clips" / "train" / f"p{number:03d}_0.mp4", f"p{number}", frames=9, size=256)
+    return data
+
+
+def test_stills_and_clips_are_packed_once(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "packed"
+    assert pack(clips, out, frozenset({"f0.jpg"}))
+    numbers, held = np.load(out / "clips.npy"), np.load(out / "held.npy")
+    assert numbers.tolist() == [-1] * 30 + [0, 0, 1, 1], "frames 0 and 8 of each clip"
+    assert np.flatnonzero(held).tolist() == [0, 32, 33]
+    assert np.load(out / "pictures.npy").shape == (34, 256, 256, 3)
+    before = (out / "pictures.npy").stat().st_mtime_ns
+    assert pack(clips, out, frozenset({"f0.jpg"})) and (out / "pictures.npy").stat().st_mtime_ns == before
+
+
+def test_what_was_packed_of_something_else_is_refused(clips: Path, tmp_path: Path) -> None:
+    """Else a run would go on with the list of what is held out that an earlier one had."""
+    out = tmp_path / "packed"
+    pack(clips, out, frozenset({"f0.jpg"}))
+    with pytest.raises(UsageError, match="packed with another held_out; delete"):
+        pack(clips, out, frozenset({"f1.jpg"}))
+    (clips / "clips" / "train" / "p300_0.npz").unlink()
+    with pytest.raises(UsageError, match="packed with another clips; delete"):
+        pack(clips, out, frozenset({"f0.jpg"}))
+    (out / "packed.json").write_text("[]")
+    with pytest.raises(UsageError, match="damaged"):
+        pack(clips, out, frozenset({"f0.jpg"}))
+    (out / "packed.json").unlink()
+    with pytest.raises(UsageError, match="does not say what it was packed from"):
+        pack(clips, out, frozenset({"f0.jpg"}))
+
+
+def test_packing_that_is_stopped_leaves_nothing(clips: Path, tmp_path: Path) -> None:
+    assert not pack(clips, tmp_path / "packed", frozenset(), stop=lambda: True)
+    assert not (tmp_path / "packed").exists()
+    assert pack(clips, tmp_path / "packed", frozenset())
+    assert not pack_pairs(tmp_path / "packed", 4, stop=lambda: True)
+    assert not (tmp_path / "packed" / "pairs.npz").exists()
+
+
+def test_data_that_cannot_be_learnt_from(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="names and points of stills cannot be read"):
+        pack(tmp_path / "nowhere", tmp_path / "none", frozenset())
+    out = tmp_path / "packed"
+    pack(data, out, frozenset())
+    with pytest.raises(InputError, match="none of it is held out"):
+        read_packed(out, False, 0)
+    with pytest.raises(InputError, match="no two match; pairs need clips"):
+        pack_pairs(out, 4)
+
+
+@pytest.mark.usefixtures("photographs", "one_thread")
+def test_sigterm_while_data_is_packed_is_heeded_too(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*given: object, **more: object) -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return pack(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(landmark_training, "pack", slow)
+    config = write_config(tmp_path, data=str(clips), steps=1)
+    result = go(config, tmp_path / "run")
+    assert result.exit_code == 75 and "stopped by SIGTERM at step 0" in result.output, result.output
+    assert not (tmp_path / "run" / "packed").exists()
+
+
+@pytest.mark.usefixtures("photographs", "one_thread")
+@pytest.mark.slow
+def test_stages_share_what_is_packed(clips: Path, tmp_path: Path) -> None:
+    shared = {"data": str(clips), "packed": str(tmp_path / "all"), "steps": 1}
+    for part in ("points", "detector"):
+        assert go(write_config(tmp_path, part=part, **shared), tmp_path / part).exit_code == 0
+        assert not (tmp_path / part / "packed").exists()
+    assert (tmp_path / "all" / "packed.json").is_file()
 
 
 @pytest.mark.parametrize("name", ["points", "detector", "agree", "blinks", "lids"])

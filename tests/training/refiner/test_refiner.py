@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from fewshot_reenact.cli import main
-from fewshot_reenact.errors import ModelError, UsageError
+from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.geometry.face_frame import face_frame, part_box
 from fewshot_reenact.geometry.head_crop import head_box
 from fewshot_reenact.inputs.portrait import Portrait
@@ -21,11 +23,13 @@ from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
 from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.training.config import load_config
+from fewshot_reenact.training.refiner import data as refiner_data
 from fewshot_reenact.training.refiner.config import RefinerConfig
+from fewshot_reenact.training.refiner.data import pack
 from fewshot_reenact.training.refiner.train import RefinerStage, join
 from fewshot_reenact.training.trainers import load_any
 from network_samples import feature_net
-from painted_clips import face_points, paint_face, write_clips
+from painted_clips import face_points, paint_face, write_clip, write_clips
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"down_channels": (8,), "up_channels": (8,), "residual_blocks": 1, "stem": 8}
@@ -168,7 +172,7 @@ def test_pack_train_stop_resume_join(
     result = go(config, tmp_path / "whole")
     assert result.exit_code == 0 and "step 6 of 6" in result.output, result.output
     packs = tmp_path / "whole" / "packs"
-    assert {folder.name: len(list(folder.iterdir())) for folder in packs.iterdir()} == {
+    assert {folder.name: len(list(folder.glob("*.npz"))) for folder in packs.iterdir()} == {
         "faces": 2, "open": 1, "held_out": 1,
     }  # fmt: skip
     with np.load(packs / "faces" / "00000.npz") as chunk:
@@ -218,10 +222,95 @@ def test_what_a_refiner_cannot_be_trained_on(config: Path, tmp_path: Path) -> No
         ({"go_on": True}, 2, "the model has no refiner of the mouth"),
         ({"network": "none.safetensors"}, 4, "no such feature network"),
         ({"part": "nose"}, 2, "part: "),
+        (
+            {"down_channels": [8, 8, 8], "up_channels": [8, 8, 8]},
+            4,
+            "cannot have this refiner (size 40 must be divisible",
+        ),
     ):
         config.write_text(yaml.safe_dump(raw | change))
         result = go(config, tmp_path / "run")
         assert result.exit_code == code and complaint in result.output, result.output
+
+
+def test_a_refiner_of_other_channels_cannot_be_gone_on_with(config: Path, tiny_model: Path, tmp_path: Path) -> None:
+    save_model(refined(tiny_model, "mouth"), tmp_path / "refined.safetensors")
+    raw = yaml.safe_load(config.read_text())
+    raw |= {"model": str(tmp_path / "refined.safetensors"), "go_on": True, "down_channels": [4], "up_channels": [4]}
+    config.write_text(yaml.safe_dump(raw))
+    result = go(config, tmp_path / "run")
+    assert result.exit_code == 4 and "other channels than the config's" in result.output, result.output
+
+
+# ---- packs
+
+
+def still_clips(folder: Path) -> Path:
+    """A clip of somebody whose mouth stays shut."""
+    folder.mkdir()
+    write_clip(folder / "a.mp4", "a", points=[face_points(64, angle=0.02 * t) for t in range(6)])
+    return folder
+
+
+def test_clips_without_an_open_mouth_are_named(tiny_model: Path, tmp_path: Path) -> None:
+    clips, how = still_clips(tmp_path / "clips"), {"frame_step": 1, "chunk": 8}
+    assert pack(load_model(tiny_model), clips, tmp_path / "faces", 8, **how)
+    with pytest.raises(InputError, match="none of 1 clips shows a mouth that opens; add some, or say open_mouths: 0"):
+        pack(load_model(tiny_model), clips, tmp_path / "open", 8, open_mouths=True, **how)
+    assert not (tmp_path / "open").exists()
+
+
+def test_packs_of_another_model_are_refused_and_refiners_do_not_count(tiny_model: Path, tmp_path: Path) -> None:
+    """A start that fails while it packs leaves the run folder free: the next config must not find its faces."""
+    clips, how = still_clips(tmp_path / "clips"), {"frame_step": 1, "chunk": 8}
+    assert pack(load_model(tiny_model), clips, tmp_path / "packs", 16, **how)
+    assert pack(refined(tiny_model, "mouth"), clips, tmp_path / "packs", 16, **how), "its faces are the same"
+    other = load_model(tiny_model)
+    torch.nn.init.constant_(other.generator.out.bias, 0.3)
+    with pytest.raises(UsageError, match="packed with another model; delete"):
+        pack(other, clips, tmp_path / "packs", 16, **how)
+    with pytest.raises(UsageError, match="packed with another count; delete"):
+        pack(load_model(tiny_model), clips, tmp_path / "packs", 24, **how)
+
+
+def test_packing_goes_on_where_it_was_stopped(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, out, how = still_clips(tmp_path / "clips"), tmp_path / "packs", {"frame_step": 1, "chunk": 8}
+    asked: list[bool] = []
+    assert not pack(
+        load_model(tiny_model), clips, out, 16, **how, stop=lambda: bool(asked.append(True)) or len(asked) > 1
+    )
+    assert [path.name for path in sorted(out.glob("*.npz"))] == ["00000.npz"]
+    kept = (out / "00000.npz").read_bytes()
+    assert pack(load_model(tiny_model), clips, out, 16, **how)
+    assert [path.name for path in sorted(out.glob("*.npz"))] == ["00000.npz", "00001.npz"]
+    assert (out / "00000.npz").read_bytes() == kept
+    monkeypatch.setattr(refiner_data, "load_clips", lambda *given: pytest.fail("clips take minutes to load"))
+    assert pack(load_model(tiny_model), clips, out, 16, **how)
+
+
+def test_sigterm_while_faces_are_packed_is_heeded_too(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = refiner_data.render_parts
+
+    def slow(*given: object) -> dict[str, np.ndarray]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(refiner_data, "render_parts", slow)
+    result = go(config, tmp_path / "run")
+    assert result.exit_code == 75 and "stopped by SIGTERM at step 0" in result.output, result.output
+    assert [path.name for path in (tmp_path / "run" / "packs").rglob("*.npz")] == ["00000.npz"]
+    monkeypatch.undo()
+    assert go(config, tmp_path / "run", "--steps", 1).exit_code == 0
+
+
+def test_time_that_is_out_while_faces_are_packed_is_no_failure(config: Path, tmp_path: Path) -> None:
+    result = go(config, tmp_path / "run", "--max-minutes", 1e-9)
+    assert result.exit_code == 0 and "step 0 of 6" in result.output, result.output
+    assert not list((tmp_path / "run").rglob("*.npz"))
 
 
 def test_the_shipped_config_is_right(root: Path) -> None:

@@ -24,8 +24,9 @@ MAX_SIDE = 512  # float16 still tells an eighth of a pixel there
 
 @dataclass(frozen=True)
 class ClipOptions:
-    """size: side of a clip in pixels. min_seconds, max_seconds: how long a clip is; longer shots are cut into equal
-    pieces. min_face: height of a face, forehead to chin, in pixels of the video.
+    """What `prepare` makes of a video. size: side of a clip in pixels, even, 64 to 512. min_seconds, max_seconds: how
+    long a clip is; longer shots are cut into equal pieces. min_face: height of a face, forehead to chin, in pixels of
+    the video; pieces with a smaller one are left out.
     """
 
     size: int = 256

@@ -123,7 +123,7 @@ class Episodes(Dataset[dict[str, torch.Tensor]]):
         return int(drawn[gaps[:, 1:].sum(1).argmin() if shut else gaps[:, 0].argmax()])
 
     def _refer(self, rng: np.random.Generator, clip: Clip, portrait: int) -> int:
-        """The frame of a few that is likest to the portrait, at times the portrait itself: animate finds such a frame
+        """The frame of a few most similar to the portrait, at times the portrait itself: animate finds such a frame
         in any driver, nearer or farther.
         """
         drawn = rng.integers(len(clip.frames), size=REFERENCES)

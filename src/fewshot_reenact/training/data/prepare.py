@@ -20,7 +20,7 @@ from typing import Any, Literal
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.landmarks.registry import BACKENDS
+from fewshot_reenact.landmarks.registry import BACKENDS, Landmarks
 from fewshot_reenact.training.data import engines
 from fewshot_reenact.training.data.clipping import MAX_SIDE, ClipOptions
 from fewshot_reenact.training.data.contact_sheet import contact_sheet
@@ -60,8 +60,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Shards of clips. notes: of videos that were used all the same. run: rates of this run, which may have found
-    everything done before. index: what stands in the shards' index, without the list of files.
+    """Shards of clips. out: where they are. videos, skipped: how many were given, and could not be used. clips, people,
+    frames, bytes: in the shards. notes: of videos that were used all the same. run: rates of this run, which may have
+    found everything done before. device: what measured. index: what stands in the shards' index, without the list of
+    files.
     """
 
     out: str
@@ -87,7 +89,7 @@ def prepare(
     *,
     options: ClipOptions | None = None,
     videos_per_shard: int | None = None,
-    landmarks: str = "builtin",
+    landmarks: Landmarks = "builtin",
     device: str = "cpu",
     workers: int | None = 1,
     engine: Engine = "processes",
@@ -98,12 +100,15 @@ def prepare(
     """Make shards of clips from videos, or go on making them.
 
     videos: a folder, a list file, one video, or an fsspec address; see sources.list_sources. out: a folder, or an
-    address. workers: processes here, or Ray tasks at a time; None: as many as there are processors. engine, address:
-    "ray" works on that cluster; `out` and `videos` must then mean the same on each of its machines. overwrite: begin
-    anew where other videos or options were prepared. progress: called after each shard.
+    address. options: size and lengths of the clips; None: see ClipOptions. videos_per_shard: None: a 32nd of all, up to
+    64, fewer where they are large. landmarks: "builtin" or "fan". device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    workers: processes here, or Ray tasks at a time; None: as many as there are processors. engine: "processes" on this
+    machine, or "ray" on many. address: of the Ray cluster; `out` and `videos` must then mean the same on each of its
+    machines. overwrite: begin anew where other videos or options were prepared. progress: called with a
+    training.data.prepare.Done after each shard.
 
-    Raises UsageError: bad options, `out` holds something else; InputError: no videos, none of them usable; ModelError;
-    engines.WorkerDied.
+    Returns a Prepared. Raises UsageError (bad options, `out` holds something else), InputError (no videos, none of them
+    usable), ModelError, and ReenactError when a worker process died.
 
     Example:
 

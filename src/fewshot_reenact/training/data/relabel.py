@@ -39,7 +39,7 @@ def relabel(clips: Path, out: Path) -> list[float]:
         fields["points"] = fields["points"].astype(np.float32)
         errors += measure(backend, clip, fields["points"])
         with partial_file(target) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **fields)
+            np.savez(file, **fields)
     return errors
 
 

@@ -1,11 +1,13 @@
 """Data for training the landmark networks: stills and clip frames with points, negatives, augmentation."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+from fewshot_reenact.errors import InputError
 from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.topology import FLIP
@@ -13,6 +15,7 @@ from fewshot_reenact.landmarks.detector import face_size
 from fewshot_reenact.media.source import open_container
 from fewshot_reenact.training.landmarks.augment import animal, occlude, photograph, photometric, shuffled
 from fewshot_reenact.training.landmarks.dress import WORN
+from fewshot_reenact.training.packed import digest, is_packed, write_record
 
 SIDE = 256
 # The teacher's x of a picture and of its mirror image add up to this (mean over 120 stills; 255 would be pixel centres,
@@ -32,25 +35,41 @@ def to_tensor(pictures: list[np.ndarray]) -> torch.Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def pack(data: Path, out: Path, held_out: frozenset[str], frame_step: int = 8) -> None:
+def pack(
+    data: Path, out: Path, held_out: frozenset[str], frame_step: int = 8, stop: Callable[[], bool] = lambda: False
+) -> bool:
     """Write pictures.npy (N, 256, 256, 3) uint8 RGB, points.npy (N, 83, 2) float32, held.npy (N,) bool: held out, and
     clips.npy (N,): the clip's number, -1 for a still.
 
-    Held out: the stills of these names, and the clips of people p300 and above.
+    Held out: the stills of these names, and the clips of people p300 and above. What is packed already stays. stop:
+    asked before each clip. Returns False when it said so: then nothing is written. Raises InputError: no stills there;
+    UsageError: OUT holds what was packed from something else.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    if (out / "clips.npy").exists():
-        return
-    labels = np.load(data / "stills" / "stills.npz")
+    try:
+        labels = np.load(data / "stills" / "stills.npz")
+        names = [str(name) for name in labels["names"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{data / 'stills' / 'stills.npz'}: names and points of stills cannot be read") from error
+    labelled = sorted((data / "clips" / "train").glob("*.npz"))
+    record = {
+        "stills": digest(names),
+        "clips": digest(path.name for path in labelled),
+        "held_out": digest(sorted(held_out)),
+        "frame_step": frame_step,
+    }
+    if is_packed(out, record, "clips.npy"):
+        return True
     pictures, points, held, clips = [], [], [], []
-    for name, p in zip(labels["names"], labels["points"], strict=True):
+    for name, p in zip(names, labels["points"], strict=True):
         picture = cv2.imread(str(data / "stills" / name))
         if picture is not None and picture.shape == (SIDE, SIDE, 3):
             pictures.append(picture[..., ::-1])
             points.append(p.astype(np.float32))
-            held.append(str(name) in held_out)
+            held.append(name in held_out)
             clips.append(-1)
-    for number, path in enumerate(sorted((data / "clips" / "train").glob("*.npz"))):
+    for number, path in enumerate(labelled):
+        if stop():
+            return False
         p = np.load(path)["points"].astype(np.float32)
         with open_container(path.with_suffix(".mp4")) as container:
             for i, frame in enumerate(container.decode(video=0)):
@@ -59,10 +78,15 @@ def pack(data: Path, out: Path, held_out: frozenset[str], frame_step: int = 8) -
                     points.append(p[i])
                     held.append(path.name >= "p300")
                     clips.append(number)
+    if not pictures:
+        raise InputError(f"{data}: none of the stills is there, {SIDE} pixels square, and no clip")
+    out.mkdir(parents=True, exist_ok=True)
     np.save(out / "pictures.npy", np.stack(pictures))
     np.save(out / "points.npy", np.stack(points))
     np.save(out / "held.npy", np.array(held))
     np.save(out / "clips.npy", np.array(clips))
+    write_record(out, record)
+    return True
 
 
 def rarity(points: np.ndarray) -> np.ndarray:
@@ -78,9 +102,14 @@ def rarity(points: np.ndarray) -> np.ndarray:
 
 
 def read_packed(packed: Path, train: bool, seed: int) -> "LandmarkSource":
-    """Of what is packed, what is not held out (`train`) or what is. The rarer faces are drawn oftener in training."""
+    """Of what is packed, what is not held out (`train`) or what is. The rarer faces are drawn oftener in training.
+
+    Raises InputError: there is none of it.
+    """
     held, points = np.load(packed / "held.npy"), np.load(packed / "points.npy")
     index = np.flatnonzero(~held if train else held)
+    if not len(index):
+        raise InputError(f"{packed}: {'all' if train else 'none'} of it is held out; see held_out in the config")
     return LandmarkSource(
         np.load(packed / "pictures.npy", mmap_mode="r"), points, index, rarity(points) if train else None, seed
     )

@@ -6,6 +6,7 @@ points, the rest of the way is found by DIS flow (Kroeger et al. 2016), and wher
 in one frame must be what is predicted in the other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import partial_file
 from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.affine import invert, transform
@@ -61,13 +63,18 @@ class Match:
 
 
 class Pairs:
-    """Packed pairs, and random augmented crops of them: of the source's pictures alone, the rarer faces oftener."""
+    """Packed pairs, and random augmented crops of them: of the source's pictures alone, the rarer faces oftener.
+
+    Raises InputError: none of the pairs is of the source's pictures.
+    """
 
     def __init__(self, source: LandmarkSource, packed: Path):
         self.source = source
         with np.load(packed / "pairs.npz", allow_pickle=False) as found:
             self.frames, self.columns = found["frames"], {k: found[k] for k in ("here", "there", "bend", "weight")}
         self.index = np.flatnonzero(np.isin(self.frames, source.index).all(1))
+        if not len(self.index):
+            raise InputError(f"{packed / 'pairs.npz'}: no pair is of these pictures; pack more pairs, or say pairs: 0")
         rare = np.ones(len(self.index)) if source.chance is None else source.chance[self.frames[self.index]].max(1)
         self.chance = rare / rare.sum()
 
@@ -87,18 +94,29 @@ class Pairs:
         return crops, (found.mirrored() if mirrored else found).within(*ways)
 
 
-def pack_pairs(packed: Path, count: int) -> None:
-    """Add pairs.npz to a folder of landmark_data.pack: `count` pairs of frames of one clip each, and what matches.
+def pack_pairs(packed: Path, count: int, stop: Callable[[], bool] = lambda: False) -> bool:
+    """Add pairs.npz to a folder of training.landmarks.data.pack: of `count` pairs of frames of one clip each those that
+    match.
 
-    frames (P, 2): numbers of the packed pictures a and b; here, there, bend, weight: see Match.
+    frames (P, 2): numbers of the packed pictures a and b; here, there, bend, weight: see Match. What is there already
+    stays. stop: asked before each pair. Returns False when it said so: then nothing is written. Raises InputError: no
+    two frames match; UsageError: it was made of another count.
     """
     out = packed / "pairs.npz"
     if out.exists():
-        return
+        with np.load(out, allow_pickle=False) as found:
+            made = int(found["count"]) if "count" in found.files else None
+        if made != count:
+            raise UsageError(
+                f"{out}: pairs_packed was {made or 'another'}, not {count}; delete it, and it is made again"
+            )
+        return True
     pictures, points = np.load(packed / "pictures.npy", mmap_mode="r"), np.load(packed / "points.npy")
     clips, rng = np.load(packed / "clips.npy"), np.random.default_rng(0)
     frames, matches = [], []
     for b in tqdm(rng.permutation(np.flatnonzero(clips >= 0))[:count], unit="pair"):
+        if stop():
+            return False
         others = np.flatnonzero(clips == clips[b])
         a = int(rng.choice(others))
         if a == b:
@@ -107,12 +125,15 @@ def pack_pairs(packed: Path, count: int) -> None:
         if found.weight.sum() > 8:  # otherwise a cut, a blur, a blink
             frames.append((a, b))
             matches.append(found)
+    if not matches:
+        raise InputError(f"{packed}: of {count} pairs of frames no two match; pairs need clips, not stills alone")
     columns: dict[str, Any] = {
         name: np.stack([getattr(m, name) for m in matches]).astype(np.float32)
         for name in ("here", "there", "bend", "weight")
     }
     with partial_file(out) as partial, partial.open("wb") as file:
-        np.savez(file, frames=np.array(frames, np.int32), **columns)
+        np.savez(file, frames=np.array(frames, np.int32), count=np.array(count), **columns)
+    return True
 
 
 def match(picture_a: np.ndarray, a: np.ndarray, picture_b: np.ndarray, b: np.ndarray) -> Match:
@@ -137,7 +158,7 @@ def match(picture_a: np.ndarray, a: np.ndarray, picture_b: np.ndarray, b: np.nda
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     finder.setFinestScale(0)
     forth, home = finder.calc(grey_b, laid, None), finder.calc(laid, grey_b, None)  # type: ignore[call-overload]  # makes its own
-    flow = _look(forth, own_b)
+    flow = _sample(forth, own_b)
     weight = _trust(grey_b, laid, forth, home, own_b) * _still(a, b)
 
     at = own_b + flow
@@ -147,7 +168,7 @@ def match(picture_a: np.ndarray, a: np.ndarray, picture_b: np.ndarray, b: np.nda
     return Match(transform(ways[0], here), np.asarray(b, np.float64), bend, weight)
 
 
-def _look(field: np.ndarray, at: np.ndarray) -> np.ndarray:
+def _sample(field: np.ndarray, at: np.ndarray) -> np.ndarray:
     """A field (H, W) or (H, W, 2) at places (N, 2)."""
     places = at.astype(np.float32)[:, None]
     found: Any = cv2.remap(field, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
@@ -156,12 +177,12 @@ def _look(field: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def _trust(b: np.ndarray, laid: np.ndarray, forth: np.ndarray, home: np.ndarray, at: np.ndarray) -> np.ndarray:
     """0..1 for places (N, 2) of b: there and back again, alike there, something to hold on to, not far."""
-    flow = _look(forth, at)
-    apart = np.linalg.norm(flow + _look(home, at + flow), axis=1)
+    flow = _sample(forth, at)
+    apart = np.linalg.norm(flow + _sample(home, at + flow), axis=1)
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     found = cv2.remap(laid, x + forth[..., 0], y + forth[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    alike = _look(_correlation(b.astype(np.float32) / 255, found.astype(np.float32) / 255), at)
-    texture = _look(cv2.cornerMinEigenVal(b, PATCH), at)
+    alike = _sample(_correlation(b.astype(np.float32) / 255, found.astype(np.float32) / 255), at)
+    texture = _sample(cv2.cornerMinEigenVal(b, PATCH), at)
     sure = np.exp(-((apart / ASTRAY) ** 2)) * np.clip((alike - ALIKE) / (0.95 - ALIKE), 0, 1)
     sure *= np.clip(texture / PLAIN, 0, 1) * (np.linalg.norm(flow, axis=1) < FAR)
     return np.where(sure < LEAST, 0, sure)

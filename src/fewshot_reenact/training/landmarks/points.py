@@ -80,7 +80,7 @@ class PointTask:
 
     def batch(self) -> dict[str, Tensor]:
         """x (B, 3, 128, 128), points (B, 83, 2), real (B,): pairs stand first, all first frames before all second
-        ones; with pairs also their here, there, bend, weight, see landmark_pairs.Match.
+        ones; with pairs also their here, there, bend, weight, see training.landmarks.pairs.Match.
         """
         matched, columns = [], {}
         if self.pairs is not None:
@@ -131,7 +131,7 @@ class PointTask:
         """In eye distances, on the same 512 crops each time; `apart`: pairs, in crop pixels."""
         self.source.rng = np.random.default_rng(1)
         rows = []
-        for _ in range(512 // self.settings.batch):
+        for _ in range(max(1, 512 // self.settings.batch)):
             batch = self.batch()
             got, sure = net(batch["x"])
             want, real = batch["points"], batch["real"]

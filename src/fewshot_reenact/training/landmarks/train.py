@@ -6,7 +6,6 @@ into the package.
 """
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +14,82 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.geometry.topology import N_POINTS
 from fewshot_reenact.landmarks.network import PointNet, read_weights, save_network
 from fewshot_reenact.training.averaging import average
+from fewshot_reenact.training.checkpoints import refuse_foreign
+from fewshot_reenact.training.landmarks.augment import photograph
 from fewshot_reenact.training.landmarks.config import LandmarkConfig
 from fewshot_reenact.training.landmarks.data import pack, read_names
 from fewshot_reenact.training.landmarks.pairs import pack_pairs
 from fewshot_reenact.training.landmarks.points import PointTask
 from fewshot_reenact.training.landmarks.scenes import DetectorTask
-from fewshot_reenact.training.stage import Schedule, run_stage
+from fewshot_reenact.training.stage import Stop, learning_rate, run_stage
 
 TASKS: dict[str, Any] = {"points": PointTask, "detector": DetectorTask}
-_FIXED = ("part", "data", "seed", "batch", "pairs", "only")
+_FIXED = ("part", "data", "held_out", "packed", "start", "seed", "batch", "pairs", "pairs_packed", "only")
 _RISE, _LEAST = 200, 0.005  # steps in which the rate rises; the share of it that is left at the end
 
 
 def train_landmarks(config: LandmarkConfig, folder: Path, beside: Path, max_minutes: float | None = None) -> int:
-    """Train, or go on training, in `folder`. beside: the folder of the config, where `held_out` is.
+    """Pack what is to be learnt from, then train, or go on training, in `folder`. beside: the folder of the config,
+    where `held_out` is.
 
-    Returns the step reached. Raises InputError: no such data; UsageError, ModelError, Preempted as run_stage does.
+    Returns the step reached. Raises what check_landmarks does; UsageError, ModelError, Preempted as run_stage does.
     """
-    schedule = Schedule(
-        steps=config.steps, minutes=config.minutes, log_every=config.log_every, save_every=config.save_every
-    )
-    return run_stage(lambda: _LandmarkStage(config, folder, beside), config, _FIXED, folder, schedule, max_minutes)
+    check_landmarks(config, beside)
+    packed = config.packed or folder / "packed"
+
+    def prepare(stop: Stop) -> bool:
+        if not pack(config.data, packed, read_names(beside / config.held_out), stop=stop):
+            return False
+        return not config.pairs or pack_pairs(packed, config.pairs_packed, stop)
+
+    refuse_foreign(folder, f"{config.part}.safetensors")
+    return run_stage(prepare, lambda: _LandmarkStage(config, packed), config, _FIXED, folder, max_minutes)
+
+
+def check_landmarks(config: LandmarkConfig, beside: Path) -> None:
+    """Look for what training needs before anything that takes long.
+
+    Raises UsageError: no list of what is held out, no scikit-image; InputError: no such data; ModelError: `start` is
+    missing or of another network.
+    """
+    names, stills = beside / config.held_out, config.data / "stills" / "stills.npz"
+    if not names.is_file():
+        raise UsageError(f"{names}: held_out: there is no such list; it is looked for beside the config")
+    if not stills.is_file():
+        raise InputError(f"{stills}: no such file; `data` is a folder of stills and clips")
+    _begin(config)
+    photograph(np.random.default_rng(0), 8)
+
+
+def _begin(config: LandmarkConfig) -> Any:
+    """The network to begin with. Raises ModelError."""
+    kind = TASKS[config.part].network
+    if config.start is None:
+        return kind()
+    dims, tensors = read_weights(config.start)
+    try:
+        network = kind(**dims)
+        network.load_state_dict(tensors)
+    except (TypeError, RuntimeError) as error:
+        raise ModelError(f"{config.start}: start: these are no weights of the {config.part} network") from error
+    return network
 
 
 class _LandmarkStage:
     """One of the two networks while it learns; see training.stage.Stage."""
 
-    def __init__(self, config: LandmarkConfig, folder: Path, beside: Path):
+    def __init__(self, config: LandmarkConfig, packed: Path):
         cv2.setNumThreads(torch.get_num_threads())
         torch.manual_seed(config.seed)
         self.config, self.step, self.spent = config, 0, 0.0
-        packed = _packed(config, folder, beside)
         task = TASKS[config.part]
         self.task, self.held = task(packed, True, config.seed, config), task(packed, False, 1, config)
-        dims: dict[str, Any] = {}
-        self.network = self.task.network()
-        if config.start is not None:
-            dims, tensors = read_weights(config.start)
-            self.network = self.task.network(**dims)
-            self.network.load_state_dict(tensors)
-        self.averaged = self.task.network(**dims)
+        self.network = _begin(config)
+        self.averaged = self.task.network(**self.network.dims)
         self.averaged.load_state_dict(self.network.state_dict())
         for each in (self.network, self.averaged):
             each.to(memory_format=torch.channels_last)
@@ -74,7 +105,7 @@ class _LandmarkStage:
 
     def learn(self) -> dict[str, float]:
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = learning_rate(self.config, self.step, self.spent, rise=_RISE, least=_LEAST)
         self.network.train(self.config.only is None)
         # A batch is a function of seed and step, so that a run that was stopped goes on as if it had not been.
         self.task.source.rng = np.random.default_rng([self.config.seed, self.step])
@@ -86,14 +117,6 @@ class _LandmarkStage:
         self.step += 1
         average(self.averaged, self.network, self.step, self.config.ema, buffers="average")
         return {"loss": float(loss.detach()), **numbers}
-
-    def _rate(self) -> float:
-        """The rate rises, and falls by a cosine over the steps or over the time allowed, whichever runs out first."""
-        done = self.step / self.config.steps
-        if self.config.minutes is not None:
-            done = max(done, self.spent / (60 * self.config.minutes))
-        fall = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-        return self.config.rate * min(1.0, (self.step + 1) / _RISE) * max(fall, _LEAST)
 
     def score(self) -> dict[str, float]:
         figures: dict[str, float] = self.held.score(self.averaged.eval())
@@ -114,21 +137,6 @@ class _LandmarkStage:
     def export(self, folder: Path, figures: dict[str, float]) -> None:
         note = f"step {self.step} of {self.config.steps}; held out: {json.dumps(figures)}"
         save_network(self.averaged, folder / f"{self.config.part}.safetensors", self.averaged.dims, note)
-
-
-def _packed(config: LandmarkConfig, folder: Path, beside: Path) -> Path:
-    """The folder of the packed data, made if it is not there."""
-    names, packed = beside / config.held_out, folder / "packed"
-    if not names.is_file():
-        raise UsageError(f"{names}: held_out: there is no such list; it is looked for beside the config")
-    if not (config.data / "stills" / "stills.npz").is_file():
-        raise InputError(
-            f"{config.data / 'stills' / 'stills.npz'}: no such file; `data` is a folder of stills and clips"
-        )
-    pack(config.data, packed, read_names(names))
-    if config.pairs:
-        pack_pairs(packed, config.pairs_packed)
-    return packed
 
 
 def keep_all_but(network: PointNet, first: int, end: int) -> None:

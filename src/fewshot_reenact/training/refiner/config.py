@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fewshot_reenact.training.config import Strict
+from fewshot_reenact.training.config import StageConfig, Strict
 
 
 class PatchAdversaryConfig(Strict):
@@ -19,7 +19,7 @@ class PatchAdversaryConfig(Strict):
     rate: float = Field(5e-4, gt=0)
 
 
-class RefinerConfig(Strict):
+class RefinerConfig(StageConfig):
     """configs/refiner.yaml."""
 
     trainer: Literal["refiner"]
@@ -33,7 +33,6 @@ class RefinerConfig(Strict):
     open_mouths: int = Field(8000, ge=0, description="and of mouths that open")
     judged: int = Field(200, ge=1, description="and of held-out mouths that open, for the figures")
     chunk: int = Field(200, ge=8, multiple_of=8, description="episodes in a file of a pack")
-    seed: int = 0
     down_channels: tuple[int, ...] = (48, 96)
     up_channels: tuple[int, ...] = (48, 32)
     network: Path = Field(description="safetensors feature network (models.perceptual)")
@@ -41,12 +40,7 @@ class RefinerConfig(Strict):
     l1: float = Field(4.0, ge=0)
     perceptual: float = Field(1.0, ge=0)
     rate: float = Field(5e-4, gt=0)
-    ema: float = Field(0.998, ge=0, lt=1)
     batch: int = Field(16, ge=1)
-    steps: int = Field(ge=1)
-    minutes: float | None = Field(
-        None, gt=0, description="the rate falls over these or over the steps, what ends first"
-    )
     log_every: int = Field(100, ge=1)
     save_every: int = Field(500, ge=1)
     adversarial: PatchAdversaryConfig = PatchAdversaryConfig()  # type: ignore[call-arg]

@@ -3,6 +3,8 @@
 A refiner is small and what comes before it stands still: that is computed once, in chunks of episodes.
 """
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fewshot_reenact.errors import InputError
 from fewshot_reenact.files import partial_file
 from fewshot_reenact.geometry.face_frame import PARTS, face_frame
 from fewshot_reenact.geometry.shape import openness, take_out
@@ -23,6 +26,7 @@ from fewshot_reenact.training.batch import make_inputs
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.data.clips import Clip, load_clips
 from fewshot_reenact.training.data.episodes import Episodes
+from fewshot_reenact.training.packed import is_packed, write_record
 
 BATCH = 8
 CANDIDATES = 6  # one more open mouth, one more blink: portrait and target should differ
@@ -55,6 +59,8 @@ class LargeEpisodes(Episodes):
 class OpenMouths(LargeEpisodes):
     """Episodes of mouths that open: rare in talk (one frame in thirty opens by 0.4 of the mouth's width), and what goes
     wrong most visibly. Half of the targets have everything below the upper lip stretched: jaws drop farther still.
+
+    Raises InputError: no clip has an open mouth.
     """
 
     def __init__(self, *args: Any):
@@ -63,6 +69,8 @@ class OpenMouths(LargeEpisodes):
         self.opened = {clip.name: openness(take_out(clip.points).shape)[:, 0] for clip in clips}
         wide = [number for number, clip in enumerate(clips) if self.opened[clip.name].max() > OPEN]
         self.by_person = [kept for one in self.by_person if len(kept := np.intersect1d(one, wide))]
+        if not self.by_person:
+            raise InputError(f"none of {len(clips)} clips shows a mouth that opens; add some, or say open_mouths: 0")
 
     def _choose(self, rng: np.random.Generator, clip: Clip) -> tuple[int, list[int]]:
         opened = self.opened[clip.name].clip(0)
@@ -98,12 +106,61 @@ def drop_jaw(picture: np.ndarray, points: np.ndarray, by: float) -> tuple[np.nda
 
 
 def pack(
-    model: Reenactor, clips: Path, out: Path, count: int, *, frame_step: int, chunk: int, open_mouths: bool = False
-) -> None:
+    model: Reenactor,
+    clips: Path,
+    out: Path,
+    count: int,
+    *,
+    frame_step: int,
+    chunk: int,
+    open_mouths: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
     """Write `count` episodes as chunks, OUT/NUMBER.npz. Chunks that are there stay: an interrupted run goes on.
 
-    open_mouths: targets whose mouth is open, portraits whose mouth is shut.
+    open_mouths: targets whose mouth is open, portraits whose mouth is shut. stop: asked before each chunk. Returns
+    False when it said so. Raises InputError: no clips; UsageError: OUT holds chunks of another model, clips or count.
     """
+    record = {
+        "model": faces_of(model),
+        "clips": str(clips),
+        "count": count,
+        "frame_step": frame_step,
+        "chunk": chunk,
+        "open_mouths": open_mouths,
+    }
+    begun = is_packed(out, record, "*.npz")
+    paths = [out / f"{number:05d}.npz" for number in range(-(-count // chunk))]
+    missing = [number for number, path in enumerate(paths) if not path.is_file()]
+    if not missing:
+        return True
+    episodes = _episodes(model, clips, count, frame_step, open_mouths)
+    if not begun:
+        out.mkdir(parents=True, exist_ok=True)
+        write_record(out, record)
+    for number in tqdm(missing, unit="chunk", disable=None):
+        if stop():
+            return False
+        rows = [
+            render_parts(model, [episodes[i] for i in range(at, at + BATCH)], episodes.large)
+            for at in range(number * chunk, (number + 1) * chunk, BATCH)
+        ]
+        arrays: dict[str, Any] = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        with partial_file(paths[number]) as partial, partial.open("wb") as file:
+            np.savez(file, **arrays)
+    return True
+
+
+def faces_of(model: Reenactor) -> str:
+    """SHA-256 of what decides the faces that a model makes before they are refined."""
+    found = hashlib.sha256(str(model.dims.refined).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        if not name.startswith("refiners."):
+            found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _episodes(model: Reenactor, clips: Path, count: int, frame_step: int, open_mouths: bool) -> LargeEpisodes:
     config = DataConfig(  # type: ignore[call-arg]
         clips=clips, point_noise=POINT_NOISE, candidates=CANDIDATES, dense=DENSE, rare=RARE
     )
@@ -111,22 +168,11 @@ def pack(
     kind = OpenMouths if open_mouths else LargeEpisodes
     episodes = kind(load_clips(clips, frame_step), config, dims.size, dims.raster_style, 0, count)
     episodes.large = dims.refined
-    out.mkdir(parents=True, exist_ok=True)
-    for number in tqdm(range(-(-count // chunk)), unit="chunk", disable=None):
-        path = out / f"{number:05d}.npz"
-        if path.is_file():
-            continue
-        rows = [
-            look(model, [episodes[i] for i in range(at, at + BATCH)], episodes.large)
-            for at in range(number * chunk, (number + 1) * chunk, BATCH)
-        ]
-        arrays: dict[str, Any] = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-        with partial_file(path) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+    return episodes
 
 
 @torch.inference_mode()
-def look(model: Reenactor, items: list[dict[str, Tensor]], side: int) -> dict[str, np.ndarray]:
+def render_parts(model: Reenactor, items: list[dict[str, Tensor]], side: int) -> dict[str, np.ndarray]:
     """What the refiners see and should make of a few episodes.
 
     Returns PART_NAME (B, h, w, 3) uint8, `embedding` (B, N) float16 and `clip` (B,).

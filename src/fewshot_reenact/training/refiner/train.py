@@ -6,7 +6,6 @@ losses, as in Esser et al. 2021 (VQGAN), but measured at the pictures.
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +27,81 @@ from fewshot_reenact.training.checkpoints import newest_checkpoint
 from fewshot_reenact.training.refiner.config import RefinerConfig
 from fewshot_reenact.training.refiner.critic import PatchCritic
 from fewshot_reenact.training.refiner.data import pack
-from fewshot_reenact.training.stage import Schedule, run_stage
+from fewshot_reenact.training.stage import Stop, learning_rate, run_stage
 
 NAMES = ("made", "source", "source_raster", "driver_raster", "truth")
-_FIXED = ("part", "clips", "held_out", "model", "seed", "batch", "faces", "open_mouths", "down_channels", "up_channels")
+_FIXED = (
+    *("part", "clips", "held_out", "model", "go_on", "frame_step", "faces", "open_mouths", "judged", "chunk", "seed"),
+    *("batch", "down_channels", "up_channels", "network", "skip_heads"),
+)
+_RISE, _LEAST = 100, 0.02  # steps in which the rate rises; the share of it that is left at the end
 
 
 def train_refiner(config: RefinerConfig, folder: Path, max_minutes: float | None = None) -> int:
     """Pack what is to be learnt from, then train, or go on training, in `folder`. Returns the step reached.
 
-    Raises InputError: no clips; UsageError, ModelError, Preempted as run_stage does.
+    Raises what check_refiner does; UsageError, ModelError, Preempted as run_stage does.
     """
-    schedule = Schedule(
-        steps=config.steps, minutes=config.minutes, log_every=config.log_every, save_every=config.save_every
+    model, packs = check_refiner(config), folder / "packs"
+    return run_stage(
+        lambda stop: _prepare(config, model, packs, stop),
+        lambda: RefinerStage(config, model, packs),
+        config,
+        _FIXED,
+        folder,
+        max_minutes,
     )
-    return run_stage(lambda: RefinerStage(config, folder), config, _FIXED, folder, schedule, max_minutes)
+
+
+def check_refiner(config: RefinerConfig) -> Reenactor:
+    """Look for what training needs before anything that takes long. Returns the model whose faces are refined.
+
+    Raises InputError: no clips; ModelError: a network is missing, or the model cannot be refined; UsageError: go_on,
+    and the model has no refiner of this part.
+    """
+    for clips in (config.clips, config.held_out):
+        if not clips.is_dir():
+            raise InputError(f"{clips}: there is no such folder of clips")
+    model = load_model(config.model)
+    name = config.model or "the built-in model"
+    FeatureNet(config.network, config.skip_heads)
+    own = RefinerDimensions(config.part, tuple(config.down_channels), tuple(config.up_channels))
+    try:
+        refiner = Refiner(dataclasses.replace(model.dims, refiners=(own,)), own)
+    except ValueError as error:
+        raise ModelError(f"{name}: cannot have this refiner ({error})") from error
+    if config.go_on:
+        begin_with(refiner, model)
+    return model
+
+
+def begin_with(refiner: Refiner, model: Reenactor) -> None:
+    """Give it the weights of the model's own refiner of this part. Raises UsageError: it has none; ModelError: that has
+    other dimensions.
+    """
+    for known in model.refiners:
+        if isinstance(known, Refiner) and known.part == refiner.part:
+            try:
+                refiner.load_state_dict(known.state_dict())
+            except RuntimeError as error:
+                raise ModelError(
+                    f"go_on: the model's refiner of the {refiner.part} has other channels than the config's"
+                ) from error
+            return
+    raise UsageError(f"go_on: the model has no refiner of the {refiner.part}; say go_on: false")
+
+
+def _prepare(config: RefinerConfig, model: Reenactor, packs: Path, stop: Stop) -> bool:
+    """Pack what is learnt from, and what is held out. False when it was stopped before."""
+    how: dict[str, Any] = {"frame_step": config.frame_step, "chunk": config.chunk, "stop": stop}
+    return (
+        pack(model, config.clips, packs / "faces", config.faces, **how)
+        and (
+            not config.open_mouths
+            or pack(model, config.clips, packs / "open", config.open_mouths, open_mouths=True, **how)
+        )
+        and pack(model, config.held_out, packs / "held_out", config.judged, open_mouths=True, **how)
+    )
 
 
 class Packs:
@@ -82,36 +141,28 @@ class Packs:
 class RefinerStage:
     """A refiner, its averaged weights and its discriminator, with their optimisers; see training.stage.Stage."""
 
-    def __init__(self, config: RefinerConfig, folder: Path):
+    def __init__(self, config: RefinerConfig, model: Reenactor, packs: Path):
         torch.manual_seed(config.seed)
         self.config, self.step, self.spent = config, 0, 0.0
-        model = load_model(config.model)
         dims: ModelDimensions = model.dims
         self.own = RefinerDimensions(config.part, tuple(config.down_channels), tuple(config.up_channels))
         order = torch.channels_last
         self.refiner, self.averaged = (Refiner(dims, self.own).to(memory_format=order) for _ in range(2))  # type: ignore[call-overload]
+        if config.go_on:
+            begin_with(self.refiner, model)
         self.averaged.load_state_dict(self.refiner.state_dict())
         self.critic = PatchCritic(config.adversarial.wide).to(memory_format=order)  # type: ignore[call-overload]
         self.features = FeatureNet(config.network, config.skip_heads)
         self.optimiser = torch.optim.Adam(self.refiner.parameters(), config.rate, (0.5, 0.99))
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), config.adversarial.rate, (0.0, 0.99))
-        if config.go_on:
-            self.begin_with(model)
-        self.packs, self.held = _packs(config, model, folder / "packs")
+        learnt = ["faces", "open"] if config.open_mouths else ["faces"]
+        self.packs = Packs([packs / name for name in learnt], config.part)
+        self.held = Packs([packs / "held_out"], config.part)
 
     @property
     def signature(self) -> str:
         """The refiner's dimensions."""
         return json.dumps(dataclasses.asdict(self.own))
-
-    def begin_with(self, model: Reenactor) -> None:
-        """The model's own refiner of this part in place of random weights. Raises UsageError: it has none."""
-        for refiner in model.refiners:
-            if isinstance(refiner, Refiner) and refiner.part == self.refiner.part:
-                self.refiner.load_state_dict(refiner.state_dict())
-                self.averaged.load_state_dict(refiner.state_dict())
-                return
-        raise UsageError(f"go_on: the model has no refiner of the {self.refiner.part}; say go_on: false")
 
     def learn(self) -> dict[str, float]:
         """One step: the refiner's, and once it counts the discriminator's."""
@@ -119,7 +170,7 @@ class RefinerStage:
         rng = np.random.default_rng([config.seed, self.step])
         x = self.packs.rows(self.packs.draw(rng, config.batch))
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = learning_rate(config, self.step, self.spent, rise=_RISE, least=_LEAST)
         made = refined(self.refiner, x)
         shown = made.detach().requires_grad_()
         parts = {"l1": (shown - x["truth"]).abs().mean() / 2}
@@ -145,14 +196,6 @@ class RefinerStage:
         self.step += 1
         average(self.averaged, self.refiner, self.step, config.ema)
         return {name: float(value.detach()) for name, value in parts.items()}
-
-    def _rate(self) -> float:
-        """The rate rises, and falls by a cosine over the steps or over the time allowed, whichever runs out first."""
-        done = self.step / self.config.steps
-        if self.config.minutes is not None:
-            done = max(done, self.spent / (60 * self.config.minutes))
-        fall = max(0.5 + 0.5 * math.cos(math.pi * min(done, 1.0)), 0.02)
-        return self.config.rate * min(1.0, (self.step + 1) / 100) * fall
 
     def _learn_to_tell(self, x: dict[str, Tensor], made: Tensor) -> Tensor:
         scores, _ = self.critic(torch.cat([x["truth"], made]), x["driver_raster"].repeat(2, 1, 1, 1))
@@ -201,21 +244,6 @@ class RefinerStage:
 
 
 _KEPT = ("refiner", "averaged", "critic", "optimiser", "critic_optimiser")
-
-
-def _packs(config: RefinerConfig, model: Reenactor, folder: Path) -> tuple[Packs, Packs]:
-    """What is learnt from, and what is held out; made if it is not there."""
-    for clips in (config.clips, config.held_out):
-        if not clips.is_dir():
-            raise InputError(f"{clips}: there is no such folder of clips")
-    how: dict[str, Any] = {"frame_step": config.frame_step, "chunk": config.chunk}
-    pack(model, config.clips, folder / "faces", config.faces, **how)
-    learnt = [folder / "faces"]
-    if config.open_mouths:
-        pack(model, config.clips, folder / "open", config.open_mouths, open_mouths=True, **how)
-        learnt.append(folder / "open")
-    pack(model, config.held_out, folder / "held_out", config.judged, open_mouths=True, **how)
-    return Packs(learnt, config.part), Packs([folder / "held_out"], config.part)
 
 
 def refined(refiner: Refiner, x: dict[str, Tensor]) -> Tensor:

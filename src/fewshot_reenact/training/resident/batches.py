@@ -106,15 +106,15 @@ class ResidentEpisodes:
         on = {name: tensor.to(self.device, non_blocking=True) for name, tensor in planned.tensors.items()}
         size, (b, f) = self.dims.size, on["rows"].shape
         own = 1 + self.config.portraits  # a reference comes after these
-        frames = self.store.frames.index_select(0, on["rows"].flatten()).unflatten(0, (b, f))
-        pictures = show(frames, on["flip"], on["tint"])
+        frames = self.store.frames.index_select(0, on["rows"].flatten())
+        pictures = show(frames.view(b, f, *frames.shape[1:]), on["flip"], on["tint"])
         faces = pictures[:, :own].flatten(0, 1)
         if self.dims.corrects_warp:
             faces = cut(faces, on["frames"].flatten(0, 1), size)
         elif self.store.side != size:
             faces = shrink(faces, size)
         drawn = draw(on["drawn"].flatten(0, 1), size, self.dims.raster_style, planned.reach) / 127.5 - 1
-        faces, drawn = faces.unflatten(0, (b, own)), drawn.unflatten(0, (b, own))
+        faces, drawn = (part.reshape(b, own, *part.shape[1:]) for part in (faces, drawn))
         batch = {
             "sources": faces[:, 1:],
             "source_rasters": drawn[:, 1:],

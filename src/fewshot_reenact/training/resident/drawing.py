@@ -57,8 +57,8 @@ def _lines(style: str, device: torch.device) -> _Lines:
         end += after
         stroke += [number] * len(after)
     fills = [(*where[part.start, part.stop], colour) for part, colour in (FILLS if style == "filled" else [])]
-    numbers = [torch.tensor(one, device=device) for one in (start, end, stroke)]
-    return _Lines(*numbers, [colour for _, _, colour in drawn], fills)
+    first, last, part_of = (torch.tensor(one, device=device) for one in (start, end, stroke))
+    return _Lines(first, last, part_of, [colour for _, _, colour in drawn], fills)
 
 
 def fixed_points(points: np.ndarray, size: int) -> np.ndarray:

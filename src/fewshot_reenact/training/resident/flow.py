@@ -80,7 +80,8 @@ def _follow(there: Tensor, here: Tensor, flow: Tensor) -> Tensor:
         seen = sample(here, place + flow.permute(0, 2, 3, 1))
         dx, dy = _gradient((there + seen) / 2)
         away = there - seen
-        xx, xy, yy, xt, yt = blur(torch.cat([dx * dx, dx * dy, dy * dy, dx * away, dy * away], 1), _WINDOW).split(1, 1)
+        sums = blur(torch.cat([dx * dx, dx * dy, dy * dy, dx * away, dy * away], 1), _WINDOW)
+        xx, xy, yy, xt, yt = torch.split(sums, 1, 1)
         xx, yy = xx + _STEADY, yy + _STEADY
         least = xx * yy - xy * xy
         step = torch.cat([yy * xt - xy * yt, xx * yt - xy * xt], 1) / least

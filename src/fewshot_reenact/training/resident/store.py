@@ -77,6 +77,7 @@ def build_store(clips: LoadedClips, folder: Path | None, key: str = "") -> Store
         raise UsageError("data.resident: the clips' pictures are not squares of one side; say data.resident: false")
     shape = (clips.frames, 3, side, side)
     partial = None
+    frames: np.ndarray
     if folder is None:
         frames = np.empty(shape, np.uint8)
     else:
@@ -89,6 +90,7 @@ def build_store(clips: LoadedClips, folder: Path | None, key: str = "") -> Store
     count = np.array([len(clip.frames) for clip in clips])
     store = store_of(torch.from_numpy(frames), points, count, clips.people, clips.videos, clips.fingerprint)
     if folder is not None and partial is not None:
+        assert isinstance(frames, np.memmap)
         frames.flush()
         np.savez(
             partial / _INDEX,
