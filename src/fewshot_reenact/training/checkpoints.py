@@ -37,7 +37,8 @@ def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, wr
         except ValueError as error:
             raise UsageError(f"{path}: damaged, so what this run trained is not known; use another --run") from error
         for one in (then, now):
-            one.get("data", {}).pop("resident", None)  # where clips are does not say what is learnt
+            if isinstance(one.get("data"), dict):
+                one["data"].pop("resident", None)  # where clips are does not say what is learnt
         for key in fixed:
             if then.get(key) != now.get(key):
                 raise UsageError(f"{path}: this run was started with another '{key}'; use another --run folder")

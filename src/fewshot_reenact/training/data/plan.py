@@ -111,7 +111,8 @@ class Planner:
         points = table.points[first[:, None] + chosen]
         points = np.where(flip[:, None, None, None], mirror(points, side), points)
         # Whatever extracts the points when the model is used errs a little: so do the labels here.
-        labels = jitter(points, draws.points, draws.parts, self.config.point_noise)
+        width = chosen.shape[1]  # without data.dense nobody needs the reference's errors
+        labels = jitter(points, draws.points[:, :width], draws.parts[:, :width], self.config.point_noise)
         dense = draws["dense"] < self.config.dense
         return EpisodePlan(clips, chosen, flip, tints(draws.tint, self.config.colour), labels, dense)
 
