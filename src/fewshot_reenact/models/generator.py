@@ -106,7 +106,7 @@ class Generator(nn.Module):
         for block in self.up:
             x = block(torch.cat([x, skips.pop()], 1) if self.dims.skips else x)
         x = self.last(torch.cat([x, skips.pop()], 1) if self.dims.skips else x)
-        x = self.out(F.relu(self.out_norm(x)))
+        x = self.out(F.relu(self.out_norm(x), inplace=True))
         colour, maps = x[:, : 3 * shuffle**2], x[:, 3 * shuffle**2 :]
         if shuffle > 1:
             colour = F.pixel_shuffle(colour, shuffle)
