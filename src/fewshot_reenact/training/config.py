@@ -139,7 +139,7 @@ class TrainConfig(Strict):
     compile: bool | Literal["graphs"] = Field(
         False,
         description="torch.compile the networks, those of the losses too; needs a C++ compiler. graphs: with CUDA "
-        "graphs on a GPU",
+        "graphs on a GPU, and not at all elsewhere",
     )
 
     def dimensions(self) -> ModelDimensions:

@@ -45,8 +45,8 @@ class Trainer:
     """State of one run: networks, averaged networks, discriminator, optimisers, step. `run` trains; `save` and `resume`
     do what they say.
 
-    videos: how many training videos there are, each a row of W. registration: who sees the flow that the model is to
-    correct.
+    rate: the learning rate of a step; may be replaced. videos: how many training videos there are, each a row of W.
+    registration: who sees the flow that the model is to correct.
     """
 
     def __init__(
@@ -76,14 +76,15 @@ class Trainer:
         if config.adversarial is not None:
             self.adversary = Adversary(config.adversarial, videos, order).to(device)
             self.adversary.make_optimisers()
-        if config.compile:
-            mode = "reduce-overhead" if config.compile == "graphs" and device.type == "cuda" else None
+        if config.compile is True or (config.compile and device.type == "cuda"):
+            mode = "reduce-overhead" if config.compile == "graphs" else None
             networks: list[Any] = [self.model.embedder, self.model.generator, self.content.relative]
             networks += [self.adversary and self.adversary.network, *self.content.networks.values()]
             for network in networks:
                 if network is not None:
                     network.compile(mode=mode)
         self.step = 0
+        self.rate: Callable[[int], float] = lambda step: learning_rate(step, config.steps, settings)
         self.log = Log(folder, config.tensorboard and self.world.leads)
 
     # ---- state ----------------------------------------------------------------------------------------------------
@@ -92,7 +93,14 @@ class Trainer:
         """Write checkpoint, averaged weights and D atomically; only in the process that leads."""
         if not self.world.leads:
             return
-        state = {
+        write_checkpoint(self.folder, self.state(), self.config.keep)
+        save_model(self.averaged, self.folder / "model.safetensors", note=f"step {self.step}")
+        if self.adversary is not None:
+            save_discriminator(self.adversary.network, self.folder / "discriminator.safetensors")
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs."""
+        return {
             "step": self.step,
             "dimensions": self.model.dims.to_json(),
             "model": self.model.state_dict(),
@@ -102,10 +110,6 @@ class Trainer:
             "random": random_state(),
             "sums": self.log.sums,
         }
-        write_checkpoint(self.folder, state, self.config.keep)
-        save_model(self.averaged, self.folder / "model.safetensors", note=f"step {self.step}")
-        if self.adversary is not None:
-            save_discriminator(self.adversary.network, self.folder / "discriminator.safetensors")
 
     def begin_from(self, path: Path) -> None:
         """Begin with a model's weights instead of random ones. Raises ModelError: missing, other dimensions.
@@ -128,18 +132,22 @@ class Trainer:
         state = newest_checkpoint(self.folder, self.device, self.model.dims.to_json())
         if state is None:
             return False
+        self.restore(state)
+        if self.world.leads:
+            self.log.trim(self.step)
+        return True
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
         load_optimiser(self.optimiser, state["optimiser"])
-        if self.adversary is not None:
+        if self.adversary is not None and state["adversary"] is not None:
             self.adversary.restore(state["adversary"])
         if "random" in state:
             restore_random_state(state["random"])
         self.step = int(state["step"])
         self.log.sums = dict(state.get("sums", {}))
-        if self.world.leads:
-            self.log.trim(self.step)
-        return True
 
     # ---- one step -------------------------------------------------------------------------------------------------
 
@@ -176,7 +184,7 @@ class Trainer:
         parts["gradient"] = _clip(self.model, self.config.optimiser.clip or float("inf"))
         self.faults.note(self.step, 1, parts["gradient"])
         parts |= {"loss": loss.detach(), "floor": self.content.floor(x.faces.warped, x.truth, x.points)}
-        rate = learning_rate(self.step, self.config.steps, self.config.optimiser)
+        rate = self.rate(self.step)
         for update in range(adversary.config.updates if adversary is not None else 0):
             assert adversary is not None
             kind = LATE if update else 2

@@ -18,19 +18,27 @@ from av.video.frame import VideoFrame
 from fewshot_reenact.errors import InputError
 
 KEY_FRAME_EVERY = 12
-_CRF = 18
+CRF = 18
 _BT709 = 1
+_MATRICES = {"bt709": _BT709, "bt601": 6}
+_SCALER = {_BT709: 1, 6: 5}  # the same matrices in libswscale's numbers
 
 
 class ClipEncoder:
-    """Square pictures (size, size, 3) uint8 RGB -> the bytes of an MP4 file. The same pictures give the same bytes."""
+    """Square pictures (size, size, 3) uint8 RGB -> the bytes of an MP4 file. The same pictures give the same bytes.
 
-    def __init__(self, size: int, fps: Fraction) -> None:
+    crf: x264's quality, lower is better. key_every: frames. matrix: "bt709", or "bt601", which is what OpenCV takes
+    every film for.
+    """
+
+    def __init__(
+        self, size: int, fps: Fraction, crf: int = CRF, key_every: int = KEY_FRAME_EVERY, matrix: str = "bt709"
+    ) -> None:
         self._buffer = io.BytesIO()
         self._container: Any = av.open(self._buffer, "w", format="mp4")
         options = {
-            "preset": "fast", "crf": str(_CRF), "bf": "0",
-            "g": str(KEY_FRAME_EVERY), "keyint_min": str(KEY_FRAME_EVERY), "sc_threshold": "0",
+            "preset": "fast", "crf": str(crf), "bf": "0",
+            "g": str(key_every), "keyint_min": str(key_every), "sc_threshold": "0",
         }  # fmt: skip
         stream: Any = self._container.add_stream("libx264", rate=fps, options=options)
         stream.width = stream.height = size
@@ -38,7 +46,8 @@ class ClipEncoder:
         context = stream.codec_context
         context.thread_count = 1
         context.time_base = stream.time_base = 1 / fps
-        context.colorspace, context.color_range = _BT709, 1
+        self._matrix = _MATRICES[matrix]
+        context.colorspace, context.color_range = self._matrix, 1
         context.color_primaries, context.color_trc = _BT709, _BT709
         self._stream, self._base = stream, 1 / fps
         self.frames = 0
@@ -46,7 +55,7 @@ class ClipEncoder:
     def add(self, picture: np.ndarray) -> None:
         """Encode a frame, (S, S, 3) uint8 RGB."""
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace=_BT709)
+        frame = frame.reformat(format="yuv420p", dst_colorspace=_SCALER[self._matrix])
         frame.pts, frame.time_base = self.frames, self._base
         self._container.mux(self._stream.encode(frame))
         self.frames += 1

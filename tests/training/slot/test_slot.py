@@ -1,0 +1,186 @@
+"""A short slot on another machine: packed, run with few packages, merged, gone on with. At tiny size."""
+
+import json
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+
+from fewshot_reenact.cli import main
+from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.training.config import load_config
+from fewshot_reenact.training.data.clips import load_clips
+from fewshot_reenact.training.data.codec import ClipEncoder
+from fewshot_reenact.training.resident.store import build_store
+from fewshot_reenact.training.slot.films import pack_films, unpack_films
+from fewshot_reenact.training.slot.merge import merge
+from fewshot_reenact.training.slot.pack import pack
+from fewshot_reenact.training.slot.pieces import read_pieces, write_pieces
+from fewshot_reenact.training.slot.settings import PlainConfig
+from fewshot_reenact.training.slot.state import decode_state, encode_state
+from network_samples import feature_net
+from painted_clips import write_clips
+
+MODEL = {
+    "kind": "textured", "size": 32, "embedding": 8, "embedder_channels": [8, 8], "down_channels": [8, 8],
+    "up_channels": [8, 8], "residual_blocks": 1, "embedder_unshuffle": 2, "generator_unshuffle": 2, "stem": 8,
+    "skips": True, "spectral_norm": False, "attention": False, "flow": True,
+}  # fmt: skip
+# What the machine does not have, refused as if it were not installed.
+ALONE = """
+import runpy, sys
+for name in ("av", "pydantic", "tqdm", "click", "yaml", "scipy", "cryptography", "c2pa"):
+    sys.modules[name] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with clips, held_out, net.safetensors and slot.yaml."""
+    folder = tmp_path_factory.mktemp("slot")
+    write_clips(folder / "clips", people=2, frames=8)
+    write_clips(folder / "held_out", people=1, frames=14)
+    feature_net(folder / "net.safetensors")
+    raw = {
+        "model": MODEL,
+        "data": {"clips": str(folder / "clips"), "frame_step": 1, "dense": 0.5},
+        "loss": {"network": str(folder / "net.safetensors"), "shift": 0.05},
+        "adversarial": {"dims": {"size": 32, "embedding": 8, "channels": [8, 8], "attention": False}, "rows": True},
+        **{"batch": 2, "steps": 100000, "log_every": 2, "amp": True, "compile": "graphs"},
+    }
+    (folder / "slot.yaml").write_text(yaml.safe_dump(raw))
+    return folder
+
+
+def test_a_slot_is_packed_run_with_few_packages_merged_and_gone_on_with(
+    setting: Path, tmp_path: Path, root: Path
+) -> None:
+    said: list[str] = []
+    config = load_config(setting / "slot.yaml")
+    parts = pack(config, tmp_path / "parts", held_out=setting / "held_out", part=60_000, tell=said.append)
+    assert len(parts) > 1 and all(sum(f.stat().st_size for f in part.iterdir()) < 70_000 for part in parts)
+    script = root / "scripts" / "build" / "gpu_slot.py"
+    words = [sys.executable, "-c", ALONE, script, "run", "--minutes", "0.2", "--timed", "2", "--looks", "4"]
+    done = subprocess.run(
+        [*words, "--device", "cpu", "--out", tmp_path / "out", *parts],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["step"] > 8 and report["episodes_a_second"] > 0 and report["compile"] is False
+    assert report["gflop_an_episode"] > 0 and report["held_out_after"].keys() == report["held_out_before"].keys()
+    assert report["held_out_after"] != report["held_out_before"]
+    assert len(list((tmp_path / "out").iterdir())) <= 8
+
+    assert merge(tmp_path / "out", tmp_path / "run") == report["step"]
+    with pytest.raises(UsageError, match="already"):
+        merge(tmp_path / "out", tmp_path / "run")
+    more = report["step"] + 2
+    gone_on = CliRunner().invoke(
+        main, ["train", "--config", str(setting / "slot.yaml"), "--run", str(tmp_path / "run"), "--steps", str(more)]
+    )
+    assert gone_on.exit_code == 0, gone_on.output
+    assert f"resumed at step {report['step']}" in gone_on.output
+    again = pack(config, tmp_path / "again", held_out=setting / "held_out", begin=tmp_path / "run", tell=said.append)
+    assert f"begun from step {more}" in " ".join(said) and len(again) == 1
+
+
+def test_pieces_come_back_whole_or_say_what_is_missing(tmp_path: Path) -> None:
+    blobs = {"a": bytes(range(256)) * 40, "b": b"", "c": b"xyz"}
+    parts = write_pieces(tmp_path / "pack", blobs, piece=4000, part=9000)
+    assert len(parts) == 2 and read_pieces(reversed(parts)) == blobs
+    with pytest.raises(InputError, match="part 1 is in none"):
+        read_pieces(parts[:1])
+    damaged = parts[0] / "a.00"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match="damaged"):
+        read_pieces(parts)
+    other = write_pieces(tmp_path / "other", {"a": b"1"}, piece=10)
+    with pytest.raises(InputError, match="different packs"):
+        read_pieces([*parts, *other])
+    with pytest.raises(InputError, match="no pack here"):
+        read_pieces([tmp_path])
+    with pytest.raises(UsageError, match="cannot hold"):
+        write_pieces(tmp_path / "x", blobs, piece=10, part=5)
+
+
+def test_frames_and_points_travel(setting: Path) -> None:
+    store = build_store(load_clips(setting / "clips", 1), None)
+    back = unpack_films(pack_films(store, crf=10))
+    assert back.frames.shape == store.frames.shape and back.people == store.people
+    assert float((back.frames.float() - store.frames.float()).abs().mean()) < 4
+    assert np.abs(back.table.points - store.table.points).max() <= 1 / 128
+    assert np.array_equal(back.first, store.first) and back.fingerprint == store.fingerprint
+
+
+@pytest.mark.parametrize("colour", [(200, 40, 30), (30, 180, 60), (40, 60, 210)])
+def test_opencv_sees_the_colours_that_were_packed(colour: tuple[int, int, int], tmp_path: Path) -> None:
+    encoder = ClipEncoder(64, Fraction(25), 10, 250, "bt601")
+    for _ in range(2):
+        encoder.add(np.full((64, 64, 3), colour, np.uint8))
+    (tmp_path / "film.mp4").write_bytes(encoder.finish())
+    read, picture = cv2.VideoCapture(str(tmp_path / "film.mp4")).read()
+    assert read and np.abs(picture[20:40, 20:40, ::-1].astype(int) - colour).max() <= 4
+
+
+def test_state_travels_in_fewer_bytes() -> None:
+    network = torch.nn.Linear(300, 200)
+    optimiser = torch.optim.Adam(network.parameters())
+    for _ in range(3):
+        network(torch.randn(4, 300)).square().sum().backward()
+        optimiser.step()
+    averaged = {name: value + 0.1 for name, value in network.state_dict().items()}
+    state = {
+        "step": 7,
+        "model": network.state_dict(),
+        "averaged": averaged,
+        "optimiser": optimiser.state_dict(),
+        "adversary": None,
+        "random": {"cpu": torch.get_rng_state()},
+    }
+    blob, moments = encode_state(state)
+    back = decode_state(blob, torch.device("cpu"))
+    assert moments and len(blob) < 0.65 * 16 * 300 * 200 + 20_000
+    assert back["step"] == 7 and back["adversary"] is None and "random" not in back
+    assert torch.equal(back["model"]["weight"], network.weight)
+    torch.testing.assert_close(back["averaged"]["weight"], averaged["weight"], rtol=1e-3, atol=1e-4)
+    own, came = (one["state"][0] for one in (optimiser.state_dict(), back["optimiser"]))
+    torch.testing.assert_close(came["exp_avg_sq"], own["exp_avg_sq"], rtol=0.02, atol=0)
+    torch.testing.assert_close(came["exp_avg"], own["exp_avg"], rtol=0.01, atol=0)
+    optimiser.load_state_dict(back["optimiser"])
+    less, moments = encode_state(state, limit=len(blob) - 1)
+    assert not moments and len(less) < len(blob)
+    optimiser.load_state_dict(decode_state(less, torch.device("cpu"))["optimiser"])
+    assert not optimiser.state_dict()["state"]
+
+
+def test_a_plain_config_answers_as_the_checked_one(setting: Path) -> None:
+    config = load_config(setting / "slot.yaml")
+    plain = PlainConfig.loads(config.model_dump_json())
+    assert plain.dimensions() == config.dimensions() and plain.weights() == config.weights()
+    assert plain.loss.network == config.loss.network
+    assert plain.optimiser.rate == config.optimiser.rate  # type: ignore[attr-defined]
+
+
+def test_pack_says_what_is_wrong_before_it_works(setting: Path, tmp_path: Path) -> None:
+    config = load_config(setting / "slot.yaml")
+    with pytest.raises(UsageError, match="is there already"):
+        pack(config, tmp_path, held_out=setting / "held_out")
+    with pytest.raises(UsageError, match="no checkpoint"):
+        pack(config, tmp_path / "x", held_out=setting / "held_out", begin=tmp_path, tell=lambda _: None)
