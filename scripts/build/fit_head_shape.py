@@ -12,7 +12,8 @@ import numpy as np
 
 from fewshot_reenact.files import partial_file, sha256
 from fewshot_reenact.geometry.solid import MODEL
-from fewshot_reenact.training.fitting.head_shape import NEARNESS, backend_spread, fit_head_shape, pick_frames
+from fewshot_reenact.training.fitting.head_shape import NEARNESS, fit_head_shape, pick_frames
+from fewshot_reenact.training.fitting.point_spread import backend_spread, spread_in_use
 from fewshot_reenact.training.fitting.shape_basis import read_points
 
 SHOWN = {
@@ -44,7 +45,7 @@ def main(clips: Path, own: Path, output: Path, frames: int, modes: int, rounds: 
     points = pick_frames(labelled, frames)
     shapes, quality = fit_head_shape(points, identities=modes, expressions=modes, rounds=rounds, progress=click.echo)
     # The clips' own points are steadier than what is met in use.
-    spread = np.hypot(shapes.spread, backend_spread(read_points(own), labelled))
+    spread = spread_in_use(shapes.spread, backend_spread(read_points(own), labelled))
     # Through memory, since numpy writes the time of day into an archive's members only when it makes the file itself.
     arrays = {
         "mean": shapes.mean,
@@ -91,7 +92,8 @@ means of all.
 
 Axes: x to the right of the picture, y down, z towards the viewer; origin between the outer eye corners; their distance
 is 1. The mean is symmetric. How exact a point is: the fit's residual and the built-in extractor's error against the
-clips' points, together. Level is the mean pitch of the clips. The camera is taken to stand {distance:.1f} eye
+clips' points, together; three times that at jaw, forehead and brows. Level is the mean pitch of the clips. The camera
+is taken to stand {distance:.1f} eye
 distances away, of the four distances tried the one that left least (`NEARNESS` in
 `training/fitting/head_shape.py`).
 

@@ -101,7 +101,7 @@ def test_expression_is_scaled_by_the_mouths_width():
     for own in (points, wide):
         made = retarget_solid(driver, lift(own), TIMES, how=how, reference=0)
         moves.append(np.abs(made[-1, 54, :2] - made[0, 54, :2]).max())
-    assert moves[1] == pytest.approx(1.3 * moves[0], rel=0.05)
+    assert moves[1] == pytest.approx(1.3 * moves[0], rel=0.1)
 
 
 def test_way_and_size_are_in_proportion_and_travel_limits_them():

@@ -8,6 +8,7 @@ from fewshot_reenact.geometry.solid import head_shapes
 from fewshot_reenact.geometry.solid_fit import HeadShapes, project, solve
 from fewshot_reenact.geometry.topology import FLIP
 from fewshot_reenact.training.fitting.head_shape import fit_head_shape, pick_frames
+from fewshot_reenact.training.fitting.point_spread import backend_spread, spread_in_use
 
 NEARNESS = 0.1
 
@@ -73,6 +74,23 @@ def test_its_poses_are_the_true_ones(fitted):
     found = [solve(points, shapes, frames_of_identity=30) for points in clips]
     error = np.concatenate([angles_of(one.rotation) for one in found]) - turns
     assert np.abs(error - np.median(error, axis=0)).mean(0) == pytest.approx([0, 0, 0], abs=1)
+
+
+def test_the_extractors_own_error_is_measured_alike_for_both_sides():
+    rng = np.random.default_rng(0)
+    labelled = [points + 0 for points in tracks(truth(), persons=6, frames=30)[0]]
+    unit = np.array([np.linalg.norm(points[:, 45] - points[:, 36], axis=1).mean() for points in labelled])
+    measured = [p + 0.02 * u * rng.normal(size=p.shape) for p, u in zip(labelled, unit, strict=True)]
+    for points, truth_of in zip(measured, labelled, strict=True):
+        points[:, 30] += 0.04 * 50 * rng.normal(size=(30, 2))
+        points[::3] = truth_of[::3]  # not measured: no proof of exactness
+    spread = backend_spread(measured, labelled)
+    assert spread[45] == spread[36] and spread[45] == pytest.approx(0.022, abs=0.006)
+    assert spread[30] > 1.3 * spread[27], "the worse point is known"
+    used = spread_in_use(np.full(83, 0.01), spread)
+    assert used[30] == pytest.approx(np.hypot(0.01, spread[30])) and used[8] == pytest.approx(
+        3 * np.hypot(0.01, spread[8])
+    )
 
 
 def test_frames_are_picked_evenly_and_without_gaps():

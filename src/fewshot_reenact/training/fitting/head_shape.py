@@ -21,7 +21,6 @@ from fewshot_reenact.geometry.topology import (
     FLIP,
     FOREHEAD,
     LEFT_OUTER_CORNER,
-    N_POINTS,
     RIGHT_OUTER_CORNER,
     eye_distance,
 )
@@ -62,21 +61,6 @@ def pick_frames(clips: list[np.ndarray], most: int) -> list[np.ndarray]:
         if len(seen):
             kept.append(seen[np.unique(np.linspace(0, len(seen) - 1, most).round().astype(int))].astype(np.float64))
     return kept
-
-
-def backend_spread(measured: list[np.ndarray], labelled: list[np.ndarray]) -> np.ndarray:
-    """By how much a backend's points are wrong in each direction, (83,) eye distances; mirror images share theirs.
-
-    measured, labelled: (T, 83, 2) pixels of the same frames, clip by clip; where they are equal nothing was measured.
-    """
-    total, count = np.zeros(N_POINTS), 0
-    for ours, theirs in zip(measured, labelled, strict=True):
-        frames = min(len(ours), len(theirs))
-        apart = (ours[:frames] - theirs[:frames]) / eye_distance(theirs[:frames])[:, None, None]
-        seen = np.abs(apart).max((1, 2)) > 1e-3
-        total, count = total + (apart[seen] ** 2).sum((0, 2)) / 2, count + int(seen.sum())
-    square = total / max(count, 1)
-    return np.sqrt((square + square[FLIP]) / 2)
 
 
 def fit_head_shape(
