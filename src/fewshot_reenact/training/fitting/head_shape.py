@@ -75,8 +75,8 @@ def fit_head_shape(
 ) -> tuple[HeadShapes, Quality]:
     """The mean head and its modes, and how well they fit the same clips. clips: (T, 83, 2) pixels each, a person each.
 
-    rounds: with modes. After the third the points are told no better; the mean's depth still creeps, in a direction in
-    which they tell next to nothing.
+    rounds: with modes. Not until nothing changes: from round 8 to 30 what is left of the points fell by 3 % only
+    (0.0062 to 0.0060), the tip of the nose crept forward by 5 %, and pitch came out smaller (docs/training-log.md).
     """
     shapes = replace(_dome(clips), nearness=nearness)
     for turn in range(rigid_rounds):
