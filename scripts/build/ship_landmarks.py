@@ -36,7 +36,8 @@ CARD = """# Built-in landmark weights
 {files}
 
 The other weights have cards of their own beside them: the default model in textured.md, what fine-tuning compares
-pictures with in face_teacher.md, the head's shape in shape_basis.md, the built-in motions in motions.md.
+pictures with in face_teacher.md, the head's shape in shape_basis.md (flat) and head_shape.md (solid), the
+built-in motions in motions.md.
 
 ## What they do
 

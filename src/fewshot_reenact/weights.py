@@ -6,7 +6,9 @@ A weights file describes itself: its metadata holds a format, the dimensions of 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from fewshot_reenact.errors import ModelError
 from fewshot_reenact.files import partial_file
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
@@ -66,6 +69,27 @@ def open_weights(path: Path, missing: str, damaged: str = "damaged ({reason})") 
     except _WRONG as error:
         reason = " ".join(str(error).split())[:300]  # torch lists every tensor on a line of its own
         raise ModelError(f"{path}: {damaged.format(reason=reason)}") from error
+
+
+def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file by name, in this order, numbers only. Raises ModelError as `open_weights`."""
+    import numpy as np
+
+    if not path.is_file():
+        raise ModelError(f"{path}: is missing; install the package again")
+    if is_pointer(path):
+        raise ModelError(f"{path}: this is a Git-LFS pointer, not the weights; run `git lfs pull`")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in names}
+    except (*_WRONG, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ModelError(
+            f"{path}: damaged ({' '.join(str(error).split())[:300]}); install the package again"
+        ) from error
+    wrong = [name for name, array in arrays.items() if array.dtype.kind != "f" or not np.isfinite(array).all()]
+    if wrong:
+        raise ModelError(f"{path}: damaged ({wrong[0]} holds values that are no numbers); install the package again")
+    return arrays
 
 
 def is_pointer(path: Path) -> bool:

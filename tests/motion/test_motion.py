@@ -59,9 +59,14 @@ def test_the_keys_of_the_file_are_those_documented(tmp_path):
         assert data["confidence"].tolist()[2] == 0 and np.isnan(data["points"][2]).all()
         assert data["size"].tolist() == [1920, 1080] and float(data["fps"]) == pytest.approx(29.97, abs=0.001)
         assert str(data["schema"]) == "fewshot-reenact-motion/1"
+        assert (
+            data["angles"].shape == (6, 3)
+            and np.isnan(data["angles"]).any(1).tolist() == [False, False, True] + [False] * 3
+        )
     save_motion(motion(), tmp_path / "m.json")
     text = (tmp_path / "m.json").read_text()
     assert "NaN" not in text and json.loads(text)["points"][2] is None, "strict JSON"
+    assert json.loads(text)["angles"][2] is None and len(json.loads(text)["angles"][0]) == 3
 
 
 def test_the_six_keys_alone_are_enough(tmp_path):

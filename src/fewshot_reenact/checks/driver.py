@@ -5,7 +5,7 @@ import numpy as np
 from fewshot_reenact.checks import limits
 from fewshot_reenact.checks.portrait import face_size, faces_found
 from fewshot_reenact.checks.report import GOOD, USABLE, VERDICTS, Finding, Report
-from fewshot_reenact.geometry.pose import head_pose
+from fewshot_reenact.geometry.solid import fit_track
 from fewshot_reenact.geometry.topology import eye_distance
 from fewshot_reenact.inputs.driver import Driver, DriverSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
@@ -52,7 +52,7 @@ def _found(motion: Motion) -> Finding:
 
 def _poses(points: np.ndarray) -> Finding:
     """How far the head turns in 98 % of the frames; single frames may be mistakes."""
-    low, high = np.percentile(head_pose(points), [1, 99], axis=0)
+    low, high = np.percentile(fit_track(points).angles, [1, 99], axis=0)
     names = ("yaw", "pitch", "roll")
     verdicts = [
         bound(float(max(-a, b)))

@@ -6,7 +6,7 @@ import numpy as np
 
 from fewshot_reenact.checks import limits, measures
 from fewshot_reenact.checks.report import GOOD, POOR, UNUSABLE, VERDICTS, Finding, Report
-from fewshot_reenact.geometry.pose import head_pose
+from fewshot_reenact.geometry.solid import fit_head
 from fewshot_reenact.geometry.topology import eye_distance
 from fewshot_reenact.landmarks.backend import Face, LandmarkBackend
 from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, choose_face, no_face
@@ -71,7 +71,7 @@ def _sharpness(picture: np.ndarray, points: np.ndarray) -> Finding:
 
 
 def _pose(points: np.ndarray) -> Finding:
-    yaw, pitch, roll = (float(v) for v in head_pose(points))
+    yaw, pitch, roll = (float(v) for v in fit_head(points).angles)
     verdicts = {"yaw": limits.YAW(abs(yaw)), "pitch": limits.PITCH(abs(pitch)), "roll": limits.ROLL(abs(roll))}
     advice = {
         "yaw": "the head is turned to the side: use a picture from the front, or add one with -p",

@@ -66,7 +66,9 @@ def extract(
             progress=lambda _, done, total: progress(done, total),
         )
     common.warn(result.warnings)
+    turns = ", ".join(f"{name} {low:+.0f} to {high:+.0f}" for name, (low, high) in result.turns().items())
     say(
-        f"{output}: {int(result.motion.found.sum())} of {len(result.motion)} frames with a face", err=str(report) == "-"
+        f"{output}: {int(result.motion.found.sum())} of {len(result.motion)} frames with a face; head {turns} degrees",
+        err=str(report) == "-",
     )
     common.write_report(result.report(), report, overwrite)

@@ -6,8 +6,11 @@
     fps         one number, frames a second
     size        (width, height) of the picture in pixels
     schema      "fewshot-reenact-motion/1"
-and, where the exact times of a video are known (a file without them is used all the same):
-    pts (frames,) int64, time_base (2,) and fps_ratio (2,): numerator and denominator, cuts (any,) int64, source: a name
+and, of which a file has no need to be used:
+    angles (frames, 3) float32, degrees: yaw, pitch, roll of the head, NaN (null in JSON) where no face was found; for
+    other programs, since whoever reads the points can find them anew
+    pts (frames,) int64, time_base (2,) and fps_ratio (2,): numerator and denominator: the exact times of a video
+    cuts (any,) int64: first frames of shots; source: a name
 
 A motion file may come from a stranger: pickled objects are never read, and sizes are checked before anything is
 unpacked.
@@ -57,6 +60,7 @@ def save_motion(motion: Motion, path: str | Path, overwrite: bool = False) -> Pa
         "fps": np.float64(motion.fps),
         "size": np.array(motion.size, np.int64),
         "schema": f"{SCHEMA}{VERSION}",
+        "angles": motion.angles().astype(np.float32),
         "pts": motion.pts,
         "time_base": np.array(motion.time_base.as_integer_ratio(), np.int64),
         "fps_ratio": np.array(motion.fps.as_integer_ratio(), np.int64),
@@ -78,6 +82,8 @@ def _as_json(arrays: dict[str, Any]) -> str:
     points = np.round(arrays["points"].astype(np.float64), 3)
     found = ~np.isnan(points).any((1, 2))
     plain["points"] = [frame.tolist() if ok else None for frame, ok in zip(points, found, strict=True)]
+    angles = np.round(arrays["angles"].astype(np.float64), 2)
+    plain["angles"] = [frame.tolist() if ok else None for frame, ok in zip(angles, found, strict=True)]
     plain["confidence"] = np.round(arrays["confidence"].astype(np.float64), 4).tolist()
     return json.dumps(plain, allow_nan=False, separators=(",", ":")) + "\n"
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.geometry.smoothstep import smoothstep
+from fewshot_reenact.geometry.solid import fit_track
 from fewshot_reenact.geometry.topology import N_POINTS
 
 # How long the face takes to move to where it is found again after a gap; what is longer is held still before.
@@ -73,6 +74,17 @@ class Motion:
         """(first frame, one past the last) of each shot."""
         edges = [0, *self.cuts, len(self)]
         return [(a, b) for a, b in pairwise(edges) if b > a]
+
+    def angles(self) -> np.ndarray:
+        """How the head is turned, (T, 3) degrees: yaw, pitch, roll as `geometry.rotation.angles_of` has them.
+
+        NaN where no face was found. Each shot is fitted by itself: another may show somebody else.
+        """
+        found, out = self.found, np.full((len(self), 3), np.nan)
+        for first, end in self.shots:
+            if found[first:end].any():
+                out[first:end] = fit_track(self.points[first:end]).angles
+        return out
 
     def filled(self) -> "Motion":
         """The same motion without NaN: see `fill_gaps`. Raises InputError when no frame has a face."""

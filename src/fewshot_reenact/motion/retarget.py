@@ -13,20 +13,15 @@ import numpy as np
 
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.geometry.shape import Placed, basis, descriptor, place, take_out, turn_of, turned
-from fewshot_reenact.geometry.topology import (
-    LEFT_LIDS,
-    LIP_PAIRS,
-    N_POINTS,
-    REGIONS,
-    RIGHT_LIDS,
-)
+from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, N_POINTS, REGIONS, RIGHT_LIDS
+from fewshot_reenact.motion.gaps import LIP_FOLLOWERS, fit_gaps, lid_targets, lip_targets
 
 MotionMode = Literal["relative", "absolute"]
 Region = Literal["all", "expression", "pose", "lips", "eyes"]
 MOTIONS: tuple[str, ...] = get_args(MotionMode)
 REGION_CHOICES: tuple[str, ...] = get_args(Region)
 
-_EXPRESSION_PARTS = {
+EXPRESSION_PARTS = {
     "all": tuple(REGIONS),
     "expression": tuple(REGIONS),
     "pose": (),
@@ -35,7 +30,6 @@ _EXPRESSION_PARTS = {
 }
 _FARTHEST = 0.5  # a head moves no farther than this many eye distances from where it is: the shoulders stay behind
 _SIZE_SECONDS = 0.4  # a head's size changes no faster: what is faster is the detector's error, and looks like pulsing
-_WIDEST = 1.5  # lids open no wider than this many times the portrait's own opening
 
 
 @dataclass(frozen=True)
@@ -123,18 +117,16 @@ def retarget(
 
     expression = moved.shape - turned(driver_turn) - (rest.shape - turned(rest_turn))
     expression = expression * _proportions(rest.shape[0], own.shape[0]) * strength
-    wanted = _EXPRESSION_PARTS[how.region]
+    wanted = EXPRESSION_PARTS[how.region]
     keep = np.zeros((N_POINTS, 1))
     for part in wanted:
         keep[REGIONS[part]] = 1.0
     neutral = own.shape + expression * keep
     if "mouth" in wanted:
-        neutral = _fit_gaps(
-            neutral, LIP_PAIRS, _lip_targets(moved.shape, rest.shape, own.shape, strength), _LIP_FOLLOWERS
-        )
+        neutral = fit_gaps(neutral, LIP_PAIRS, lip_targets(moved.shape, rest.shape, own.shape, strength), LIP_FOLLOWERS)
     if "left_eye" in wanted:
         for eye, pairs in ((1, LEFT_LIDS), (2, RIGHT_LIDS)):
-            neutral = _fit_gaps(neutral, pairs, _lid_targets(moved.shape, rest.shape, own.shape, strength, eye), {})
+            neutral = fit_gaps(neutral, pairs, lid_targets(moved.shape, rest.shape, own.shape, strength, eye), {})
     shape = neutral + turned(own_turn + turn) - turned(own_turn)
 
     if not turns:
@@ -142,7 +134,7 @@ def retarget(
         return place(shape, own.angle * still, own.log_size * still, own.centre * still[:, None])
     angle = own.angle + strength * (moved.angle - rest.angle)
     # Both sides slowed: one frame's error at the reference would make the head too large in all the others.
-    slow = _slow(moved.log_size, times)
+    slow = slowed(moved.log_size, times)
     size = own.log_size + strength * (slow - slow[reference or 0])
     went = strength * (moved.centre - rest.centre) / np.exp(rest.log_size)[:, None]
     far = np.linalg.norm(went, axis=1, keepdims=True)
@@ -191,7 +183,7 @@ def _proportions(rest: np.ndarray, own: np.ndarray) -> np.ndarray:
 _MIDDLE_OF_LIPS, _NARROWEST = [51, 57, 62, 66], 0.25
 
 
-def _slow(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+def slowed(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Gaussian mean over time, at the ends of what there is. (T,) and (T,) seconds -> (T,)."""
     if len(values) < 2:
         return values
@@ -202,59 +194,3 @@ def _slow(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / _SIZE_SECONDS) ** 2)
     total, weight = (np.convolve(np.pad(v, reach), kernel, mode="valid") for v in (values, np.ones_like(values)))
     return total / weight
-
-
-# ---- gaps: closed must come out closed, on any face ----
-
-# Which other points of the lips go along with an inner pair, and how far: {pair number: {(upper, lower): share}}.
-_LIP_FOLLOWERS: dict[int, dict[tuple[int, int], float]] = {
-    0: {(50, 58): 1.0, (49, 59): 0.5},
-    1: {(51, 57): 1.0},
-    2: {(52, 56): 1.0, (53, 55): 0.5},
-}
-
-
-def _gaps(shape: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """Height of each gap, (T, 83, 2) -> (T, pairs); negative when the lids or lips cross."""
-    return np.stack([shape[:, low, 1] - shape[:, up, 1] for up, low in pairs], -1)
-
-
-def _lid_targets(moved: np.ndarray, rest: np.ndarray, own: np.ndarray, strength: float, eye: int) -> np.ndarray:
-    """Gaps of the lids, as a share of the portrait's own opening: half closed is half closed on any face."""
-    pairs = LEFT_LIDS if eye == 1 else RIGHT_LIDS
-    rest_open = np.maximum(_gaps(rest, pairs).mean(1, keepdims=True), 0.02)
-    # The sockets' own tilt and the detector's noise move single pairs; the mean tells how open the eye is.
-    share = np.maximum(_gaps(moved, pairs).mean(1, keepdims=True), 0) / rest_open
-    share = np.clip(1 + strength * (share - 1), 0, _WIDEST)
-    # Detectors rarely say that a closed eye is quite closed.
-    share = np.where(share < 1, np.clip((share - 0.12) / 0.88, 0, 1), share)
-    return np.maximum(_gaps(own, pairs), 0) * share
-
-
-def _lip_targets(moved: np.ndarray, rest: np.ndarray, own: np.ndarray, strength: float) -> np.ndarray:
-    """Gaps of the lips: opening adds, in proportion to the mouths' widths; closing takes away the same share as the
-    driver's.
-    """
-    mine_wide, theirs_wide = (float(np.linalg.norm(s[0, 54] - s[0, 48])) for s in (own, rest))
-    width = mine_wide / max(theirs_wide, 1e-6)
-    now, before, mine = (np.maximum(_gaps(s, LIP_PAIRS), 0) for s in (moved, rest, own))
-    change = strength * (now - before)
-    opened = mine + np.maximum(change, 0) * width
-    closed = mine * np.clip(1 + np.minimum(change, 0) / np.maximum(before, 0.01), 0, 1)
-    return np.where(change >= 0, opened, closed)
-
-
-def _fit_gaps(
-    shape: np.ndarray,
-    pairs: tuple[tuple[int, int], ...],
-    target: np.ndarray,
-    followers: dict[int, dict[tuple[int, int], float]],
-) -> np.ndarray:
-    """Move upper and lower points apart or together, evenly, until the gaps are as wanted. (T, 83, 2), (T, pairs)."""
-    out = shape.copy()
-    short = target - _gaps(shape, pairs)
-    for i, (up, low) in enumerate(pairs):
-        for (a, b), share in {(up, low): 1.0, **followers.get(i, {})}.items():
-            out[:, a, 1] -= share * short[:, i] / 2
-            out[:, b, 1] += share * short[:, i] / 2
-    return out

@@ -49,10 +49,20 @@ class Extraction:
         """Lines that the user should see."""
         return list(self.motion.report()["warnings"])
 
+    def turns(self) -> dict[str, list[float]]:
+        """The least and the largest yaw, pitch and roll of the head in degrees, see `Motion.angles`."""
+        angles = self.motion.angles()
+        low, high = np.nanmin(angles, axis=0), np.nanmax(angles, axis=0)
+        return {
+            name: [round(float(a), 1), round(float(b), 1)]
+            for name, a, b in zip(("yaw", "pitch", "roll"), low, high, strict=True)
+        }
+
     def report(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return {
             **self.motion.report(),
+            "angles": self.turns(),
             "device": self.device,
             "landmarks": self.landmarks,
             "smooth": self.smooth,

@@ -1,0 +1,63 @@
+"""Gaps of lids and lips: closed must come out closed, on any face.
+
+Faces here are shapes in the face's own frame, flat or solid: (T, 83, 2) or (T, 83, 3), y down.
+"""
+
+import numpy as np
+
+from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, RIGHT_LIDS
+
+_WIDEST = 1.5  # lids open no wider than this many times the portrait's own opening
+
+# Which other points of the lips go along with an inner pair, and how far: {pair number: {(upper, lower): share}}.
+LIP_FOLLOWERS: dict[int, dict[tuple[int, int], float]] = {
+    0: {(50, 58): 1.0, (49, 59): 0.5},
+    1: {(51, 57): 1.0},
+    2: {(52, 56): 1.0, (53, 55): 0.5},
+}
+
+
+def _gaps(shape: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """Height of each gap, (T, 83, 2) -> (T, pairs); negative when the lids or lips cross."""
+    return np.stack([shape[:, low, 1] - shape[:, up, 1] for up, low in pairs], -1)
+
+
+def lid_targets(moved: np.ndarray, rest: np.ndarray, own: np.ndarray, strength: float, eye: int) -> np.ndarray:
+    """Gaps of the lids, as a share of the portrait's own opening: half closed is half closed on any face."""
+    pairs = LEFT_LIDS if eye == 1 else RIGHT_LIDS
+    rest_open = np.maximum(_gaps(rest, pairs).mean(1, keepdims=True), 0.02)
+    # The sockets' own tilt and the detector's noise move single pairs; the mean tells how open the eye is.
+    share = np.maximum(_gaps(moved, pairs).mean(1, keepdims=True), 0) / rest_open
+    share = np.clip(1 + strength * (share - 1), 0, _WIDEST)
+    # Detectors rarely say that a closed eye is quite closed.
+    share = np.where(share < 1, np.clip((share - 0.12) / 0.88, 0, 1), share)
+    return np.maximum(_gaps(own, pairs), 0) * share
+
+
+def lip_targets(moved: np.ndarray, rest: np.ndarray, own: np.ndarray, strength: float) -> np.ndarray:
+    """Gaps of the lips: opening adds, in proportion to the mouths' widths; closing takes away the same share as the
+    driver's.
+    """
+    mine_wide, theirs_wide = (float(np.linalg.norm(s[0, 54] - s[0, 48])) for s in (own, rest))
+    width = mine_wide / max(theirs_wide, 1e-6)
+    now, before, mine = (np.maximum(_gaps(s, LIP_PAIRS), 0) for s in (moved, rest, own))
+    change = strength * (now - before)
+    opened = mine + np.maximum(change, 0) * width
+    closed = mine * np.clip(1 + np.minimum(change, 0) / np.maximum(before, 0.01), 0, 1)
+    return np.where(change >= 0, opened, closed)
+
+
+def fit_gaps(
+    shape: np.ndarray,
+    pairs: tuple[tuple[int, int], ...],
+    target: np.ndarray,
+    followers: dict[int, dict[tuple[int, int], float]],
+) -> np.ndarray:
+    """Move upper and lower points apart or together, evenly, until the gaps are as wanted. (T, 83, 2), (T, pairs)."""
+    out = shape.copy()
+    short = target - _gaps(shape, pairs)
+    for i, (up, low) in enumerate(pairs):
+        for (a, b), share in {(up, low): 1.0, **followers.get(i, {})}.items():
+            out[:, a, 1] -= share * short[:, i] / 2
+            out[:, b, 1] += share * short[:, i] / 2
+    return out

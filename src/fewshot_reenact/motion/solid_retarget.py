@@ -1,0 +1,128 @@
+"""Whose face, whose motion, in three dimensions: the driver's change put onto the portrait's own head.
+
+A portrait is lifted: its points keep their places in the picture exactly, the fitted head (`geometry.solid`) gives
+their depth. A driver is split into how its head is turned, how near it is, where it is, and the expression in the
+face's own axes, so that a smile seen from the side is the same smile from the front. The portrait takes the change of
+each since a reference frame: R_t R_ref^T on its own rotation, the ratio of the scales, the way of the origin, and
+the expression's change by its own mouth's width.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fewshot_reenact.geometry.rotation import exponential, logarithm
+from fewshot_reenact.geometry.solid import HeadPose, fit_head, fit_track
+from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, N_POINTS, REGIONS, RIGHT_LIDS
+from fewshot_reenact.motion.gaps import LIP_FOLLOWERS, fit_gaps, lid_targets, lip_targets
+from fewshot_reenact.motion.retarget import EXPRESSION_PARTS, Retargeting, slowed
+
+_OF_THE_MOUTH = [*REGIONS["mouth"], *REGIONS["jaw"]]
+_NARROWEST, _WIDEST = 0.6, 1.6  # a mouth's width against the driver's: what lies beyond is a bad fit, not a mouth
+
+
+@dataclass(frozen=True)
+class Lift:
+    """A portrait as a solid. pose: where its head is in its picture. solid: (83, 3), its points in the head's own axes,
+    eye distances; `pose.placed(solid)` shows them exactly where they are in the picture.
+    """
+
+    pose: HeadPose
+    solid: np.ndarray
+
+
+@dataclass(frozen=True)
+class Split:
+    """A driver's motion, taken apart. pose: the person's head in T frames. solid: (T, 83, 3), its points in the head's
+    own axes, eye distances: the person at rest and the expression of each frame.
+    """
+
+    pose: HeadPose
+    solid: np.ndarray
+
+    @property
+    def expression(self) -> np.ndarray:
+        """(T, 83, 3) eye distances in the head's own axes: what moves the points from the person's rest."""
+        return self.solid - self.pose.rest()
+
+
+def lift(points: np.ndarray) -> Lift:
+    """points: (83, 2) pixels of the portrait."""
+    pose = fit_head(points)
+    return Lift(pose, pose.lifted(np.asarray(points, np.float64)))
+
+
+def split(points: np.ndarray) -> Split:
+    """points: (T, 83, 2) pixels of the driver, one person, no NaN."""
+    pose = fit_track(points)
+    return Split(pose, pose.lifted(np.asarray(points, np.float64)))
+
+
+def retarget_solid(
+    driver: Split,
+    portrait: Lift,
+    times: np.ndarray,
+    *,
+    how: Retargeting | None = None,
+    reference: int | None = None,
+    travel: float = 1.0,
+) -> np.ndarray:
+    """The portrait's points in space for every frame of the driver, relative motion.
+
+    times: (T,) seconds. how: its region and strength, None: all of it; absolute motion has no use for a lift.
+    reference: the driver's frame that counts as the portrait's own state; None: the driver's person at rest, looking
+    at the camera from where the first frame has it. travel: 0 to 1, how much of the head's way and of its change of
+    size is taken.
+    Returns (T, 83, 3): x and y in pixels of the portrait's picture, z in pixels towards the viewer from the head's
+    origin.
+    """
+    how = how or Retargeting()
+    if how.motion != "relative":
+        raise ValueError("absolute motion is not relative to the portrait: use motion.retarget")
+    if not 0 <= travel <= 1:
+        raise ValueError(f"travel {travel} is not between 0 and 1")
+    solid = _with_expression(driver, portrait, how, reference)
+    if how.region not in ("all", "pose"):
+        return portrait.pose.placed(solid)
+    return _moved(driver.pose, portrait.pose, times, how.strength, reference, travel).placed(solid)
+
+
+def _with_expression(driver: Split, portrait: Lift, how: Retargeting, reference: int | None) -> np.ndarray:
+    """The portrait's head with the driver's expressions in its own axes, (T, 83, 3)."""
+    rest = driver.pose.rest() if reference is None else driver.solid[reference]
+    own, wanted = portrait.solid[None], EXPRESSION_PARTS[how.region]
+    gain = np.zeros((N_POINTS, 1))
+    for part in wanted:
+        gain[REGIONS[part]] = how.strength
+    widths = [float(np.linalg.norm(face[54] - face[48])) for face in (portrait.solid, rest)]
+    gain[_OF_THE_MOUTH] *= np.clip(widths[0] / max(widths[1], 1e-6), _NARROWEST, _WIDEST)
+    solid = own + gain * (driver.solid - rest)
+    if "mouth" in wanted:
+        target = lip_targets(driver.solid, rest[None], own, how.strength)
+        solid = fit_gaps(solid, LIP_PAIRS, target, LIP_FOLLOWERS)
+    if "left_eye" in wanted:
+        for eye, pairs in ((1, LEFT_LIDS), (2, RIGHT_LIDS)):
+            solid = fit_gaps(solid, pairs, lid_targets(driver.solid, rest[None], own, how.strength, eye), {})
+    return solid
+
+
+def _moved(
+    driver: HeadPose, portrait: HeadPose, times: np.ndarray, strength: float, reference: int | None, travel: float
+) -> HeadPose:
+    """The portrait's head, turned, nearer and elsewhere as the driver's is, for T frames."""
+    start = 0 if reference is None else reference
+    before = np.eye(3) if reference is None else driver.rotation[reference]
+    change = driver.rotation @ before.T
+    if strength != 1:
+        change = exponential(strength * logarithm(change))
+    # Both sides slowed, as in the plane: one frame's error at the reference would stay in all the others.
+    size = slowed(np.log(driver.scale), times)
+    scale = portrait.scale * np.exp(travel * strength * (size - size[start]))
+    went = travel * strength * (driver.translation - driver.translation[start]) / driver.scale[start]
+    return HeadPose(
+        change @ portrait.rotation,
+        scale,
+        portrait.translation + went * portrait.scale,
+        portrait.identity,
+        np.broadcast_to(portrait.expression, (len(scale), len(portrait.expression))),
+    )
