@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Short trials of learning rates and warm-ups for large batches, at small size: all after equally many episodes, from the same start.
+"""Short trials of learning rates and warm-ups for large batches, at small size: all from the same start, after equally
+many episodes.
 
     scripts/measure/rates.py ../main/run/clips ../main/run/clips_val --network NET.safetensors
 
-Clips are shrunk to 64 x 64, the face frame to 48, the networks to a hundredth. The rate rises, stays, and falls during the
-last 30 %, as in a slot (training.slot.run). Prints a table: the loss of the averaged weights on held-out people.
+Clips are shrunk to 64 x 64, the face frame to 48, the networks to a hundredth. The rate rises, stays, and falls during
+the last 30 %, as in a slot (training.slot.run). Prints a table: the loss of the averaged weights on held-out people.
 """
 
 import tempfile
@@ -91,7 +92,7 @@ def learn(
     "warmups",
     type=int,
     multiple=True,
-    help="Also these, with the largest batch and the last rate but one.",
+    help="With the last batch and the last rate but one.",
 )
 @click.option("--before", default=6400, show_default=True, help="Episodes that all trials have in common, batch 16.")
 @click.option("--episodes", default=7680, show_default=True)

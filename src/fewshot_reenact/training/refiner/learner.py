@@ -142,12 +142,12 @@ class RefinerLearner:
             self.faults.clear()
             self.step, kind, value = fault
             raise Diverged(
-                f"{KINDS[kind]} is {value} at step {self.step} (batch of {self.config.batch}, seed {self.config.seed}); "
-                "the refiner has not changed since. Lower rate and go on from the last checkpoint"
+                f"{KINDS[kind]} is {value} at step {self.step} (batches of {self.config.batch}, seed "
+                f"{self.config.seed}); the refiner has not changed since. Lower rate and go on from the last checkpoint"
             )
         return rows
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def score(self, held: Iterable[dict[str, Tensor]]) -> dict[str, float]:
         """Of the averaged weights, against what they were given: change in percent of L1, perceptual distance, and of
         edge strength against the truth's (-100: no edges, 0: as sharp). held: batches of people not learnt from.

@@ -26,7 +26,8 @@ from fewshot_reenact.training.slot.look import look
 from fewshot_reenact.training.slot.pieces import read_pieces, write_pieces
 from fewshot_reenact.training.slot.settings import PlainConfig
 from fewshot_reenact.training.slot.state import decode_state, encode_state
-from fewshot_reenact.training.trainer import Diverged, Trainer
+from fewshot_reenact.training.faults import Diverged
+from fewshot_reenact.training.trainer import Trainer
 
 PIECE = 15 << 20  # bytes of a file that comes back
 MOST = 58 << 20  # bytes of the state that comes back
