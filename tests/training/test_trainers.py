@@ -29,7 +29,12 @@ def small(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A config of one of the smaller trainers, whose data is not there."""
     raw = {
         "landmarks": {"part": "points", "data": "nowhere", "held_out": "names.txt", "batch": 4, "rate": 1e-3},
-        "refiner": {"part": "mouth", "data": {"clips": "nowhere"}, "held_out": "nowhere", "network": "none.safetensors"},
+        "refiner": {
+            "part": "mouth",
+            "data": {"clips": "nowhere"},
+            "held_out": "nowhere",
+            "network": "none.safetensors",
+        },
     }[request.param]
     (tmp_path / "names.txt").write_text("")
     (tmp_path / "c.yaml").write_text(yaml.safe_dump({"trainer": request.param, "steps": 2, **raw}))

@@ -90,8 +90,8 @@ def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> N
                 kept[name] = torch.empty_like(parameter).copy_(value)  # in the same order in memory
 
 
-class Numbers:
-    """Numbers of steps that nobody has asked the device for yet."""
+class StepNumbers:
+    """StepNumbers of steps that nobody has asked the device for yet."""
 
     def __init__(self) -> None:
         self._unread: list[tuple[list[str], Tensor, dict[str, float]]] = []

@@ -23,7 +23,7 @@ from fewshot_reenact.training.batch import make_faces, make_inputs
 from fewshot_reenact.training.checkpoints import newest_checkpoint, random_state, restore_random_state, write_checkpoint
 from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.distributed import World
-from fewshot_reenact.training.faults import KINDS, LATE, Diverged, Faults, Numbers, load_optimiser, make_adam, move
+from fewshot_reenact.training.faults import KINDS, LATE, Diverged, Faults, StepNumbers, load_optimiser, make_adam, move
 from fewshot_reenact.training.log import Log
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Trainer:
         self.optimiser = make_adam(self.model, settings.rate, settings.betas, settings.eps)
         self.registration = registration
         self.faults = Faults(device, self.world)
-        self._numbers = Numbers()
+        self._numbers = StepNumbers()
         self.weights = config.weights()
         self.content = Content(config.loss, self.weights).to(device)
         self.adversary: Adversary | None = None

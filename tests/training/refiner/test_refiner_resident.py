@@ -63,7 +63,8 @@ def test_episodes_are_those_that_are_packed(config: RefinerConfig, clips: Path, 
     dims = model.dims
     batch = LargeBatches(store, config.data, dims, 5)[np.arange(40, 52)]
     kinds = [
-        kind(load_clips(clips, 1), config.data, dims.size, dims.raster_style, 5, 100) for kind in (LargeItems, OpenItems)
+        kind(load_clips(clips, 1), config.data, dims.size, dims.raster_style, 5, 100)
+        for kind in (LargeItems, OpenItems)
     ]
     for kind in kinds:
         kind.large = dims.refined
@@ -105,9 +106,7 @@ def test_jaws_drop_as_with_opencv() -> None:
     assert np.abs(theirs[0].astype(int) - pictures[..., :3]).mean() > 5
 
 
-def test_first_losses_are_those_of_packs(
-    config: RefinerConfig, store: Store, model: Reenactor, tmp_path: Path
-) -> None:
+def test_first_losses_are_those_of_packs(config: RefinerConfig, store: Store, model: Reenactor, tmp_path: Path) -> None:
     how = {"chunk": 8, "seed": config.seed, "register": flow.register}
     pack(model, config.data, tmp_path / "faces", 16, **how)
     pack(model, config.data, tmp_path / "open", 16, open_mouths=True, **how)
@@ -145,9 +144,7 @@ def test_a_step_calls_no_opencv(
     assert len(learner.read()) == 3
 
 
-def test_what_is_no_number_leaves_the_refiner_as_it_was(
-    config: RefinerConfig, store: Store, model: Reenactor
-) -> None:
+def test_what_is_no_number_leaves_the_refiner_as_it_was(config: RefinerConfig, store: Store, model: Reenactor) -> None:
     episodes, learner = LargeBatches(store, config.data, model.dims, 0), RefinerLearner(config, model, CPU)
     learner.advance(episodes[np.arange(4)])
     before = {name: value.clone() for name, value in learner.refiner.state_dict().items()}
@@ -205,9 +202,7 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(
     assert rows[0] == rows[1] and [row["step"] for row in rows[0]] == [2, 3, 4, 6, 6]
 
 
-def test_another_model_and_other_clips_are_refused(
-    config: RefinerConfig, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_another_model_and_other_clips_are_refused(config: RefinerConfig, tiny_model: Path, tmp_path: Path) -> None:
     clips = write_clips(tmp_path / "clips", people=1, frames=6)
     own = tmp_path / "model.safetensors"
     own.write_bytes(tiny_model.read_bytes())

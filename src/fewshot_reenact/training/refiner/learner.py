@@ -22,7 +22,7 @@ from fewshot_reenact.models.refiner import Refiner
 from fewshot_reenact.rendering.registration import Registration
 from fewshot_reenact.training.averaging import average
 from fewshot_reenact.training.distributed import World
-from fewshot_reenact.training.faults import KINDS, Diverged, Faults, Numbers, load_optimiser, make_adam, move
+from fewshot_reenact.training.faults import KINDS, Diverged, Faults, StepNumbers, load_optimiser, make_adam, move
 from fewshot_reenact.training.refiner.critic import PatchCritic
 from fewshot_reenact.training.refiner.episodes import part_rows
 from fewshot_reenact.training.resident import flow
@@ -66,7 +66,7 @@ class RefinerLearner:
             networks = (self.model.embedder, self.model.generator, self.refiner.generator, self.critic, self.features)
             for network in networks:
                 network.compile(mode=mode)
-        self.faults, self._numbers = Faults(device, World()), Numbers()
+        self.faults, self._numbers = Faults(device, World()), StepNumbers()
         self.rate: Callable[[int], float] = lambda step: learning_rate(config, step, self.spent, rise=RISE, least=LEAST)
 
     @property
