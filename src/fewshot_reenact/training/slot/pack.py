@@ -150,12 +150,12 @@ def count_operations(learner: Learner, stage: SlotStage) -> float:
     """
     batch = next(stage.batches(iter([np.arange(2)])))
     stage.late(learner)
-    with _Operations() as counter:
+    with _Operations() as counter:  # type: ignore[no-untyped-call]
         learner.advance(batch)
     return counter.total / 2
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts by torch's own table of operators. Its FlopCounterMode also asks which module an operator is called in,
     and cannot where gradients are taken of inputs.
     """
