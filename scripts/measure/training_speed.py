@@ -4,8 +4,8 @@
     git worktree add ../base 1689abf
     scripts/measure/training_speed.py --checkout ../base --checkout . --clips run/clips --network NET.safetensors
 
-Each run trains the default model with the settings of configs/meta.yaml for some minutes in a folder of its own. The rate
-is taken from the times in its log, from the second line on: loading clips and the first steps do not count. With
+Each run trains the default model with the settings of configs/meta.yaml for some minutes in a folder of its own. The
+rate is taken from the times in its log, from the second line on: loading clips and the first steps do not count. With
 --processes 2 a run is two processes of torchrun with a thread each, which is how the old figure (19 on two cores) came
 about; with 1 it is one process with as many threads as there are cores.
 """
