@@ -2,7 +2,7 @@
 """Train for some minutes on a machine with a GPU that is lent for a quarter of an hour. docs/training.md tells how.
 
     scripts/build/gpu_slot.py pack --config configs/slot.yaml --held-out run/clips_val run/slot      # here
-    python3 scripts/build/gpu_slot.py run --minutes 11 --out "$OUT" run/slot/part-00 run/slot/part-01  # there
+    python3 scripts/build/gpu_slot.py run --minutes 9 --out "$OUT" /tmp/slot run/slot/part-01        # there
     scripts/build/gpu_slot.py merge CAME run/meta5                                                   # here
 
 `run` needs torch, opencv-python-headless, numpy and safetensors, and nothing else that has to be installed.
