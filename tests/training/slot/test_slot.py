@@ -23,6 +23,7 @@ from fewshot_reenact.training.data.codec import ClipEncoder
 from fewshot_reenact.training.refiner.config import RefinerConfig
 from fewshot_reenact.training.refiner.train import join
 from fewshot_reenact.training.resident.store import build_store
+from fewshot_reenact.training.schedule import slot_share
 from fewshot_reenact.training.slot.films import pack_films, unpack_films
 from fewshot_reenact.training.slot.merge import merge
 from fewshot_reenact.training.slot.pack import pack
@@ -148,6 +149,13 @@ def test_a_refiner_goes_into_a_slot_too(setting: Path, tiny_model: Path, tmp_pat
     model, note = join(load_model(tiny_model), [tmp_path / "run"])
     assert note == f"mouth {more} steps" and model.dims.refiners[0].part == "mouth"
     pack(config, tmp_path / "again", held_out=setting / "held_out", begin=tmp_path / "run", tell=lambda _: None)
+
+
+def test_the_rate_rises_stays_and_falls() -> None:
+    share = [slot_share(step, 1 - step / 100, rise=10, final=0.1) for step in range(101)]
+    assert share[0] == 0.1 and share[4] == 0.5 and share[9:71] == [1.0] * 62
+    assert abs(share[85] - 0.55) < 1e-9 and abs(share[100] - 0.1) < 1e-9
+    assert slot_share(500, -0.2, rise=10, final=0.1) == 0.1  # the time is over
 
 
 def test_pieces_come_back_whole_or_say_what_is_missing(tmp_path: Path) -> None:
