@@ -145,7 +145,7 @@ def test_a_refiner_goes_into_a_slot_too(setting: Path, tiny_model: Path, tmp_pat
     assert gone_on.exit_code == 0, gone_on.output
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     assert any("slot" in row for row in rows) and rows[-1]["step"] == more
-    assert "adversarial" in rows[0] or "adversarial" in rows[3]
+    assert any("adversarial" in row for row in rows)
     model, note = join(load_model(tiny_model), [tmp_path / "run"])
     assert note == f"mouth {more} steps" and model.dims.refiners[0].part == "mouth"
     pack(config, tmp_path / "again", held_out=setting / "held_out", begin=tmp_path / "run", tell=lambda _: None)
