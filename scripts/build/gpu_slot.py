@@ -28,7 +28,7 @@ def main() -> int:
     pack.add_argument("--run", type=Path, help="go on from this run folder's newest checkpoint")
     pack.add_argument("--films", type=Path, help="an earlier pack of the same clips: its films are taken as they are")
     pack.add_argument("--part-mb", type=float, default=40, help="MB of a part at most (default 40)")
-    pack.add_argument("--crf", type=int, default=24, help="x264's quality of the films (default 24)")
+    pack.add_argument("--crf", type=int, default=21, help="x264's quality of the films (default 21)")
     run = verbs.add_parser("run", help="train there")
     run.add_argument("parts", type=Path, nargs="+", metavar="PART", help="parts, or folders that hold some")
     run.add_argument("--minutes", type=float, required=True, help="in all, unpacking and writing included")

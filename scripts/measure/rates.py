@@ -4,7 +4,7 @@ many episodes.
 
     scripts/measure/rates.py ../main/run/clips ../main/run/clips_val --network NET.safetensors
 
-Clips are shrunk to 64 x 64, the face frame to 48, the networks to a hundredth. The rate rises, stays, and falls during
+Clips are shrunk to 64 x 64, the face frame to 48, the networks to a fortieth. The rate rises, stays, and falls during
 the last 30 %, as in a slot (training.slot.run). Prints a table: the loss of the averaged weights on held-out people.
 """
 

@@ -29,7 +29,7 @@ from fewshot_reenact.training.trainer import Trainer
 if TYPE_CHECKING:
     from fewshot_reenact.training.config import DataConfig
 
-PIECE = 8 << 20  # bytes of a file
+PIECE = 2 << 20  # bytes of a file: small ones fill parts better
 HELD_OUT_STEP = 6  # every sixth frame of held-out clips: they are looked at, not learnt from
 _CLIPS = ("train", "held_out")
 
@@ -42,7 +42,7 @@ def pack(
     begin: Path | None = None,
     films: Path | None = None,
     part: int = 40 << 20,
-    crf: int = 24,
+    crf: int = 21,
     tell: Callable[[str], None] = print,
 ) -> list[Path]:
     """Write parts of at most `part` bytes into OUT. begin: a run folder whose newest checkpoint is gone on from; None:
