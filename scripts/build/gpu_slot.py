@@ -2,7 +2,7 @@
 """Train for some minutes on a machine with a GPU that is lent for a quarter of an hour. docs/training.md tells how.
 
     scripts/build/gpu_slot.py pack --config configs/slot.yaml --held-out run/clips_val run/slot      # here
-    python3 scripts/build/gpu_slot.py run --minutes 11 --out "$OUT" run/slot/part-00 run/slot/part-01  # there
+    python3 scripts/build/gpu_slot.py run --minutes 9 --out "$OUT" /tmp/slot run/slot/part-01        # there
     scripts/build/gpu_slot.py merge CAME run/meta5                                                   # here
 
 `run` needs torch, opencv-python-headless, numpy and safetensors, and nothing else that has to be installed.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # there it is not installed
 
-from fewshot_reenact.errors import ReenactError
+from fewshot_reenact.errors import ReenactError, UsageError
 
 
 def main() -> int:
@@ -26,10 +26,11 @@ def main() -> int:
     pack.add_argument("--config", type=Path, required=True)
     pack.add_argument("--held-out", type=Path, required=True, help="clips of people who are not learnt from")
     pack.add_argument("--run", type=Path, help="go on from this run folder's newest checkpoint")
+    pack.add_argument("--films", type=Path, help="an earlier pack of the same clips: its films are taken as they are")
     pack.add_argument("--part-mb", type=float, default=40, help="MB of a part at most (default 40)")
-    pack.add_argument("--crf", type=int, default=24, help="x264's quality of the films (default 24)")
+    pack.add_argument("--crf", type=int, default=21, help="x264's quality of the films (default 21)")
     run = verbs.add_parser("run", help="train there")
-    run.add_argument("parts", type=Path, nargs="+", metavar="PART")
+    run.add_argument("parts", type=Path, nargs="+", metavar="PART", help="parts, or folders that hold some")
     run.add_argument("--minutes", type=float, required=True, help="in all, unpacking and writing included")
     run.add_argument("--out", type=Path, required=True, help="where the pieces and report.json go")
     run.add_argument("--device", default=None, help="default: cuda where there is one")
@@ -48,11 +49,16 @@ def main() -> int:
 
 
 def _pack(given: argparse.Namespace) -> None:
-    from fewshot_reenact.training.config import load_config
+    from fewshot_reenact.training.config import TrainConfig
+    from fewshot_reenact.training.refiner.config import RefinerConfig
     from fewshot_reenact.training.slot.pack import pack
+    from fewshot_reenact.training.trainers import load_any
 
-    part = int(given.part_mb * 1e6)
-    pack(load_config(given.config), given.out, held_out=given.held_out, begin=given.run, part=part, crf=given.crf)
+    config, _ = load_any(given.config)
+    if not isinstance(config, TrainConfig | RefinerConfig):
+        raise UsageError(f"{given.config}: trainer: a slot trains meta or refiner")
+    how = {"begin": given.run, "films": given.films, "part": int(given.part_mb * 1e6), "crf": given.crf}
+    pack(config, given.out, held_out=given.held_out, **how)
 
 
 def _run(given: argparse.Namespace) -> None:

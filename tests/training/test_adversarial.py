@@ -20,8 +20,9 @@ from fewshot_reenact.training.adversary import Adversary
 from fewshot_reenact.training.config import TrainConfig, load_config
 from fewshot_reenact.training.data.clips import load_clips
 from fewshot_reenact.training.distributed import World
+from fewshot_reenact.training.faults import Diverged
 from fewshot_reenact.training.loop import make_episodes, train
-from fewshot_reenact.training.trainer import Diverged, Trainer
+from fewshot_reenact.training.trainer import Trainer
 from killed_runs import dies_at
 from painted_clips import write_clips
 

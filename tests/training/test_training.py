@@ -27,8 +27,9 @@ from fewshot_reenact.training.checkpoints import newest_checkpoint, write_checkp
 from fewshot_reenact.training.config import OptimiserConfig, TrainConfig, load_config
 from fewshot_reenact.training.data.clips import LoadedClips, load_clips
 from fewshot_reenact.training.data.episodes import Episodes
+from fewshot_reenact.training.faults import Diverged
 from fewshot_reenact.training.loop import Preempted, train
-from fewshot_reenact.training.trainer import Diverged, Trainer, learning_rate
+from fewshot_reenact.training.trainer import Trainer, learning_rate
 from killed_runs import dies_at
 from painted_clips import face_points, write_clip, write_clips
 

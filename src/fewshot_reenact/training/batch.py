@@ -46,8 +46,8 @@ def make_inputs(
     portraits, rasters = _signed(on["sources"]), _signed(on["source_rasters"])
     pictures, flow, warped = None, None, portraits[:, 0]
     if "portraits" in on:
-        pictures, driver, portrait = _signed(on["portraits"][:, 0]), on["driver_points"], on["portrait_points"][:, 0]
-        flow = face_flow(driver, portrait, on["driver_frame"], picture_box(pictures, len(driver)), size)
+        pictures = _signed(on["portraits"][:, 0])
+        flow = _warp(on, on["portrait_points"][:, 0], pictures, size)
         if "reference" in on:
             flow = displace_flow(flow, _dense(on, size, register))
         warped = sample(pictures, flow)
@@ -60,10 +60,18 @@ def _signed(value: Tensor) -> Tensor:
     return to_signed(value) if value.dtype == torch.uint8 else value
 
 
+def _warp(on: dict[str, Tensor], points: Tensor, pictures: Tensor, size: int) -> Tensor:
+    """Where in pictures (B, 3, P, P) of people with these points (B, 83, 2) each place of the target's face frame comes
+    from, (B, size, size, 2): the one place where training decides how faces are warped.
+    """
+    driver = on["driver_points"]
+    return face_flow(driver, points, on["driver_frame"], picture_box(pictures, len(driver)), size)
+
+
 def _dense(on: dict[str, Tensor], size: int, register: Registration) -> Tensor:
     """The dense motion of episodes, (B, 2, S, S) frame pixels: of those that are to go by points alone, none."""
-    reference, driver, frame = _signed(on["reference"]), on["driver_points"], on["driver_frame"]
-    flow = face_flow(driver, on["reference_points"], frame, picture_box(reference, len(driver)), size)
+    reference = _signed(on["reference"])
+    flow = _warp(on, on["reference_points"], reference, size)
     shift = dense_motion(reference, flow, _signed(on["target"]), register)
     return shift * _feather(size, shift.device) * on["dense"].to(shift)[:, None, None, None]
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fewshot_reenact.errors import ReenactError
 from fewshot_reenact.training.distributed import World
 
 KINDS = (
@@ -20,6 +21,10 @@ KINDS = (
     "norm of the gradient of the discriminator's second update",
 )
 LATE = 4  # from here on E and G have moved in the step already
+
+
+class Diverged(ReenactError):
+    """The loss is no longer a number."""
 
 
 class Faults:
@@ -83,3 +88,24 @@ def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> N
         for name, value in kept.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 kept[name] = torch.empty_like(parameter).copy_(value)  # in the same order in memory
+
+
+class StepNumbers:
+    """StepNumbers of steps that nobody has asked the device for yet."""
+
+    def __init__(self) -> None:
+        self._unread: list[tuple[list[str], Tensor, dict[str, float]]] = []
+
+    def add(self, names: list[str], values: Tensor, known: dict[str, float]) -> None:
+        """Of one step: what the device has, (len(names),), and what is known here."""
+        self._unread.append((names, values, known))
+
+    def take(self) -> list[dict[str, float]]:
+        """Those of the steps since the last call, in one copy: waits for the device."""
+        unread, self._unread = self._unread, []
+        every = torch.cat([values for _, values, _ in unread]).tolist() if unread else []
+        rows = []
+        for names, _, known in unread:
+            rows.append(dict(zip(names, every, strict=False)) | known)
+            every = every[len(names) :]
+        return rows

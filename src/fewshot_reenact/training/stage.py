@@ -1,15 +1,14 @@
-"""The loop of the smaller trainers (landmarks, refiner, face teacher): one process on the processor, one network,
-held-out figures at each save.
+"""The loop of the smaller trainers (landmarks, refiner, face teacher): one process, one network, held-out figures at
+each save.
 
 Like the meta-learning loop it goes on where it stopped, exactly: what a step needs is in the checkpoint or a function
 of (seed, step).
 """
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from tqdm import tqdm
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from fewshot_reenact.training.checkpoints import newest_checkpoint, remember_code, remember_config, write_checkpoint
 from fewshot_reenact.training.config import StageConfig
 from fewshot_reenact.training.log import Log
+from fewshot_reenact.training.schedule import learning_rate
 from fewshot_reenact.training.stopping import Preempted, heeding_sigterm
 
 
@@ -31,8 +31,8 @@ class Stage(Protocol):
         """What must be the same for a checkpoint to fit."""
         ...
 
-    def learn(self) -> dict[str, float]:
-        """One update, which adds 1 to step. Returns numbers for the log."""
+    def learn(self) -> dict[str, float] | None:
+        """One update, which adds 1 to step. Returns numbers for the log; None: see Waiting."""
         ...
 
     def score(self) -> dict[str, float]:
@@ -52,18 +52,18 @@ class Stage(Protocol):
         ...
 
 
+@runtime_checkable
+class Waiting(Stage, Protocol):
+    """A stage whose numbers stay on its device until somebody needs them."""
+
+    def read(self) -> list[dict[str, float]]:
+        """The numbers of the steps since the last call. Raises Diverged: one was none."""
+        ...
+
+
+__all__ = ["Stage", "Stop", "Waiting", "learning_rate", "run_stage"]
+
 Stop = Callable[[], bool]  # whether the run is to stop now
-
-
-def learning_rate(config: StageConfig, step: int, spent: float, *, rise: int, least: float) -> float:
-    """The rate rises over `rise` steps and falls by a cosine, to the share `least`, over the steps or over the minutes
-    allowed, whichever runs out first. spent: seconds of training so far.
-    """
-    done = step / config.steps
-    if config.minutes is not None:
-        done = max(done, spent / (60 * config.minutes))
-    fall = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    return config.rate * min(1.0, (step + 1) / rise) * max(fall, least)
 
 
 def run_stage(
@@ -120,15 +120,25 @@ def _learn(stage: Stage, config: StageConfig, folder: Path, log: Log, stop: Stop
     with tqdm(total=config.steps, initial=stage.step, unit="step", mininterval=5, disable=None) as bar:
         while not ended() and not stop():
             began = time.monotonic()
-            log.add(stage.learn())
+            numbers = stage.learn()
+            if numbers is not None:
+                log.add(numbers)
+            if stage.step % config.log_every == 0 or stage.step % config.save_every == 0:
+                _read(stage, log)
             stage.spent += time.monotonic() - began
             bar.update()
             if stage.step % config.log_every == 0:
                 log.write(stage.step)
             if stage.step % config.save_every == 0:
                 saved = _save(stage, folder, log, config.keep)
+    _read(stage, log)
     if saved != stage.step:
         _save(stage, folder, log, config.keep)
+
+
+def _read(stage: Stage, log: Log) -> None:
+    for numbers in stage.read() if isinstance(stage, Waiting) else ():
+        log.add(numbers)
 
 
 def _save(stage: Stage, folder: Path, log: Log, keep: int) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from fewshot_reenact.errors import ModelError, ReenactError
+from fewshot_reenact.errors import ModelError
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.discriminator import save_discriminator
 from fewshot_reenact.models.losses import shift_loss
@@ -23,15 +23,11 @@ from fewshot_reenact.training.batch import make_faces, make_inputs
 from fewshot_reenact.training.checkpoints import newest_checkpoint, random_state, restore_random_state, write_checkpoint
 from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.distributed import World
-from fewshot_reenact.training.faults import KINDS, LATE, Faults, load_optimiser, make_adam, move
+from fewshot_reenact.training.faults import KINDS, LATE, Diverged, Faults, StepNumbers, load_optimiser, make_adam, move
 from fewshot_reenact.training.log import Log
 
 if TYPE_CHECKING:
     from fewshot_reenact.training.config import OptimiserConfig, TrainConfig
-
-
-class Diverged(ReenactError):
-    """The loss is no longer a number."""
 
 
 def learning_rate(step: int, total: int, config: OptimiserConfig) -> float:
@@ -69,7 +65,7 @@ class Trainer:
         self.optimiser = make_adam(self.model, settings.rate, settings.betas, settings.eps)
         self.registration = registration
         self.faults = Faults(device, self.world)
-        self._unread: list[tuple[list[str], Tensor, float]] = []  # names and numbers of steps, and their rates
+        self._numbers = StepNumbers()
         self.weights = config.weights()
         self.content = Content(config.loss, self.weights).to(device)
         self.adversary: Adversary | None = None
@@ -201,7 +197,7 @@ class Trainer:
         self.step += 1
         average(self.averaged, self.model, self.step, self.config.optimiser.ema, hold=self.faults.found)
         values = self.world.mean(torch.stack([value.detach().float() for value in parts.values()]))
-        self._unread.append((list(parts), values, rate))
+        self._numbers.add(list(parts), values, {"rate": rate})
 
     def read(self) -> list[dict[str, float]]:
         """The numbers of the steps since the last call, for the log. Waits for the device.
@@ -209,19 +205,13 @@ class Trainer:
         Raises Diverged when a loss or its gradient was not finite in one of them. Nothing changed from that step on,
         and `step` is set back to it.
         """
-        unread, self._unread = self._unread, []
-        fault = self.faults.read()
+        rows, fault = self._numbers.take(), self.faults.read()
         if fault is not None:
             self.faults.clear()
             self.step = fault[0]
             raise Diverged(self._explain(*fault))
-        every = torch.cat([values for _, values, _ in unread]).tolist() if unread else []
-        rows = []
-        for names, _, rate in unread:
-            numbers = dict(zip(names, every, strict=False)) | {"rate": rate}
-            every = every[len(names) :]
+        for numbers in rows:
             numbers["l1_over_warp"] = numbers["l1"] / max(numbers.pop("floor"), 1e-9)
-            rows.append(numbers)
         return rows
 
     def _autocast(self) -> torch.autocast:

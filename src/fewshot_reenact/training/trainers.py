@@ -75,9 +75,9 @@ def _refiner(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Training
 
     config = check_config(path, read_yaml(path), RefinerConfig, **overrides)
     run = TrainingJob(
-        lambda folder, _device, minutes: train_refiner(config, folder, minutes),
+        lambda folder, device, minutes: train_refiner(config, folder, device, minutes),
         lambda: check_refiner(config),
-        _processor,
+        _one_process,
         "checkpoints",
         config.steps,
     )
@@ -85,12 +85,22 @@ def _refiner(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Training
 
 
 def _processor(name: str) -> tuple[torch.device, str]:
-    """The one device of the smaller trainers. Raises UsageError: another was asked for, or several processes."""
+    """The one device of the landmarks' trainer. Raises UsageError: another was asked for, or several processes."""
+    _refuse_several()
+    if name not in ("auto", "cpu"):
+        raise UsageError(f"--device {name}: landmarks are trained on the processor; leave --device out")
+    return torch.device("cpu"), "landmarks are trained on the processor"
+
+
+def _one_process(name: str) -> tuple[torch.device, str]:
+    """Any device, in one process. Raises UsageError."""
+    _refuse_several()
+    return choose_device(name)
+
+
+def _refuse_several() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("trainer: landmarks and refiner train in one process; start reenact train without torchrun")
-    if name not in ("auto", "cpu"):
-        raise UsageError(f"--device {name}: landmarks and refiner are trained on the processor; leave --device out")
-    return torch.device("cpu"), "landmarks and refiner are trained on the processor"
 
 
 _TRAINERS = {"meta": _meta, "landmarks": _landmarks, "refiner": _refiner}

@@ -39,7 +39,7 @@ from fewshot_reenact.training.batch import Inputs, make_faces, make_inputs
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.data.clips import Clip, LoadedClips
 from fewshot_reenact.training.data.episodes import Episodes, HeadEpisodes
-from fewshot_reenact.training.trainer import Diverged
+from fewshot_reenact.training.faults import Diverged
 
 _HELD_OUT_FROM = 2  # frames from which one is kept aside to choose the stopping point
 _NEAR = 3  # portraits that a frame is learnt from, the nearest ones: the renderer takes the two nearest

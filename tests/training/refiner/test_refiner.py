@@ -24,7 +24,7 @@ from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.training.config import load_config
 from fewshot_reenact.training.refiner import data as refiner_data
-from fewshot_reenact.training.refiner.config import RefinerConfig
+from fewshot_reenact.training.refiner.config import RefinerConfig, RefinerDataConfig
 from fewshot_reenact.training.refiner.data import pack
 from fewshot_reenact.training.refiner.train import RefinerStage, join
 from fewshot_reenact.training.trainers import load_any
@@ -147,7 +147,8 @@ def test_pictures_with_refiners(tiny_model: Path, tmp_path: Path) -> None:
 def config(tmp_path: Path, tiny_model: Path) -> Path:
     clips = write_clips(tmp_path / "clips")
     raw = {
-        "trainer": "refiner", "part": "mouth", "clips": str(clips), "held_out": str(clips), "model": str(tiny_model),
+        "trainer": "refiner", "part": "mouth", "data": {"clips": str(clips), "resident": False},
+        "held_out": str(clips), "model": str(tiny_model),
         "faces": 16, "open_mouths": 8, "judged": 8, "chunk": 8, "down_channels": [8], "up_channels": [8],
         "network": str(feature_net(tmp_path / "net.safetensors")), "skip_heads": 0, "batch": 4, "steps": 6,
         "log_every": 1, "save_every": 2, "adversarial": {"start": 2, "alone": 1, "wide": 4},
@@ -218,7 +219,7 @@ def test_pack_train_stop_resume_join(
 def test_what_a_refiner_cannot_be_trained_on(config: Path, tmp_path: Path) -> None:
     raw = yaml.safe_load(config.read_text())
     for change, code, complaint in (
-        ({"clips": "nowhere"}, 3, "there is no such folder of clips"),
+        ({"data": {"clips": "nowhere"}}, 3, "there is no such folder of clips"),
         ({"go_on": True}, 2, "the model has no refiner of the mouth"),
         ({"network": "none.safetensors"}, 4, "no such feature network"),
         ({"part": "nose"}, 2, "part: "),
@@ -245,24 +246,24 @@ def test_a_refiner_of_other_channels_cannot_be_gone_on_with(config: Path, tiny_m
 # ---- packs
 
 
-def still_clips(folder: Path) -> Path:
+def still_clips(folder: Path) -> RefinerDataConfig:
     """A clip of somebody whose mouth stays shut."""
     folder.mkdir()
     write_clip(folder / "a.mp4", "a", points=[face_points(64, angle=0.02 * t) for t in range(6)])
-    return folder
+    return RefinerDataConfig(clips=folder, frame_step=1)
 
 
 def test_clips_without_an_open_mouth_are_named(tiny_model: Path, tmp_path: Path) -> None:
-    clips, how = still_clips(tmp_path / "clips"), {"frame_step": 1, "chunk": 8}
-    assert pack(load_model(tiny_model), clips, tmp_path / "faces", 8, **how)
+    clips = still_clips(tmp_path / "clips")
+    assert pack(load_model(tiny_model), clips, tmp_path / "faces", 8, chunk=8)
     with pytest.raises(InputError, match="none of 1 clips shows a mouth that opens; add some, or say open_mouths: 0"):
-        pack(load_model(tiny_model), clips, tmp_path / "open", 8, open_mouths=True, **how)
+        pack(load_model(tiny_model), clips, tmp_path / "open", 8, chunk=8, open_mouths=True)
     assert not (tmp_path / "open").exists()
 
 
 def test_packs_of_another_model_are_refused_and_refiners_do_not_count(tiny_model: Path, tmp_path: Path) -> None:
     """A start that fails while it packs leaves the run folder free: the next config must not find its faces."""
-    clips, how = still_clips(tmp_path / "clips"), {"frame_step": 1, "chunk": 8}
+    clips, how = still_clips(tmp_path / "clips"), {"chunk": 8}
     assert pack(load_model(tiny_model), clips, tmp_path / "packs", 16, **how)
     assert pack(refined(tiny_model, "mouth"), clips, tmp_path / "packs", 16, **how), "its faces are the same"
     other = load_model(tiny_model)
@@ -276,7 +277,7 @@ def test_packs_of_another_model_are_refused_and_refiners_do_not_count(tiny_model
 def test_packing_goes_on_where_it_was_stopped(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clips, out, how = still_clips(tmp_path / "clips"), tmp_path / "packs", {"frame_step": 1, "chunk": 8}
+    clips, out, how = still_clips(tmp_path / "clips"), tmp_path / "packs", {"chunk": 8}
     asked: list[bool] = []
     assert not pack(
         load_model(tiny_model), clips, out, 16, **how, stop=lambda: bool(asked.append(True)) or len(asked) > 1
@@ -286,7 +287,7 @@ def test_packing_goes_on_where_it_was_stopped(
     assert pack(load_model(tiny_model), clips, out, 16, **how)
     assert [path.name for path in sorted(out.glob("*.npz"))] == ["00000.npz", "00001.npz"]
     assert (out / "00000.npz").read_bytes() == kept
-    monkeypatch.setattr(refiner_data, "load_clips", lambda *given: pytest.fail("clips take minutes to load"))
+    monkeypatch.setattr(refiner_data, "open_clips", lambda *given: pytest.fail("clips take minutes to load"))
     assert pack(load_model(tiny_model), clips, out, 16, **how)
 
 

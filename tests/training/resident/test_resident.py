@@ -1,5 +1,7 @@
 """Training with all clips on the device: the same episodes as one by one, and no OpenCV in a step."""
 
+import cProfile
+import pstats
 import types
 from pathlib import Path
 
@@ -122,6 +124,22 @@ def test_a_step_calls_no_opencv_and_no_sample_is_made_alone(
     trainer.advance(episodes[np.arange(4, 8)])
     assert len(trainer.read()) == 2
     assert made == [4 * 3, 4 * 3]  # one call for all pictures of a batch
+
+
+def test_a_larger_batch_makes_no_more_calls(config: TrainConfig, store: Store, tmp_path: Path) -> None:
+    """Python's own, planning included: what each sample needs is done for all of them at once."""
+    episodes = ResidentEpisodes(store, config.data, config.dimensions(), config.seed)
+    trainer = Trainer(config, tmp_path, CPU, 3, registration=flow.register)
+    calls = []
+    for batch in (3, 24):
+        trainer.advance(episodes[np.arange(batch)])  # fills caches
+        trainer.read()
+        profile = cProfile.Profile()
+        profile.enable()
+        trainer.advance(episodes[np.arange(batch)])
+        profile.disable()
+        calls.append(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
+    assert calls[0] > 500 and abs(calls[1] - calls[0]) < 10
 
 
 def _counting(made: list[int]) -> object:

@@ -16,16 +16,21 @@ from click.testing import CliRunner
 
 from fewshot_reenact.cli import main
 from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.training.config import load_config
 from fewshot_reenact.training.data.clips import load_clips
 from fewshot_reenact.training.data.codec import ClipEncoder
+from fewshot_reenact.training.refiner.config import RefinerConfig
+from fewshot_reenact.training.refiner.train import join
 from fewshot_reenact.training.resident.store import build_store
+from fewshot_reenact.training.schedule import slot_share
 from fewshot_reenact.training.slot.films import pack_films, unpack_films
 from fewshot_reenact.training.slot.merge import merge
 from fewshot_reenact.training.slot.pack import pack
 from fewshot_reenact.training.slot.pieces import read_pieces, write_pieces
 from fewshot_reenact.training.slot.settings import PlainConfig
 from fewshot_reenact.training.slot.state import decode_state, encode_state
+from fewshot_reenact.training.trainers import load_any
 from network_samples import feature_net
 from painted_clips import write_clips
 
@@ -47,8 +52,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with clips, held_out, net.safetensors and slot.yaml."""
+def setting(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A folder with clips, held_out, net.safetensors, slot.yaml and refiner.yaml."""
     folder = tmp_path_factory.mktemp("slot")
     write_clips(folder / "clips", people=2, frames=8)
     write_clips(folder / "held_out", people=1, frames=14)
@@ -61,7 +66,30 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Path:
         **{"batch": 2, "steps": 100000, "log_every": 2, "amp": True, "compile": "graphs"},
     }
     (folder / "slot.yaml").write_text(yaml.safe_dump(raw))
+    raw = {
+        "trainer": "refiner", "part": "mouth", "data": raw["data"], "held_out": str(folder / "held_out"),
+        "network": str(folder / "net.safetensors"), "skip_heads": 0, "down_channels": [8], "up_channels": [8],
+        "adversarial": {"start": 2, "alone": 2, "wide": 4}, "model": str(tiny_model), "judged": 4,
+        "batch": 2, "steps": 100000, "log_every": 2, "amp": True, "compile": "graphs",
+    }  # fmt: skip
+    (folder / "refiner.yaml").write_text(yaml.safe_dump(raw))
     return folder
+
+
+def run_alone(root: Path, out: Path, parts: list[Path]) -> dict:
+    """What a slot reports, in a process that has few packages."""
+    script = root / "scripts" / "build" / "gpu_slot.py"
+    words = [sys.executable, "-c", ALONE, script, "run", "--minutes", "0.25", "--timed", "2", "--looks", "4"]
+    done = subprocess.run(
+        [*words, "--device", "cpu", "--out", out, *parts],
+        capture_output=True,
+        text=True,
+        cwd=out.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((out / "report.json").read_text())
 
 
 def test_a_slot_is_packed_run_with_few_packages_merged_and_gone_on_with(
@@ -71,18 +99,9 @@ def test_a_slot_is_packed_run_with_few_packages_merged_and_gone_on_with(
     config = load_config(setting / "slot.yaml")
     parts = pack(config, tmp_path / "parts", held_out=setting / "held_out", part=60_000, tell=said.append)
     assert len(parts) > 1 and all(sum(f.stat().st_size for f in part.iterdir()) < 70_000 for part in parts)
-    script = root / "scripts" / "build" / "gpu_slot.py"
-    words = [sys.executable, "-c", ALONE, script, "run", "--minutes", "0.2", "--timed", "2", "--looks", "4"]
-    done = subprocess.run(
-        [*words, "--device", "cpu", "--out", tmp_path / "out", *parts],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    (tmp_path / "elsewhere").mkdir()  # parts come one by one, and not all to the same folder
+    parts[0].rename(tmp_path / "elsewhere" / parts[0].name)
+    report = run_alone(root, tmp_path / "out", [tmp_path / "elsewhere", *parts[1:]])
     assert report["step"] > 8 and report["episodes_a_second"] > 0 and report["compile"] is False
     assert report["gflop_an_episode"] > 0 and report["held_out_after"].keys() == report["held_out_before"].keys()
     assert report["held_out_after"] != report["held_out_before"]
@@ -97,8 +116,46 @@ def test_a_slot_is_packed_run_with_few_packages_merged_and_gone_on_with(
     )
     assert gone_on.exit_code == 0, gone_on.output
     assert f"resumed at step {report['step']}" in gone_on.output
-    again = pack(config, tmp_path / "again", held_out=setting / "held_out", begin=tmp_path / "run", tell=said.append)
+    films = tmp_path / "films"
+    films.mkdir()
+    for part in (tmp_path / "elsewhere" / parts[0].name, *parts[1:]):
+        part.rename(films / part.name)
+    how = {"held_out": setting / "held_out", "begin": tmp_path / "run", "films": films, "tell": said.append}
+    again = pack(config, tmp_path / "again", **how)
     assert f"begun from step {more}" in " ".join(said) and len(again) == 1
+    before, after = read_pieces([films]), read_pieces(again)
+    assert all(after[name] == blob for name, blob in before.items() if name.endswith((".films", ".points", ".index")))
+    other = config.model_copy(update={"data": config.data.model_copy(update={"frame_step": 2})})
+    with pytest.raises(UsageError, match=r"data\.frame_step: 1, not 2"):
+        pack(other, tmp_path / "other", **how)
+
+
+def test_a_refiner_goes_into_a_slot_too(setting: Path, tiny_model: Path, tmp_path: Path, root: Path) -> None:
+    config, _ = load_any(setting / "refiner.yaml")
+    assert isinstance(config, RefinerConfig)
+    parts = pack(config, tmp_path / "parts", held_out=setting / "held_out", tell=lambda _: None)
+    report = run_alone(root, tmp_path / "out", parts)
+    assert report["step"] > 8 and report["trainer"] == "refiner" and report["gflop_an_episode"] > 0
+    assert report["held_out_after"] != report["held_out_before"]
+    assert merge(tmp_path / "out", tmp_path / "run") == report["step"]
+    more = report["step"] + 2
+    gone_on = CliRunner().invoke(
+        main, ["train", "--config", str(setting / "refiner.yaml"), "--run", str(tmp_path / "run"), "--steps", str(more)]
+    )
+    assert gone_on.exit_code == 0, gone_on.output
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert any("slot" in row for row in rows) and rows[-1]["step"] == more
+    assert any("adversarial" in row for row in rows)
+    model, note = join(load_model(tiny_model), [tmp_path / "run"])
+    assert note == f"mouth {more} steps" and model.dims.refiners[0].part == "mouth"
+    pack(config, tmp_path / "again", held_out=setting / "held_out", begin=tmp_path / "run", tell=lambda _: None)
+
+
+def test_the_rate_rises_stays_and_falls() -> None:
+    share = [slot_share(step, 1 - step / 100, rise=10, final=0.1) for step in range(101)]
+    assert share[0] == 0.1 and share[4] == 0.5 and share[9:71] == [1.0] * 62
+    assert abs(share[85] - 0.55) < 1e-9 and abs(share[100] - 0.1) < 1e-9
+    assert slot_share(500, -0.2, rise=10, final=0.1) == 0.1  # the time is over
 
 
 def test_pieces_come_back_whole_or_say_what_is_missing(tmp_path: Path) -> None:

@@ -20,7 +20,16 @@ from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.data.clips import Clip, Clips
 from fewshot_reenact.training.data.draws import NOISE_PARTS, RARE_AMONG, REFERENCES
-from fewshot_reenact.training.data.plan import RARE_EYES, SAME, FrameTable, Planner, describe, jitter, tints
+from fewshot_reenact.training.data.plan import (
+    RARE_EYES,
+    SAME,
+    EpisodePlan,
+    FrameTable,
+    Planner,
+    describe,
+    jitter,
+    tints,
+)
 
 T = TypeVar("T")
 
@@ -175,9 +184,18 @@ class PlannedEpisodes(Episodes):
     training has all clips on its device, and makes them by the batch.
     """
 
-    def __init__(self, clips: Clips, config: DataConfig, size: int, raster_style: str, seed: int, length: int):
+    def __init__(
+        self,
+        clips: Clips,
+        config: DataConfig,
+        size: int,
+        raster_style: str,
+        seed: int,
+        length: int,
+        planner: Planner | None = None,
+    ):
         super().__init__(clips, config, size, raster_style, seed, length)
-        self._planner = Planner(config, seed, clips.people)
+        self._planner = planner or Planner(config, seed, clips.people)
         self._sides: dict[int, int] = {}
 
     def _is_dense(self, index: int) -> bool:
@@ -185,15 +203,20 @@ class PlannedEpisodes(Episodes):
         return bool(draws["dense"][0] < self.config.dense)
 
     def _draw_frames(self, index: int) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
+        number, plan = self._plan(index)
+        clip = self.clips[number]
+        pictures = [_shown(clip.frames[at], bool(plan.flip[0]), plan.tint[0]) for at in plan.frames[0]]
+        return number, pictures, list(plan.labels[0])
+
+    def _plan(self, index: int) -> tuple[int, EpisodePlan]:
+        """The number of an episode's clip, and all that is known of the episode without pictures."""
         draws, numbers = self._planner.draw(np.array([index]))
         number = int(numbers[0])
         clip = self.clips[number]
         if number not in self._sides:
             self._sides[number] = decode(clip.frames[0]).shape[1]
         table, count = FrameTable.of(clip.points), np.array([len(clip.frames)])
-        plan = self._planner.plan(draws, numbers, table, np.zeros(1, np.int64), count, self._sides[number])
-        pictures = [_shown(clip.frames[at], bool(plan.flip[0]), plan.tint[0]) for at in plan.frames[0]]
-        return number, pictures, list(plan.labels[0])
+        return number, self._planner.plan(draws, numbers, table, np.zeros(1, np.int64), count, self._sides[number])
 
 
 class PlannedHeadEpisodes(PlannedEpisodes, HeadEpisodes):

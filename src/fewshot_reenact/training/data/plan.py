@@ -71,19 +71,21 @@ class EpisodePlan:
     tint: np.ndarray
     labels: np.ndarray
     dense: np.ndarray
+    drop: np.ndarray | None = None
 
 
 class Planner:
     """Plans of episodes, each a function of (seed, index).
 
-    people: who is in each clip; every person is as likely as any other.
+    people: who is in each clip; every person is as likely as any other. among: the numbers of the clips that are drawn
+    from; None: all.
     """
 
-    def __init__(self, config: DataConfig, seed: int, people: Sequence[str]) -> None:
+    def __init__(self, config: DataConfig, seed: int, people: Sequence[str], among: np.ndarray | None = None) -> None:
         self.config, self.seed = config, seed
         of: dict[str, list[int]] = {}
-        for number, person in enumerate(people):
-            of.setdefault(person, []).append(number)
+        for number in range(len(people)) if among is None else among.tolist():
+            of.setdefault(people[number], []).append(number)
         persons = [of[person] for person in sorted(of)]
         self._counts = np.array([len(numbers) for numbers in persons])
         self._first = np.cumsum(self._counts) - self._counts
@@ -101,7 +103,7 @@ class Planner:
         """first, count: (E,) where each episode's clip stands in the table, and how many frames it has. side: of the
         pictures, pixels.
         """
-        portrait = _below(draws["portrait"], count)
+        portrait = self._portrait(draws, table, first, count)
         target = self._target(draws, table, first, count, portrait)
         frames = [target, portrait, *_further(draws.others, count, portrait, target)]
         if self.config.dense:
@@ -115,6 +117,11 @@ class Planner:
         labels = jitter(points, draws.points[:, :width], draws.parts[:, :width], self.config.point_noise)
         dense = draws["dense"] < self.config.dense
         return EpisodePlan(clips, chosen, flip, tints(draws.tint, self.config.colour), labels, dense)
+
+    def _portrait(self, draws: Draws, table: FrameTable, first: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """Any frame of the clip. The arguments are those of `plan`, `table` and `first` for whoever is choosier."""
+        del table, first
+        return _below(draws["portrait"], count)
 
     def _target(
         self, draws: Draws, table: FrameTable, first: np.ndarray, count: np.ndarray, portrait: np.ndarray

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fewshot_reenact.training.config import StageConfig, Strict
+from fewshot_reenact.training.config import DataConfig, StageConfig, Strict
 
 
 class PatchAdversaryConfig(Strict):
@@ -19,19 +19,35 @@ class PatchAdversaryConfig(Strict):
     rate: float = Field(5e-4, gt=0)
 
 
+class RefinerDataConfig(DataConfig):
+    """As in meta-learning, with its usual settings, and more candidates: portrait and target should differ by an open
+    mouth or a blink.
+    """
+
+    candidates: int = Field(6, ge=1)
+    rare: float = Field(0.35, ge=0, le=1)
+    dense: float = Field(0.8, ge=0, le=1)
+    point_noise: float = Field(0.004, ge=0)
+
+
 class RefinerConfig(StageConfig):
     """configs/refiner.yaml."""
 
     trainer: Literal["refiner"]
     part: Literal["mouth", "eyes"]
-    clips: Path = Field(description="a folder of NAME.mp4 with NAME.npz, as for meta-learning")
-    held_out: Path = Field(description="such a folder of people who are not learnt from")
+    data: RefinerDataConfig
+    held_out: str | Path = Field(description="clips of people who are not learnt from, as data.clips")
     model: Path | None = Field(None, description="whose faces are refined; null: the built-in model")
     go_on: bool = Field(False, description="begin with the refiner that the model has")
-    frame_step: int = Field(2, ge=1)
-    faces: int = Field(8000, ge=1, description="episodes of the model's faces that are packed once")
-    open_mouths: int = Field(8000, ge=0, description="and of mouths that open")
-    judged: int = Field(200, ge=1, description="and of held-out mouths that open, for the figures")
+    faces: int = Field(
+        8000,
+        ge=1,
+        description="episodes of the model's faces that are packed once, where clips are not on the device",
+    )
+    open_mouths: int = Field(
+        8000, ge=0, description="and of mouths that open; 0: no such episodes, wherever the clips are"
+    )
+    judged: int = Field(200, ge=1, description="episodes of held-out mouths that open, for the figures")
     chunk: int = Field(200, ge=8, multiple_of=8, description="episodes in a file of a pack")
     down_channels: tuple[int, ...] = (48, 96)
     up_channels: tuple[int, ...] = (48, 32)
@@ -40,7 +56,9 @@ class RefinerConfig(StageConfig):
     l1: float = Field(4.0, ge=0)
     perceptual: float = Field(1.0, ge=0)
     rate: float = Field(5e-4, gt=0)
-    batch: int = Field(16, ge=1)
+    batch: int = Field(16, ge=2)
+    amp: bool = Field(False, description="networks in bfloat16")
+    compile: bool | Literal["graphs"] = Field(False, description="see training.config.TrainConfig")
     log_every: int = Field(100, ge=1)
     save_every: int = Field(500, ge=1)
     adversarial: PatchAdversaryConfig = PatchAdversaryConfig()  # type: ignore[call-arg]

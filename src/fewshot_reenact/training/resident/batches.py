@@ -8,7 +8,7 @@ A batch holds what training.data.episodes gives for the same (seed, indices), al
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.affine import invert_each, transform_each, whole_frame
 from fewshot_reenact.geometry.face_frame import face_frame
-from fewshot_reenact.training.data.plan import Planner
+from fewshot_reenact.training.data.plan import EpisodePlan, Planner
 from fewshot_reenact.training.resident.drawing import draw, fixed_points, longest_line
 from fewshot_reenact.training.resident.pictures import cut, show, shrink
 
@@ -45,14 +45,16 @@ class ResidentEpisodes:
     Raises ValueError where the store's pictures do not fit the model's size, see `fits`.
     """
 
-    def __init__(self, store: Store, config: DataConfig, dims: ModelDimensions, seed: int) -> None:
+    def __init__(
+        self, store: Store, config: DataConfig, dims: ModelDimensions, seed: int, planner: Planner | None = None
+    ) -> None:
         if not fits(store.side, dims):
             raise ValueError(f"pictures of {store.side} pixels cannot be shrunk to {dims.size} by averaging")
         self.store, self.config, self.dims = store, config, dims
-        self._planner = Planner(config, seed, store.people)
+        self._planner = planner or Planner(config, seed, store.people)
         self.device = store.frames.device
 
-    def batches(self, indices: Iterator[np.ndarray]) -> Iterator[dict[str, Tensor]]:
+    def batches(self, indices: Iterator[np.ndarray]) -> Generator[dict[str, Tensor], None, None]:
         """A batch for each array of episode numbers (B,)."""
         with ThreadPoolExecutor(1, "episodes") as pool:
             waiting: deque[Future[_Planned]] = deque()
@@ -94,11 +96,27 @@ class ResidentEpisodes:
             "face_points": seen[:, 0].astype(np.float32),
             "dense": plan.dense.astype(np.float32),
             "clip": store.videos[clips].astype(np.int64),
+            **self._more_numbers(plan),
         }
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in numbers.items()}
         if self.device.type == "cuda":
             tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
         return _Planned(tensors, longest_line(drawn, size, self.dims.raster_style))
+
+    def _more_numbers(self, plan: EpisodePlan) -> dict[str, np.ndarray]:
+        """What other kinds of episodes need besides."""
+        del plan
+        return {}
+
+    def _change(self, pictures: Tensor, on: dict[str, Tensor]) -> Tensor:
+        """What other kinds of episodes do to the frames (B, F, 3, P, P) before they are cut. on: the numbers."""
+        del on
+        return pictures
+
+    def _more(self, pictures: Tensor, on: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What other kinds of episodes hold besides."""
+        del pictures, on
+        return {}
 
     @torch.no_grad()
     def make(self, planned: _Planned) -> dict[str, Tensor]:
@@ -107,7 +125,7 @@ class ResidentEpisodes:
         size, (b, f) = self.dims.size, on["rows"].shape
         own = 1 + self.config.portraits  # a reference comes after these
         frames = self.store.frames.index_select(0, on["rows"].flatten())
-        pictures = show(frames.view(b, f, *frames.shape[1:]), on["flip"], on["tint"])
+        pictures = self._change(show(frames.view(b, f, *frames.shape[1:]), on["flip"], on["tint"]), on)
         faces = pictures[:, :own].flatten(0, 1)
         if self.dims.corrects_warp:
             faces = cut(faces, on["frames"].flatten(0, 1), size)
@@ -122,6 +140,7 @@ class ResidentEpisodes:
             "target": faces[:, 0],
             "driver_face_points": on["face_points"],
             "clip": on["clip"],
+            **self._more(pictures, on),
         }
         if not self.dims.corrects_warp:
             return batch

@@ -19,6 +19,7 @@ from fewshot_reenact.training.resident.batches import fits
 from fewshot_reenact.training.resident.store import Store, build_store, one_side, open_store, picture_bytes
 
 if TYPE_CHECKING:
+    from fewshot_reenact.models.dimensions import ModelDimensions
     from fewshot_reenact.training.config import DataConfig, TrainConfig
     from fewshot_reenact.training.data.clips import Clips
 
@@ -29,25 +30,40 @@ _SHARE = 0.5  # of the memory that is free: the networks need some too
 def open_data(
     config: TrainConfig, folder: Path, device: torch.device, world: World, tell: Callable[[str], None]
 ) -> Store | Clips:
-    """A run's clips: on the device where the config says so or leaves it open and they fit, else as they are loaded.
+    """A run's clips, see `open_resident`; with config.workers they are not on the device unless the config says so."""
+    if config.workers and config.data.resident == "auto":
+        return open_clips(config.data)
+    return open_resident(config.data, config.dimensions(), folder / FOLDER, device, world, tell)
+
+
+def open_resident(
+    data: DataConfig,
+    dims: ModelDimensions,
+    folder: Path,
+    device: torch.device,
+    world: World,
+    tell: Callable[[str], None],
+) -> Store | Clips:
+    """Clips on the device where the config says so or leaves it open and they fit, else as they are loaded. folder:
+    where their frames are kept.
 
     Raises InputError: none, damaged; UsageError: what cannot be streamed, or cannot be on the device.
     """
-    wanted, data = config.data.resident, config.data
-    if wanted is False or (wanted == "auto" and (data.stream or config.workers or device.type not in ("cpu", "cuda"))):
+    wanted = data.resident
+    if wanted is False or (wanted == "auto" and (data.stream or device.type not in ("cpu", "cuda"))):
         return open_clips(data)
     key = _source_key(data)
-    store = open_store(folder / FOLDER, key) if key else None
+    store = open_store(folder, key) if key else None
     if store is None:
         clips = open_clips(data)
-        reason = _why_not(clips, config, device, forced=wanted is True)
+        reason = _why_not(clips, dims, device, forced=wanted is True)
         if reason is not None:
             if wanted is True:
                 raise UsageError(f"data.resident: {reason}; say data.resident: auto or false")
             tell(f"clips are not kept on the device: {reason}")
             return clips
         assert isinstance(clips, LoadedClips)
-        store = _build(clips, folder / FOLDER, key, world)
+        store = _build(clips, folder, key, world)
     frames, side = len(store.frames), store.side
     size = picture_bytes(frames, side) / 1e9
     tell(f"all clips on {device}: {frames} frames of {side} x {side}, {size:.1f} GB")
@@ -65,15 +81,15 @@ def _source_key(data: DataConfig) -> str:
     return hashlib.sha256("\n".join([str(data.frame_step), str(data.limit), *said]).encode()).hexdigest()
 
 
-def _why_not(clips: Clips, config: TrainConfig, device: torch.device, forced: bool) -> str | None:
+def _why_not(clips: Clips, dims: ModelDimensions, device: torch.device, forced: bool) -> str | None:
     """What stands against having these clips on the device; None: nothing. forced: however little memory is free."""
     if not isinstance(clips, LoadedClips):
         return "data.stream reads clips as they are needed"
     side = one_side(clips)
     if side is None:
         return "their pictures are not squares of one side"
-    if not fits(side, config.dimensions()):
-        return f"{side} pixels are not a multiple of the model's {config.dimensions().size}"
+    if not fits(side, dims):
+        return f"{side} pixels are not a multiple of the model's {dims.size}"
     needed, free = picture_bytes(clips.frames, side), _free_memory(device)
     if not forced and needed > _SHARE * free:
         return f"their frames need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {device}"

@@ -5,103 +5,167 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.training.checkpoints import newest_checkpoint
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.data.clips import LoadedClips
 from fewshot_reenact.training.data.dataset import open_clips
-from fewshot_reenact.training.resident import flow
-from fewshot_reenact.training.resident.batches import ResidentEpisodes
+from fewshot_reenact.training.refiner.config import RefinerConfig
+from fewshot_reenact.training.refiner.train import check_refiner
 from fewshot_reenact.training.resident.store import Store, build_store
-from fewshot_reenact.training.slot.films import pack_films
-from fewshot_reenact.training.slot.pieces import write_pieces
+from fewshot_reenact.training.slot.films import pack_films, unpack_films
+from fewshot_reenact.training.slot.pieces import read_pieces, write_pieces
+from fewshot_reenact.training.slot.stages import Learner, SlotStage, make_stage, model_file
 from fewshot_reenact.training.slot.state import encode_state
 from fewshot_reenact.training.trainer import Trainer
 
-PIECE = 8 << 20  # bytes of a file
+if TYPE_CHECKING:
+    from fewshot_reenact.training.config import DataConfig
+
+PIECE = 2 << 20  # bytes of a file: small ones fill parts better
 HELD_OUT_STEP = 6  # every sixth frame of held-out clips: they are looked at, not learnt from
+_CLIPS = ("train", "held_out")
 
 
 def pack(
-    config: TrainConfig,
+    config: TrainConfig | RefinerConfig,
     out: Path,
     *,
     held_out: Path,
     begin: Path | None = None,
+    films: Path | None = None,
     part: int = 40 << 20,
-    crf: int = 24,
+    crf: int = 21,
     tell: Callable[[str], None] = print,
 ) -> list[Path]:
     """Write parts of at most `part` bytes into OUT. begin: a run folder whose newest checkpoint is gone on from; None:
-    the config's `init`, or random weights. Returns the parts' folders.
+    what the config begins with, or random weights. films: an earlier pack of the same clips, whose films are taken as
+    they are. Returns the parts' folders.
 
     Raises UsageError: OUT is there already; InputError: no clips; ModelError: networks that are missing or do not fit.
     """
     if out.exists():
         raise UsageError(f"{out}: is there already; name another folder or remove it")
-    store, held = _store(config), _store(config, held_out)
-    trainer = Trainer(config, out, torch.device("cpu"), 1 + int(store.videos.max()), registration=flow.register)
-    if begin is not None:
-        state = newest_checkpoint(begin, torch.device("cpu"), trainer.model.dims.to_json())
-        if state is None:
-            raise UsageError(f"{begin}: has no checkpoint to go on from; leave --run out to begin anew")
-        trainer.restore(state)
-        tell(f"begun from step {trainer.step} of {begin}")
-    elif config.init is not None:
-        trainer.begin_from(config.init)
-        tell(f"begun with the weights of {config.init}")
-    state_blob, _ = encode_state(trainer.state())
+    if isinstance(config, RefinerConfig):
+        config = config.model_copy(update={"held_out": held_out})
+        check_refiner(config)
+    clips = _again(config.data, films) if films is not None else _films(config.data, held_out, crf, tell)
+    train, held = (
+        unpack_films({name: clips[f"{kind}.{name}"] for name in ("films", "points", "index")}) for kind in _CLIPS
+    )
+    stage = make_stage(config, train, held, torch.device("cpu"), out)
+    learner = stage.learner(False)
+    _begin(learner, config, begin, tell)
+    state_blob, _ = encode_state(learner.state())
+    about = {"flop": count_operations(learner, stage), "tool": "reenact slot 2", "base": stage.base()}
     blobs = {
-        "about": json.dumps({"flop": count_operations(trainer, store), "tool": "reenact slot 1"}).encode(),
+        "about": json.dumps(about).encode(),
         "config": config.model_dump_json().encode(),
         "state": state_blob,
+        **_networks(config),
+        **clips,
     }
-    blobs |= _networks(config)
-    for name, one in (("train", store), ("held_out", held)):
-        films = pack_films(one, crf)
-        blobs |= {f"{name}.{kind}": blob for kind, blob in films.items()}
-        tell(f"{name}: {len(one.count)} clips, {len(one.frames)} frames, films {len(films['films']) / 1e6:.1f} MB")
+    for kind, one in zip(_CLIPS, (train, held), strict=True):
+        size = len(clips[f"{kind}.films"]) / 1e6
+        tell(f"{kind}: {len(one.count)} clips, {len(one.frames)} frames, films {size:.1f} MB")
+    tell(f"state {len(state_blob) / 1e6:.1f} MB")
     folders = write_pieces(out, blobs, piece=min(PIECE, part), part=part)
     for folder in folders:
         tell(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB")
     return folders
 
 
-def _networks(config: TrainConfig) -> dict[str, bytes]:
-    """Files of the losses' networks, as far as they are weighed. Raises UsageError: one that is no file."""
-    weights, found = config.weights(), {}
-    weighed = {"network": True, "vgg19_network": weights.vgg19, "vggface_network": weights.vggface}
-    for name in [name for name, share in weighed.items() if share and getattr(config.loss, name) is not None]:
-        path = Path(getattr(config.loss, name))
-        if not path.is_file():
-            raise UsageError(f"loss.{name}: {path} is no file that could travel; name one")
-        found[name] = path.read_bytes()
+def _begin(
+    learner: Learner, config: TrainConfig | RefinerConfig, begin: Path | None, tell: Callable[[str], None]
+) -> None:
+    if begin is not None:
+        state = newest_checkpoint(begin, torch.device("cpu"), learner.state()["dimensions"])
+        if state is None:
+            raise UsageError(f"{begin}: has no checkpoint to go on from; leave --run out to begin anew")
+        learner.restore(state)
+        tell(f"begun from step {learner.step} of {begin}")
+    elif isinstance(learner, Trainer) and isinstance(config, TrainConfig) and config.init is not None:
+        learner.begin_from(config.init)
+        tell(f"begun with the weights of {config.init}")
+
+
+def _networks(config: TrainConfig | RefinerConfig) -> dict[str, bytes]:
+    """Files of the losses' networks, as far as they are weighed, and of the model that is refined. Raises UsageError:
+    one that is no file.
+    """
+    if isinstance(config, RefinerConfig):
+        files: dict[str, Path | None] = {"network": config.network, "model": model_file(config)}
+    else:
+        weights = config.weights()
+        weighed = {"network": True, "vgg19_network": weights.vgg19, "vggface_network": weights.vggface}
+        files = {name: getattr(config.loss, name) for name, share in weighed.items() if share}
+    found = {}
+    for name, file in files.items():
+        if file is not None:
+            path = Path(file)
+            if not path.is_file():
+                raise UsageError(f"{name}: {path} is no file that could travel; name one")
+            found[name] = path.read_bytes()
     return found
 
 
-def _store(config: TrainConfig, held_out: Path | None = None) -> Store:
-    data = config.data.model_copy(update={"stream": False})
-    if held_out is not None:
-        data = data.model_copy(update={"clips": held_out, "frame_step": HELD_OUT_STEP})
-    clips = open_clips(data)
+def _films(data: DataConfig, held_out: Path, crf: int, tell: Callable[[str], None]) -> dict[str, bytes]:
+    """Films, points and index of the clips that are learnt from, and of held-out ones."""
+    found: dict[str, bytes] = {}
+    held = data.model_copy(update={"clips": held_out, "frame_step": HELD_OUT_STEP})
+    for kind, one in zip(_CLIPS, (data, held), strict=True):
+        tell(f"{kind}: films of {one.clips}")
+        found |= {f"{kind}.{name}": blob for name, blob in pack_films(_store(one), crf).items()}
+    return found
+
+
+def _again(data: DataConfig, films: Path) -> dict[str, bytes]:
+    """The same, from an earlier pack. Raises UsageError: it is of other clips."""
+    blobs = read_pieces([films])
+    then, now = json.loads(blobs["config"])["data"], json.loads(data.model_dump_json())
+    for name in ("clips", "frame_step", "limit"):
+        if then[name] != now[name]:
+            raise UsageError(f"{films}: was packed with data.{name}: {then[name]}, not {now[name]}; leave --films out")
+    return {name: blob for name, blob in blobs.items() if name.startswith(tuple(f"{kind}." for kind in _CLIPS))}
+
+
+def _store(data: DataConfig) -> Store:
+    clips = open_clips(data.model_copy(update={"stream": False}))
     if not isinstance(clips, LoadedClips):
         raise InputError(f"{data.clips}: cannot be loaded into memory")
     return build_store(clips, None)
 
 
-def count_operations(trainer: Trainer, store: Store) -> float:
+def count_operations(learner: Learner, stage: SlotStage) -> float:
     """Floating-point operations that a step needs for one episode, forward and back: counted, not estimated.
 
-    The trainer is a step farther afterwards.
+    The learner is farther afterwards.
     """
-    from torch.utils.flop_counter import FlopCounterMode
+    batch = next(stage.batches(iter([np.arange(2)])))
+    stage.late(learner)
+    with _Operations() as counter:  # type: ignore[no-untyped-call]
+        learner.advance(batch)
+    return counter.total / 2
 
-    config = trainer.config
-    episodes = ResidentEpisodes(store, config.data, config.dimensions(), config.seed)
-    with FlopCounterMode(display=False) as counter:
-        trainer.advance(episodes[np.arange(2)])
-    return counter.get_total_flops() / 2
+
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts by torch's own table of operators. Its FlopCounterMode also asks which module an operator is called in,
+    and cannot where gradients are taken of inputs.
+    """
+
+    total = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        made = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=made)
+        return made

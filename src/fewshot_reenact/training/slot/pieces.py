@@ -43,11 +43,12 @@ def write_pieces(folder: Path, blobs: dict[str, bytes], *, piece: int, part: int
 
 
 def read_pieces(folders: Iterable[Path]) -> dict[str, bytes]:
-    """The blobs whose pieces lie in these folders.
+    """The blobs whose pieces lie in these folders, or in folders part-00, part-01 ... in them.
 
     Raises InputError: no manifest, a piece is missing or damaged, or the folders are of different packs.
     """
-    folders = list(folders)
+    given = list(folders)
+    folders = [part for folder in given for part in _parts_in(folder)]
     manifests = [folder / MANIFEST for folder in folders]
     missing = [str(path) for path in manifests if not path.is_file()]
     if missing or not folders:
@@ -65,6 +66,12 @@ def read_pieces(folders: Iterable[Path]) -> dict[str, bytes]:
             raise InputError(f"{path}: is damaged; copy it again")
         found.setdefault(row["blob"], []).append(data)
     return {name: b"".join(parts) for name, parts in found.items()}
+
+
+def _parts_in(folder: Path) -> list[Path]:
+    """The folder itself, or the parts that it holds."""
+    held = sorted(path.parent for path in folder.glob(f"part-*/{MANIFEST}"))
+    return held if held and not (folder / MANIFEST).is_file() else [folder]
 
 
 def _beside(path: Path) -> Path:

@@ -5,7 +5,6 @@ Runs where only torch, OpenCV, NumPy and safetensors are: no av, no pydantic.
 
 from __future__ import annotations
 
-import itertools
 import json
 import tempfile
 import time
@@ -14,45 +13,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from fewshot_reenact.training.batch import make_faces, make_inputs
+from fewshot_reenact.training.faults import Diverged
+from fewshot_reenact.training.log import Log
 from fewshot_reenact.training.log import say as _say
-from fewshot_reenact.training.resident import flow
-from fewshot_reenact.training.resident.batches import ResidentEpisodes
 from fewshot_reenact.training.resident.store import Store
+from fewshot_reenact.training.schedule import slot_share
 from fewshot_reenact.training.slot.films import unpack_films
 from fewshot_reenact.training.slot.pieces import read_pieces, write_pieces
 from fewshot_reenact.training.slot.settings import PlainConfig
+from fewshot_reenact.training.slot.stages import Learner, SlotStage, batches_from, make_stage
 from fewshot_reenact.training.slot.state import decode_state, encode_state
-from fewshot_reenact.training.trainer import Diverged, Trainer
 
 PIECE = 15 << 20  # bytes of a file that comes back
 MOST = 58 << 20  # bytes of the state that comes back
 _RESERVE = 0.08  # of the minutes, kept for looking and writing
-_ANNEAL = 0.3  # of the training time, in which the rate falls
 _SAVE_EVERY = 180.0  # seconds
 _CALMER = 3  # times that the rate is halved after numbers that are none
 
 
 @dataclass
 class _Slot:
-    config: Any
-    train: ResidentEpisodes
-    held: ResidentEpisodes
-    device: torch.device
-    folder: Path
-    networks: dict[str, bytes]
-    state: bytes
-    videos: int
+    """blobs: what came. folder: for what is needed on the way."""
 
-    def trainer(self, compiled: bool | str) -> Trainer:
+    stage: SlotStage
+    train: Store
+    folder: Path
+    blobs: dict[str, bytes]
+
+    def learner(self, compiled: bool | str) -> Learner:
         """With the packed state."""
-        self.config.compile = compiled
-        trainer = Trainer(self.config, self.folder, self.device, self.videos, registration=flow.register)
-        trainer.restore(decode_state(self.state, self.device))
-        return trainer
+        learner = self.stage.learner(compiled)
+        learner.restore(decode_state(self.blobs["state"], self.stage.device))
+        return learner
 
 
 def run(
@@ -65,51 +59,49 @@ def run(
     began = time.monotonic()
     deadline = began + 60 * minutes * (1 - _RESERVE)
     with tempfile.TemporaryDirectory(prefix="reenact-") as folder:
-        blobs = read_pieces(parts)
-        slot = _open(blobs, Path(folder), device)
-        _say(f"unpacked in {time.monotonic() - began:.1f} s: {len(slot.train.store.frames)} frames on {device}")
-        trainer, report = _start(slot, json.loads(blobs["about"])["flop"], timed)
-        report["held_out_before"] = look(trainer, slot.held, looks)
+        slot = _open(read_pieces(parts), Path(folder), device)
+        stage = slot.stage
+        _say(f"unpacked in {time.monotonic() - began:.1f} s: {len(slot.train.frames)} frames on {device}")
+        learner, report = _start(slot, timed)
+        report["held_out_before"] = stage.look(learner, looks)
         _say(f"held out before: {report['held_out_before']}")
-        _train(slot, trainer, deadline, lambda: _write(trainer, slot, out, blobs, report))
-        report["held_out_after"] = look(trainer, slot.held, looks)
-        _say(f"held out after {trainer.step} steps: {report['held_out_after']}")
+        _train(slot, learner, deadline, lambda: _write(learner, slot, out, report))
+        report["held_out_after"] = stage.look(learner, looks)
+        _say(f"held out after {learner.step} steps: {report['held_out_after']}")
         report["seconds"] = round(time.monotonic() - began, 1)
-        _write(trainer, slot, out, blobs, report)
+        _write(learner, slot, out, report)
         _say(f"written to {out}; {report['seconds']} s in all")
 
 
 def _open(blobs: dict[str, bytes], folder: Path, device: torch.device) -> _Slot:
-    config = PlainConfig.loads(blobs["config"].decode())
-    config.tensorboard = False  # type: ignore[attr-defined]
+    config: Any = PlainConfig.loads(blobs["config"].decode())
+    config.tensorboard = False
     if device.type == "cpu":
-        config.amp = False  # type: ignore[attr-defined]  # slower there
-    for name in ("network", "vgg19_network", "vggface_network"):
+        config.amp = False  # slower there
+    for name in ("network", "vgg19_network", "vggface_network", "model"):
         if name in blobs:
             path = folder / f"{name}.safetensors"
             path.write_bytes(blobs[name])
-            setattr(config.loss, name, path)
-    made: dict[str, Store] = {}
-    for kind in ("train", "held_out"):
-        store = unpack_films({name: blobs[f"{kind}.{name}"] for name in ("films", "points", "index")})
-        made[kind] = store.to(device)
-    dims, seed = config.dimensions(), config.seed  # type: ignore[attr-defined]
-    episodes = [ResidentEpisodes(store, config.data, dims, seed) for store in made.values()]  # type: ignore[attr-defined]
-    videos = 1 + int(made["train"].videos.max())
-    return _Slot(config, episodes[0], episodes[1], device, folder, blobs, blobs["state"], videos)
+            setattr(config.loss if hasattr(config, "loss") else config, name, path)
+    stores = [
+        unpack_films({name: blobs[f"{kind}.{name}"] for name in ("films", "points", "index")}).to(device)
+        for kind in ("train", "held_out")
+    ]
+    return _Slot(make_stage(config, stores[0], stores[1], device, folder), stores[0], folder, blobs)
 
 
-def _start(slot: _Slot, operations: float, timed: int) -> tuple[Trainer, dict[str, Any]]:
-    """The trainer in the fastest way that works here, and how fast it is."""
-    wanted = slot.config.compile if slot.device.type != "cpu" else False
+def _start(slot: _Slot, timed: int) -> tuple[Learner, dict[str, Any]]:
+    """The learner in the fastest way that works here, and how fast it is."""
+    stage, operations = slot.stage, json.loads(slot.blobs["about"])["flop"]
+    wanted = stage.config.compile if stage.device.type != "cpu" else False
     for compiled in dict.fromkeys([wanted, bool(wanted), False]):
         try:
-            trainer = slot.trainer(compiled)
+            learner = slot.learner(compiled)
             began = time.monotonic()
-            _advance(trainer, slot, 6)
+            _advance(learner, stage, 6)
             warm = time.monotonic() - began
             began = time.monotonic()
-            _advance(trainer, slot, timed)
+            _advance(learner, stage, timed)
             spent = time.monotonic() - began
             break
         except Diverged:
@@ -118,32 +110,27 @@ def _start(slot: _Slot, operations: float, timed: int) -> tuple[Trainer, dict[st
             if not compiled:
                 raise
             _say(f"compile: {compiled} does not work here ({type(error).__name__}: {str(error).splitlines()[0][:200]})")
-    rate = timed * slot.config.batch / spent
-    peak = matrix_rate(slot.device)
+    rate = timed * stage.config.batch / spent
     report = {
-        "device": torch.cuda.get_device_name(slot.device) if slot.device.type == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(stage.device) if stage.device.type == "cuda" else "cpu",
         "torch": torch.__version__,
+        "trainer": stage.config.trainer,
         "compile": compiled,
         "warm_up_seconds": round(warm, 1),
         "episodes_a_second": round(rate, 2),
         "gflop_an_episode": round(operations / 1e9, 2),
-        "share_of_matrix_rate": round(rate * operations / peak, 4),
+        "share_of_matrix_rate": round(rate * operations / matrix_rate(stage.device), 4),
     }
     _say(f"speed: {report}")
-    return trainer, report
+    return learner, report
 
 
-def _advance(trainer: Trainer, slot: _Slot, steps: int) -> None:
-    batches = _batches(trainer, slot)
+def _advance(learner: Learner, stage: SlotStage, steps: int) -> None:
+    batches = batches_from(stage, learner.step)
     for _ in range(steps):
-        trainer.advance(next(batches))
+        learner.advance(next(batches))
     batches.close()
-    trainer.read()
-
-
-def _batches(trainer: Trainer, slot: _Slot) -> Any:
-    batch = slot.config.batch
-    return slot.train.batches(np.arange(step * batch, (step + 1) * batch) for step in itertools.count(trainer.step))
+    learner.read()
 
 
 def matrix_rate(device: torch.device) -> float:
@@ -158,78 +145,59 @@ def matrix_rate(device: torch.device) -> float:
     return 2 * size**3 / best
 
 
-def _train(slot: _Slot, trainer: Trainer, deadline: float, save: Callable[[], None]) -> None:
-    """Until the deadline; the rate rises from nothing and falls at the end, by the clock."""
-    config, first, began, calm = slot.config, trainer.step, time.monotonic(), 1.0
-    length = max(deadline - began, 1e-3)
+def _train(slot: _Slot, learner: Learner, deadline: float, save: Callable[[], None]) -> None:
+    """Until the deadline, one step at least; the rate rises from nothing and falls at the end, by the clock."""
+    stage, first, began, calm = slot.stage, learner.step, time.monotonic(), 1.0
+    length, log = max(deadline - began, 1e-3), Log(slot.folder, False)
 
     def rate(step: int) -> float:
-        left = min(1.0, max(0.0, deadline - time.monotonic()) / (_ANNEAL * length))
-        rise = min(1.0, (step - first + 1) / max(config.optimiser.warmup, 1))
-        return float(
-            calm * config.optimiser.rate * rise * (config.optimiser.final + (1 - config.optimiser.final) * left)
-        )
+        left = (deadline - time.monotonic()) / length
+        return calm * stage.rate * slot_share(step - first, left, rise=stage.rise, final=stage.final)
 
-    trainer.rate = rate
-    saved, calmer, batches = began, 0, _batches(trainer, slot)
-    while time.monotonic() < deadline:
-        trainer.advance(next(batches))
-        if trainer.step % config.log_every:
+    learner.rate = rate
+    saved, calmer, batches = began, 0, batches_from(stage, learner.step)
+    while learner.step == first or time.monotonic() < deadline:
+        learner.advance(next(batches))
+        if learner.step % stage.config.log_every:
             continue
         try:
-            for numbers in trainer.read():
-                trainer.log.add(numbers)
+            for numbers in learner.read():
+                log.add(numbers)
         except Diverged as error:
             calm, calmer = calm / 2, calmer + 1
             _say(f"{error}\nthe rate is halved")
             if calmer > _CALMER:
                 break
             batches.close()
-            batches = _batches(trainer, slot)
+            batches = batches_from(stage, learner.step)
             continue
-        means = trainer.log.write(trainer.step)
-        _say(f"{time.monotonic() - began:6.0f} s, step {trainer.step}: {means}")
+        means = log.write(learner.step)
+        _say(f"{time.monotonic() - began:6.0f} s, step {learner.step}: {means}")
         if time.monotonic() - saved > _SAVE_EVERY:
             saved = time.monotonic()
             save()
     batches.close()
     try:
-        for numbers in trainer.read():
-            trainer.log.add(numbers)
+        learner.read()
     except Diverged as error:
         _say(str(error))
 
 
-@torch.no_grad()
-def look(trainer: Trainer, held: ResidentEpisodes, count: int) -> dict[str, float]:
-    """Figures of the averaged model on people who are not learnt from: losses, and L1 over that of the plain warp."""
-    device, size, sums, batch = trainer.device, trainer.model.dims.size, dict[str, float](), 32
-    for at in range(0, count, batch):
-        x = make_inputs(held[np.arange(at, min(at + batch, count))], size, device, trainer.registration)
-        face, _ = make_faces(trainer.averaged, x)
-        loss, parts = trainer.content(face, x.truth, x.points)
-        parts |= {"loss": loss, "floor": trainer.content.floor(x.faces.warped, x.truth, x.points)}
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + float(value) * len(x.truth) / count
-    sums["l1_over_warp"] = sums["l1"] / max(sums.pop("floor"), 1e-9) if "l1" in sums else float("nan")
-    return {name: round(value, 5) for name, value in sums.items()}
-
-
-def _write(trainer: Trainer, slot: _Slot, out: Path, blobs: dict[str, bytes], report: dict[str, Any]) -> None:
+def _write(learner: Learner, slot: _Slot, out: Path, report: dict[str, Any]) -> None:
     """State, config and log as pieces, the report beside them."""
-    state, moments = encode_state(trainer.state(), MOST)
+    state, moments = encode_state(learner.state(), MOST)
     if not moments:
         _say("Adam's moments do not fit into what may come back: the next run warms up anew")
     metrics = slot.folder / "metrics.jsonl"
     written = {
         "state": state,
-        "config": blobs["config"],
-        "report": json.dumps({**report, "step": trainer.step, "moments": moments}).encode(),
+        "config": slot.blobs["config"],
+        "about": slot.blobs["about"],
+        "report": json.dumps({**report, "step": learner.step, "moments": moments}).encode(),
         "metrics": metrics.read_bytes() if metrics.is_file() else b"",
+        "fingerprint": slot.train.fingerprint.encode(),
     }
-    written["fingerprint"] = slot.train.store.fingerprint.encode()
-    joined = {"slot": _join(written)}
-    write_pieces(out, joined, piece=PIECE)
+    write_pieces(out, {"slot": _join(written)}, piece=PIECE)
     (out / "report.json").write_bytes(written["report"])
 
 

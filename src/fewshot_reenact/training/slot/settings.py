@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,14 @@ class PlainConfig:
 
     @classmethod
     def loads(cls, text: str) -> PlainConfig:
-        """From the JSON text of a TrainConfig."""
+        """From the JSON text of a TrainConfig or a RefinerConfig."""
         return cls(json.loads(text))
+
+    def but(self, **changes: Any) -> PlainConfig:
+        """The same with other fields."""
+        other = copy.copy(self)
+        other.__dict__ |= changes
+        return other
 
     def dimensions(self) -> Any:
         """ModelDimensions of a whole config, DiscriminatorDimensions of its adversarial section."""
