@@ -10,7 +10,8 @@ import torch
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.topology import INNER_LIP, LEFT_LIDS, LIP_PAIRS, MOUTH
 from fewshot_reenact.models.reenactor import Correction
-from fewshot_reenact.rendering.flow import apply_affine, correct, displace, enlarge_flow, face_flow, to_signed
+from fewshot_reenact.rendering.flow import apply_affine, displace, enlarge_flow, face_flow, to_signed
+from fewshot_reenact.rendering.view import View
 from fewshot_reenact.rendering.warp import fit_warp, grid, sample
 from painted_clips import face_points, paint_face
 
@@ -159,9 +160,9 @@ def test_a_shift_moves_what_is_seen_and_colour_is_added():
     flow = apply_affine(frame, grid(64, 64)[None]).view(1, 64, 64, 2)
     warped, shift = sample(picture, flow), torch.zeros(1, 2, 64, 64)
     shift[:, 0], shift[:, 1] = 2.5, -1.0
-    out = correct(picture, flow, warped, Correction(torch.full((1, 3, 64, 64), 0.25), shift))
+    out = View(flow).corrected(picture, warped, Correction(torch.full((1, 3, 64, 64), 0.25), shift))
     want = sample(picture, flow + torch.tensor([1.5 * 2.5, 1.5 * -1.0])) + 0.25
     inner = (..., slice(4, -4), slice(4, -4))
     assert torch.allclose(out[inner], want[inner], atol=1e-4)
     assert not torch.allclose(displace(warped, shift)[inner] + 0.25, want[inner], atol=0.02), "twice sampled is blurred"
-    assert torch.equal(correct(picture, flow, warped, Correction(torch.zeros_like(warped), None)), warped)
+    assert torch.equal(View(flow).corrected(picture, warped, Correction(torch.zeros_like(warped), None)), warped)

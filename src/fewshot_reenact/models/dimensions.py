@@ -30,7 +30,15 @@ class RefinerDimensions:
         """Dimensions of the Generator that does the work, on pictures whose shorter side is this."""
         own = {name: value for name, value in dataclasses.asdict(self).items() if name not in ("part", "strength")}
         return dataclasses.replace(
-            model, size=side, embedder_channels=(1,), embedder_unshuffle=1, skips=True, flow=False, refiners=(), **own
+            model,
+            size=side,
+            embedder_channels=(1,),
+            embedder_unshuffle=1,
+            skips=True,
+            flow=False,
+            visible=False,
+            refiners=(),
+            **own,
         )
 
 
@@ -70,6 +78,8 @@ class ModelDimensions:
     """How landmarks are drawn, see geometry.raster."""
     flow: bool = False
     """Textured: whether G also corrects the warp, by a shift of each place, besides the change of colour."""
+    visible: bool = False
+    """Textured: whether G is told where the portrait hides a place."""
     refiners: tuple[RefinerDimensions, ...] = ()
     """Textured: what works on single parts of the face after G."""
 
@@ -113,6 +123,8 @@ class ModelDimensions:
                 raise ValueError(f"{name} must be a list of whole numbers from 1, not {value!r}")
         if self.flow and self.kind != "textured":
             raise ValueError("flow corrects a warp: only kind 'textured' has one")
+        if self.visible and self.kind != "textured":
+            raise ValueError("visible tells of a warp: only kind 'textured' has one")
         if self.refiners and self.kind != "textured":
             raise ValueError("refiners work on the face frame: only kind 'textured' has one")
         if self.raster_style not in STYLES:
@@ -150,6 +162,7 @@ class ModelDimensions:
             spectral_norm=False,
             attention=False,
             flow=True,
+            visible=True,
         )
 
     @classmethod

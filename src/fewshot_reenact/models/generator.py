@@ -26,7 +26,8 @@ class Generator(nn.Module):
     """forward: pictures (B, 3 * n, S, S) in -1..1 and embedding (B, N) -> (B, 3, S, S).
 
     paper: n = 1, the driver's landmark picture; the result is the picture, -1..1.
-    textured: n = 4, [warped portrait, portrait, its landmark picture, the driver's]; the result is the change to add to
+    textured: n = 4, [warped portrait, portrait, its landmark picture, the driver's], and with `dims.visible` one more
+    channel, 1 where the portrait hides a place; the result is the change to add to
     the warped portrait, in units of the -1..1 scale; it is zero before training. `maps` more channels follow,
     (B, 3 + maps, S, S): smooth, zero before training, any scale. With `dims.flow` they are two: the shift that corrects
     the warp, x and y.
@@ -37,7 +38,7 @@ class Generator(nn.Module):
         self.dims = dims
         self.maps = maps if maps is not None else 2 if dims.flow else 0
         sn, shuffle = dims.spectral_norm, dims.generator_unshuffle
-        channels = 3 * _PICTURES[dims.kind] * shuffle**2
+        channels = (3 * _PICTURES[dims.kind] + dims.visible) * shuffle**2
         size = dims.size // shuffle
         self.stem = maybe_spectral(nn.Conv2d(channels, dims.stem, 3, padding=1), sn) if dims.stem else nn.Identity()
         channels = dims.stem or channels

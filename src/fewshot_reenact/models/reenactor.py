@@ -19,13 +19,15 @@ class FaceInputs:
     """What the textured model sees of one face a row, all (B, 3, S, S) in -1..1 and in face frames of side S.
 
     warped: the portrait warped to the driver's pose. source: the portrait's own face.
-    source_raster, driver_raster: their landmark pictures.
+    source_raster, driver_raster: their landmark pictures. visible: (B, 1, S, S) in 0..1, how well the portrait shows
+    each place; None where it is not known, as well as may be.
     """
 
     warped: Tensor
     source: Tensor
     source_raster: Tensor
     driver_raster: Tensor
+    visible: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,11 @@ class Reenactor(nn.Module):
 
     def forward(self, faces: FaceInputs, embedding: Tensor, psi: Tensor | None = None) -> Correction:
         """How `faces.warped` is to be corrected, see rendering.correct. embedding: (B, N); psi replaces P e."""
-        pictures = torch.cat([faces.warped, faces.source, faces.source_raster, faces.driver_raster], 1)
+        seen = [faces.warped, faces.source, faces.source_raster, faces.driver_raster]
+        if self.dims.visible:
+            hidden = torch.zeros_like(faces.warped[:, :1]) if faces.visible is None else 1 - faces.visible
+            seen.append(hidden)
+        pictures = torch.cat(seen, 1)
         if not torch.is_grad_enabled():
             pictures = pictures.contiguous(memory_format=torch.channels_last)
         made = self.generator(pictures, embedding, psi).float()  # places need float32, whatever the networks ran in

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_reenact.models.reenactor import Correction
 from fewshot_reenact.rendering.warp import fit_warp, grid, sample
 
 FLOW_SIZE = 32  # the flow is smooth: it is computed on a coarse grid of the frame and interpolated
@@ -71,30 +70,11 @@ def displace_flow(flow: Tensor, shift: Tensor) -> Tensor:
     return displace(flow.permute(0, 3, 1, 2), shift).permute(0, 2, 3, 1)
 
 
-def correct(pictures: Tensor, flow: Tensor, warped: Tensor, correction: Correction) -> Tensor:
-    """The finished faces: portraits seen through the corrected flow, plus the change of colour.
-
-    pictures: (B, 3, H, W) portraits in -1..1. flow: (B, S, S, 2) portrait pixels. warped: (B, 3, S, S), the pictures
-    seen through it, used when nothing shifts. Returns (B, 3, S, S), about -1..1.
-    """
-    if correction.shift is not None:
-        warped = sample(pictures, displace_flow(flow, correction.shift))
-    return warped + correction.colour
-
-
 def enlarge(pictures: Tensor, size: int) -> Tensor:
     """(B, C, S, S) -> (B, C, size, size): the same face frame at another side."""
     if pictures.shape[-1] == size:
         return pictures
     return F.interpolate(pictures, size=(size, size), mode="bilinear", align_corners=False)
-
-
-def see(pictures: Tensor, flow: Tensor, correction: Correction, size: int) -> tuple[Tensor, Tensor]:
-    """Portraits through the corrected flow, and the change of colour, both (B, 3, size, size); see `correct`."""
-    if correction.shift is not None:
-        flow = displace_flow(flow, correction.shift)
-    large = enlarge(flow.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1)
-    return sample(pictures, large), enlarge(correction.colour, size)
 
 
 def to_signed(pictures: Tensor) -> Tensor:

@@ -209,7 +209,7 @@ class TexturedRenderer:
         self.seconds["warp"] += time.perf_counter() - began
         began = time.perf_counter()
         view = self._view([0] * len(heads), warp)
-        warped, change, shift = self._faces(heads, frames, view, dense)
+        warped, change, shift = self._faces(heads, frames, view, warp.visible, dense)
         self.seconds["networks"] += time.perf_counter() - began
         shifts = [None] * len(heads) if shift is None else list(shift)
         face, box, covered = warp.face.numpy(), _pictures(warp.box), warp.covered[:, 0].numpy()
@@ -233,7 +233,7 @@ class TexturedRenderer:
     # ---- the networks' part, in the face's frame -------------------------------------------------------------------
 
     def _faces(
-        self, heads: HeadMotion, frames: np.ndarray, view: View, dense: Tensor | None
+        self, heads: HeadMotion, frames: np.ndarray, view: View, visible: Tensor, dense: Tensor | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """What the networks see and make. Returns `warped`, `change` and `shift` of _Face for a batch."""
         points, first = heads.points, [0] * len(heads)
@@ -244,7 +244,7 @@ class TexturedRenderer:
             seen = self._see(first, fine)
             change = (self._mixed(heads, frames, drawn, seen, dense) - seen) * self.edge.to(self.device)
             return _pictures(seen) / 2 + 0.5, _pictures(change) / 2, None if dense is None else _pictures(dense)
-        seen, change, shift = self._through(first, fine, drawn)
+        seen, change, shift = self._through(first, fine, drawn, visible)
         shift = _one_after_the_other(dense, shift)
         return _pictures(seen) / 2 + 0.5, _pictures(change) / 2, None if shift is None else _pictures(shift)
 
@@ -257,9 +257,11 @@ class TexturedRenderer:
         tone = match_light(self._warp(own, flow), self._warp(own, other), warp.visible.to(self.device))
         return View(flow, other, share, tone)
 
-    def _through(self, own: Sequence[int], view: View, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Faces from one portrait each, its number in `own`. Returns the portraits seen through the corrected flow and
-        the change of colour, (B, 3, L, L), and how the flow was corrected.
+    def _through(
+        self, own: Sequence[int], view: View, drawn: Tensor, visible: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Faces from one portrait each, its number in `own`. visible: see FaceInputs. Returns the portraits seen
+        through the corrected flow and the change of colour, (B, 3, L, L), and how the flow was corrected.
         """
         b, numbers = len(own), list(own)
         warped = self._sampled(own, view)
@@ -267,7 +269,8 @@ class TexturedRenderer:
             return warped, torch.zeros_like(warped), None
         psi = None if self.psi is None else self.psi.expand(b, -1)
         embedding = self.embedding.expand(b, -1)
-        made = self.model(FaceInputs(warped, self.sources[numbers], self.rasters[numbers], drawn), embedding, psi)
+        inputs = FaceInputs(warped, self.sources[numbers], self.rasters[numbers], drawn, visible.to(self.device))
+        made = self.model(inputs, embedding, psi)
         seen = self._see(own, view.displaced(made.shift))
         face = seen + enlarge(made.colour, self.shown)
         large = FaceInputs(face, self.large[numbers], self.large_rasters[numbers], enlarge(drawn, self.shown))
@@ -290,7 +293,7 @@ class TexturedRenderer:
         views = [self._view([k], warp) for k, warp in zip(own, warps, strict=True)]
         visible = torch.cat([w.visible for w in warps])
         fine = View.joined(views).displaced(None if dense is None else dense[rows])
-        seen, change, _ = self._through(own, fine, drawn[rows])
+        seen, change, _ = self._through(own, fine, drawn[rows], visible)
         faces = match_colour(seen + change, self._see(own, fine), first[rows])
 
         known = F.interpolate(visible, size=(self.shown,) * 2, mode="bilinear", align_corners=True)

@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewshot_reenact.models.reenactor import Correction
 from fewshot_reenact.rendering.flow import displace, displace_flow, enlarge
+from fewshot_reenact.rendering.warp import sample
 
 _NEAR = 16  # the side is this many times the reach over which light is compared
 _LEAST = 1e-3
@@ -50,6 +52,23 @@ class View:
         """Portraits seen through `flow` and through `other`, as one, (B, 3, S, S)."""
         assert self.share is not None and self.tone is not None
         return seen + self.share * (other + self.tone - seen)
+
+    def of(self, pictures: Tensor) -> Tensor:
+        """The pictures (B, 3, P, P) so seen, (B, 3, S, S)."""
+        seen = sample(pictures, self.flow)
+        return seen if self.other is None else self.mixed(seen, sample(pictures, self.other))
+
+    def corrected(self, pictures: Tensor, seen: Tensor, correction: Correction) -> Tensor:
+        """The finished faces: pictures (B, 3, P, P) seen through the corrected view, plus the change of colour,
+        (B, 3, S, S), about -1..1. seen: what `of` gives, used when nothing shifts.
+        """
+        if correction.shift is not None:
+            seen = self.displaced(correction.shift).of(pictures)
+        return seen + correction.colour
+
+    def finished(self, pictures: Tensor, correction: Correction, size: int) -> tuple[Tensor, Tensor]:
+        """The pictures seen through the corrected view, and the change of colour, both (B, 3, size, size)."""
+        return self.displaced(correction.shift).enlarged(size).of(pictures), enlarge(correction.colour, size)
 
     @classmethod
     def joined(cls, views: Sequence[View]) -> View:

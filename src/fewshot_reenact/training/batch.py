@@ -8,10 +8,11 @@ from torch import Tensor
 
 from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.reenactor import Correction, FaceInputs, Reenactor
-from fewshot_reenact.rendering.flow import correct, displace_flow, face_flow, picture_box, to_signed
+from fewshot_reenact.rendering.flow import face_flow, picture_box, to_signed
 from fewshot_reenact.rendering.registration import Registration, dense_motion
 from fewshot_reenact.rendering.registration import register as opencv_register
-from fewshot_reenact.rendering.warp import sample
+from fewshot_reenact.rendering.solid.pairs import solid_view
+from fewshot_reenact.rendering.view import View
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,16 @@ class Inputs:
     """What one step needs of B episodes with K portraits, pictures in -1..1 and in face frames of side S.
 
     faces: the generator's, of the first portrait. pictures: (B, 3, P, P), the first portraits whole.
-    flow: (B, S, S, 2), see rendering.face_flow; corrected by the dense motion in episodes that have one.
+    view: how those are seen, see rendering.view; corrected by the dense motion in episodes that have one.
     portraits, rasters: (B, K, 3, S, S), the embedder's. truth: (B, 3, S, S). points: (B, 83, 2), the driver's, in the
     face frame. clip: (B,), the videos' numbers, or None.
-    The paper's model sees whole crops for face frames; it warps nothing: `warped` is its portrait, pictures and flow
+    The paper's model sees whole crops for face frames; it warps nothing: `warped` is its portrait, pictures and view
     are None.
     """
 
     faces: FaceInputs
     pictures: Tensor | None
-    flow: Tensor | None
+    view: View | None
     portraits: Tensor
     rasters: Tensor
     truth: Tensor
@@ -44,34 +45,37 @@ def make_inputs(
     """
     on = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
     portraits, rasters = _signed(on["sources"]), _signed(on["source_rasters"])
-    pictures, flow, warped = None, None, portraits[:, 0]
+    pictures, view, visible, warped = None, None, None, portraits[:, 0]
     if "portraits" in on:
         pictures = _signed(on["portraits"][:, 0])
-        flow = _warp(on, on["portrait_points"][:, 0], pictures, size)
+        view, visible = _warp(on, pictures, size)
         if "reference" in on:
-            flow = displace_flow(flow, _dense(on, size, register))
-        warped = sample(pictures, flow)
-    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], _signed(on["driver_raster"]))
+            view = view.displaced(_dense(on, size, register))
+        warped = view.of(pictures)
+    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], _signed(on["driver_raster"]), visible)
     truth, points = _signed(on["target"]), on["driver_face_points"]
-    return Inputs(faces, pictures, flow, portraits, rasters, truth, points, on.get("clip"))
+    return Inputs(faces, pictures, view, portraits, rasters, truth, points, on.get("clip"))
 
 
 def _signed(value: Tensor) -> Tensor:
     return to_signed(value) if value.dtype == torch.uint8 else value
 
 
-def _warp(on: dict[str, Tensor], points: Tensor, pictures: Tensor, size: int) -> Tensor:
-    """Where in pictures (B, 3, P, P) of people with these points (B, 83, 2) each place of the target's face frame comes
-    from, (B, size, size, 2): the one place where training decides how faces are warped.
+def _warp(on: dict[str, Tensor], pictures: Tensor, size: int) -> tuple[View, Tensor]:
+    """How the first portraits (B, 3, P, P) are seen in the targets' face frames, and how well, (B, 1, size, size): the
+    one place where training decides how faces are warped.
     """
-    driver = on["driver_points"]
-    return face_flow(driver, points, on["driver_frame"], picture_box(pictures, len(driver)), size)
+    return solid_view(on["driver_points"], on["portrait_points"][:, 0], on["driver_frame"], pictures, size)
 
 
 def _dense(on: dict[str, Tensor], size: int, register: Registration) -> Tensor:
-    """The dense motion of episodes, (B, 2, S, S) frame pixels: of those that are to go by points alone, none."""
-    reference = _signed(on["reference"])
-    flow = _warp(on, on["reference_points"], reference, size)
+    """The dense motion of episodes, (B, 2, S, S) frame pixels: of those that are to go by points alone, none. As
+    rendering.dense_motion measures it: the reference is a frame like the target, and a flat warp shows where it
+    differs.
+    """
+    reference, driver = _signed(on["reference"]), on["driver_points"]
+    box = picture_box(reference, len(driver))
+    flow = face_flow(driver, on["reference_points"], on["driver_frame"], box, size)
     shift = dense_motion(reference, flow, _signed(on["target"]), register)
     return shift * _feather(size, shift.device) * on["dense"].to(shift)[:, None, None, None]
 
@@ -91,7 +95,7 @@ def make_faces(
     """
     if embedding is None:
         embedding = model.embed(x.portraits, x.rasters)
-    if x.pictures is None or x.flow is None:
+    if x.pictures is None or x.view is None:
         return model.generator(x.faces.driver_raster, embedding, psi).float(), None
     correction = model(x.faces, embedding, psi)
-    return correct(x.pictures, x.flow, x.faces.warped, correction), correction
+    return x.view.corrected(x.pictures, x.faces.warped, correction), correction

@@ -45,6 +45,13 @@ class DataConfig(Strict):
         description="share of the episodes whose target has, of some frames of its clip, the eyes most shut or the "
         "mouth most open: such frames are few, and a warp fails there",
     )
+    turned: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the other episodes whose target is turned away from the portrait, by any share of the "
+        "most among some frames of its clip as likely: large turns are rare, and a portrait hides what they show",
+    )
     dense: float = Field(
         0.0,
         ge=0,

@@ -110,18 +110,20 @@ class Trainer:
     def begin_from(self, path: Path) -> None:
         """Begin with a model's weights instead of random ones. Raises ModelError: missing, other dimensions.
 
-        A model that corrects colours alone may begin one that corrects the flow too: the shift starts at zero. Refiners
-        are left out: they belong to what the networks made before.
+        A model that corrects colours alone may begin one that corrects the flow too, and one that is not told what the
+        portrait hides one that is: what is new starts at zero. Refiners are left out: they belong to what the networks
+        made before.
         """
         given = load_model(path)
-        if replace(given.dims, flow=self.model.dims.flow, refiners=()) != self.model.dims or (
-            given.dims.flow and not self.model.dims.flow
-        ):
+        dims = self.model.dims
+        flow, visible = dims.flow or given.dims.flow, dims.visible or given.dims.visible
+        if replace(given.dims, refiners=(), flow=flow, visible=visible) != dims:
             raise ModelError(f"{path}: has other model dimensions than the config's; take them over or leave out init")
         state = given.state_dict()
         for model in (self.model, self.averaged):
             for name, own in model.state_dict().items():
-                own.zero_()[: len(state[name])].copy_(state[name]) if own.ndim else own.copy_(state[name])
+                theirs = state[name]
+                own.zero_()[tuple(slice(n) for n in theirs.shape)].copy_(theirs) if own.ndim else own.copy_(theirs)
 
     def resume(self) -> bool:
         """Go on from the newest checkpoint that can be read. False when there is none at all. Raises ModelError."""
@@ -258,7 +260,7 @@ class Trainer:
     def write_pictures(self, batch: dict[str, Tensor]) -> None:
         """A grid in pictures/: portrait, driver's landmarks, warp (for the paper's model nothing), output, truth."""
         x = make_inputs(batch, self.model.dims.size, self.device, self.registration)
-        free = [x.faces.warped] if x.flow is not None else []
+        free = [x.faces.warped] if x.view is not None else []
         face, _ = make_faces(self.averaged, x)
         self.log.picture(self.step, [x.faces.source, x.faces.driver_raster, *free, face, x.truth])
 

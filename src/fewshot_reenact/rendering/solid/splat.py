@@ -6,6 +6,7 @@ seen from behind are dropped. Cells that nothing reached take what is around the
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,10 @@ class Grid:
 
     def places(self) -> Tensor:
         """(1, rows * columns, 2) pixels."""
+        return self._places
+
+    @cached_property
+    def _places(self) -> Tensor:
         rows, columns = (torch.arange(n, dtype=self.step.dtype, device=self.step.device) for n in self.shape)
         y, x = torch.meshgrid(rows, columns, indexing="ij")
         return (torch.stack([x, y], -1).view(1, -1, 2) * self.step + self.origin).contiguous()
@@ -104,18 +109,36 @@ def invert_map(there: Tensor, nodes: Grid, onto: Grid, enlarged: Tensor, mirrore
 
 def _closed(values: Tensor) -> Tensor:
     """Without gaps narrower than _MESH cells: the greatest about each place, then the least of those. (B, 1, r, c)."""
+    return -_greatest(-_greatest(values))
+
+
+def _greatest(values: Tensor) -> Tensor:
+    """The greatest of _MESH x _MESH cells about each, one side after the other: for single maps, pooling is slow."""
     half = _MESH // 2
-    grown = F.max_pool2d(values, _MESH, 1, half)
-    return -F.max_pool2d(-F.pad(grown, (half,) * 4, "replicate"), _MESH, 1)
+    for dim in (-1, -2):
+        count = values.shape[dim]
+        ends = [values.narrow(dim, 0, 1)] * half, [values.narrow(dim, count - 1, 1)] * half
+        padded = torch.cat([*ends[0], values, *ends[1]], dim)
+        best = padded.narrow(dim, 0, count)
+        for step in range(1, _MESH):
+            best = torch.maximum(best, padded.narrow(dim, step, count))
+        values = best
+    return values
 
 
 def _area(at: Tensor) -> Tensor:
     """How large the cell about each node is, negative where it is seen from behind. (B, r, c, 2) -> (B, r, c)."""
+    right, down = _slopes(at)
+    return right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]
+
+
+def _slopes(at: Tensor) -> tuple[Tensor, Tensor]:
+    """How values (B, r, c, 2) change from column to column, and from row to row."""
     right = F.pad(at[:, :, 2:] - at[:, :, :-2], (0, 0, 1, 1)) / 2
     down = F.pad(at[:, 2:] - at[:, :-2], (0, 0, 0, 0, 1, 1)) / 2
     right[:, :, 0], right[:, :, -1] = at[:, :, 1] - at[:, :, 0], at[:, :, -1] - at[:, :, -2]
     down[:, 0], down[:, -1] = at[:, 1] - at[:, 0], at[:, -1] - at[:, -2]
-    return right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]
+    return right, down
 
 
 def _corners(at: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -154,14 +177,22 @@ def _fill(sums: Tensor, total: Tensor) -> Tensor:
 
 
 def refine_inverse(where: Tensor, wanted: Tensor, forward: Tensor, nodes: Grid, rounds: int = 2) -> Tensor:
-    """Places of the portrait (B, h, w, 2) that are seen nearly at `wanted`, brought there exactly by fixed-point steps
+    """Places of the portrait (B, h, w, 2) that are seen nearly at `wanted`, brought there exactly by Newton's steps
     where the map is smooth. wanted: (B or 1, h, w, 2) pixels. forward: (B, 2, rows, columns), where the nodes are seen.
     A step that leads farther away is not taken. Returns (B, h, w, 2).
     """
-    miss = wanted - nodes.look_up(forward, where).permute(0, 2, 3, 1)
+    right, down = _slopes(forward.permute(0, 2, 3, 1))
+    known = torch.cat([forward, *(slope.permute(0, 3, 1, 2) for slope in (right, down))], 1)
+    found = nodes.look_up(known, where).permute(0, 2, 3, 1)
     for _ in range(rounds):
-        tried = where + miss
-        left = wanted - nodes.look_up(forward, tried).permute(0, 2, 3, 1)
+        miss = wanted - found[..., :2]
+        a, c, b, d = found[..., 2:].unbind(-1)
+        area = a * d - b * c
+        area = torch.where(area.abs() < _FACING, _FACING, area)
+        cells = torch.stack([d * miss[..., 0] - b * miss[..., 1], a * miss[..., 1] - c * miss[..., 0]], -1)
+        tried = where + (cells / area[..., None]).clamp(-2, 2) * nodes.step
+        there = nodes.look_up(known, tried).permute(0, 2, 3, 1)
+        left = wanted - there[..., :2]
         nearer = left.square().sum(-1, keepdim=True) < miss.square().sum(-1, keepdim=True)
-        where, miss = torch.where(nearer, tried, where), torch.where(nearer, left, miss)
+        where, found = torch.where(nearer, tried, where), torch.where(nearer, there, found)
     return where

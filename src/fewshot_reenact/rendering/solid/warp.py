@@ -5,7 +5,7 @@ new expression but the old pose (`splat`, the inverse of a turn that folds). A s
 itself (`rendering.warp`). At the portrait's own pose the first step does nothing, and the warp is the spline alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,11 @@ from fewshot_reenact.rendering.solid.splat import Grid, Seen, invert_map, refine
 from fewshot_reenact.rendering.solid.surface import Placing, Surface, turned
 from fewshot_reenact.rendering.warp import fit_warp, grid, radial, sample, solve_spline
 
-BOX_GRID = 48  # places a side at which the box's expression is computed
+BOX_GRID = 32  # places a side at which the box's expression is computed
 _DEPTH_GRID = 24  # and its change of depth
 _DEPTH_SLACK = 1e-3
 _BETTER = 0.4  # by how much more the mirror image has to show of a place to stand for it wholly
-_SURE = 0.3  # visibility from which on the inverse of a map is worth refining
+_SURE = 0.15  # visibility from which on the inverse of a map is worth refining
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,10 @@ def turn_heads(
     still = torch.cat([where, depth[..., None]], -1)
     there = still + rigid[..., None] * (moved - still)
     enlarged = heads.there.scale / heads.own.scale
-    seen = invert_map(there, nodes, onto, enlarged)
     forward = there[..., :2].view(count, *nodes.shape, 2).permute(0, 3, 1, 2)
+    seen = invert_map(there, nodes, onto, enlarged)
+    fine = refine_inverse(seen.where, onto.places().view(1, *onto.shape, 2), forward, nodes)
+    seen = replace(seen, where=torch.where(seen.visible.permute(0, 2, 3, 1) > _SURE, fine, seen.where))
     if not mirror:
         return Turn(forward, nodes, onto, seen)
     other = turned(where, depth, heads.own, heads.there, heads.nearness, mirrored=True)

@@ -25,7 +25,7 @@ class Draws:
     """Numbers of E episodes of F frames each: target, K portraits, reference.
 
     Uniform in 0..1: scalars (E, len(SCALARS)), candidates (E, C), rarities (E, 24), references (E, 8), others
-    (E, K - 1). Normal: tint (E, 5), points (E, F, 83, 2), parts (E, F, 7, 2).
+    (E, K - 1), turned (E, 2 + 24). Normal: tint (E, 5), points (E, F, 83, 2), parts (E, F, 7, 2).
     """
 
     scalars: np.ndarray
@@ -36,6 +36,7 @@ class Draws:
     tint: np.ndarray
     points: np.ndarray
     parts: np.ndarray
+    turned: np.ndarray
 
     def __getitem__(self, name: str) -> np.ndarray:
         """One of SCALARS, (E,)."""
@@ -66,4 +67,5 @@ def _draw_block(seed: int, number: int, portraits: int, candidates: int) -> Draw
     made |= {
         name: random(k).standard_normal((BLOCK, *shape)) for k, (name, shape) in enumerate(normal.items(), len(uniform))
     }
+    made["turned"] = random(len(made)).random((BLOCK, 2 + RARE_AMONG))
     return Draws(**made)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fewshot_reenact.geometry.affine import invert_each, transform_each
 from fewshot_reenact.geometry.face_frame import face_frame
-from fewshot_reenact.geometry.shape import openness
+from fewshot_reenact.geometry.shape import openness, take_out, turn_of
 from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, N_POINTS, RIGHT_EYE, eye_distance, mirror
 from fewshot_reenact.training.data.draws import NOISE_PARTS, Draws, draw
 
@@ -43,17 +43,19 @@ def _alone(points: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class FrameTable:
     """All frames of some clips, one after the other. points: (N, 83, 2) float32 pixels. poses: (N, 166), see
-    `describe`. openness: (N, 3), of mouth and eyes.
+    `describe`. openness: (N, 3), of mouth and eyes. turns: (N, 2), the trace of yaw and pitch, see geometry.shape.
     """
 
     points: np.ndarray
     poses: np.ndarray
     openness: np.ndarray
+    turns: np.ndarray
 
     @classmethod
     def of(cls, points: np.ndarray) -> FrameTable:
         """Measured from points."""
-        return cls(points, describe(points), openness(_alone(points)).astype(np.float32))
+        turns = turn_of(take_out(points).shape).astype(np.float32)
+        return cls(points, describe(points), openness(_alone(points)).astype(np.float32), turns)
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,9 @@ class Planner:
         differ = _distance(table, first, candidates, portrait) + 1e-4
         share = np.cumsum(differ, 1)
         chosen = _pick(candidates, (share < draws["target"][:, None] * share[:, -1:]).sum(1))
+        if self.config.turned:
+            turned = _turned(draws.turned[:, 1:], table, first, count, portrait)
+            chosen = np.where(draws.turned[:, 0] < self.config.turned, turned, chosen)
         if not self.config.rare:
             return chosen
         among = _others(draws.rarities, count, portrait)
@@ -140,6 +145,15 @@ class Planner:
         shut = draws["shut"] < RARE_EYES
         rarest = np.where(shut, gaps[..., 1:].sum(-1).argmin(1), gaps[..., 0].argmax(1))
         return np.where(draws["rare"] < self.config.rare, _pick(among, rarest), chosen)
+
+
+def _turned(
+    uniform: np.ndarray, table: FrameTable, first: np.ndarray, count: np.ndarray, portrait: np.ndarray
+) -> np.ndarray:
+    """Of some frames the one that is turned away from the portrait by a share of the most, every share as likely."""
+    among = _others(uniform[:, 1:], count, portrait)
+    away = np.linalg.norm(table.turns[first[:, None] + among] - table.turns[first + portrait][:, None], axis=-1)
+    return _pick(among, np.abs(away - uniform[:, :1] * away.max(1, keepdims=True)).argmin(1))
 
 
 def _reference(

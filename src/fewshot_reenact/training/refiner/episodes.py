@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.models.refiner import cut_part
-from fewshot_reenact.rendering.flow import enlarge, see, to_signed
+from fewshot_reenact.rendering.flow import enlarge, to_signed
 from fewshot_reenact.rendering.registration import Registration
 from fewshot_reenact.training.batch import make_inputs
 from fewshot_reenact.training.refiner.plan import OpenMouths, widest_of
@@ -136,9 +136,9 @@ def make_parts(model: Reenactor, batch: dict[str, Tensor], register: Registratio
     """
     side, device = model.dims.refined, model.feather.device
     x = make_inputs(batch, model.dims.size, device, register)
-    assert x.pictures is not None and x.flow is not None
+    assert x.pictures is not None and x.view is not None
     embedding = model.embed(x.portraits, x.rasters).float()
-    seen, colour = see(x.pictures, x.flow, model(x.faces, embedding), side)
+    seen, colour = x.view.finished(x.pictures, model(x.faces, embedding), side)
     pictures = {
         "made": seen + colour,
         "source": _signed(batch["large_source"]).to(device),

@@ -1,0 +1,82 @@
+"""A portrait as person and ground: unmoved it is itself; what the head leaves free is no head."""
+
+import numpy as np
+
+from fewshot_reenact.motion.heads import lift
+from fewshot_reenact.rendering.layers import Layers, paint_ground, show_other_side
+from painted_clips import face_points, paint_face
+
+SIZE = 160
+
+
+def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A red head before a green and blue ground, its matte and its points."""
+    points = face_points(SIZE, scale=0.12)
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    top, chin, unit = points[:, 1].min(), points[8, 1], np.ptp(points[[36, 45], 0])
+    middle, high = (top - 0.6 * unit + chin + 0.3 * unit) / 2, (chin - top + 0.9 * unit) / 2
+    away = np.hypot((x - points[:, 0].mean()) / (0.8 * high), (y - middle) / high)
+    matte = np.clip((1 - away) * 12 + 0.5, 0, 1).astype(np.float32)
+    ground = np.stack([np.full_like(x, 20), 90 + 60 * x / SIZE, 200 - 60 * y / SIZE], -1)
+    picture = matte[..., None] * np.array([220, 60, 50]) + (1 - matte[..., None]) * ground
+    return np.round(picture).astype(np.uint8), matte, points
+
+
+def here() -> np.ndarray:
+    y, x = np.mgrid[:SIZE, :SIZE]
+    return np.stack([x, y], -1).astype(np.float32)
+
+
+def test_unmoved_it_is_the_picture_again():
+    picture, matte, points = scene()
+    layers = Layers.of(picture, matte, lift(points))
+    made = layers.seen(here(), np.ones((SIZE, SIZE), np.float32), (0, 0))
+    apart = np.abs(made.astype(int) - picture).max(2)
+    assert apart.mean() < 0.5 and np.quantile(apart, 0.99) <= 6 and apart.max() < 40, "a trace of it at the rim"
+
+
+def test_the_ground_has_no_head_and_is_itself_elsewhere():
+    picture, matte, points = scene()
+    ground = paint_ground(picture, matte, lift(points)).astype(int)
+    assert ground[matte > 0.5][:, 0].max() < 60, "no red is left"
+    assert (ground[matte < 0.01].reshape(-1, 3) == picture[matte < 0.01].reshape(-1, 3)).mean() > 0.8
+    smooth = np.abs(
+        ground
+        - np.stack([np.full((SIZE, SIZE), 20), 90 + 60 * here()[..., 0] / SIZE, 200 - 60 * here()[..., 1] / SIZE], -1)
+    )
+    assert smooth.mean() < 4 and smooth.max() < 50
+
+
+def test_a_head_that_moves_leaves_the_ground_behind():
+    picture, matte, points = scene()
+    layers = Layers.of(picture, matte, lift(points))
+    made = layers.seen(here() - np.float32([60, 0]), np.ones((SIZE, SIZE), np.float32), (0, 0)).astype(int)
+    x, y = points.mean(0).astype(int)
+    left = (slice(y - 5, y + 5), slice(x - 25, x - 15))
+    assert picture[left][..., 0].min() > 180 and made[left][..., 0].max() < 60
+
+
+def test_where_nothing_is_known_there_is_ground():
+    picture, matte, points = scene()
+    layers = Layers.of(picture, matte, lift(points))
+    made = layers.seen(here(), np.zeros((SIZE, SIZE), np.float32), (0, 0))
+    assert np.abs(made.astype(int) - layers.ground).max() <= 1
+
+
+def test_without_a_matte_all_of_it_moves():
+    picture, _, points = scene()
+    layers = Layers.of(picture, None, lift(points))
+    assert np.array_equal(layers.seen(here(), np.ones((SIZE, SIZE), np.float32), (0, 0)), picture)
+
+
+def test_the_other_side_is_drawn_where_it_has_a_share():
+    picture = paint_face(face_points(SIZE), SIZE, 0)
+    made, share = picture.copy(), np.zeros((20, 20), np.float32)
+    share[8:12, 4:8] = 1
+    offset = np.zeros((20, 20, 2), np.float32)
+    offset[..., 0] = 30
+    tone = np.full((32, 32, 3), 5, np.float32)
+    show_other_side(made, picture, (0, 0, SIZE, SIZE), offset, share, tone, np.array([[5.0, 0, 0], [0, 5.0, 0]]))
+    x, y = 46, 82
+    assert np.abs(made[y, x].astype(int) - np.clip(picture[y, x + 30].astype(int) + 5, 0, 255)).max() <= 1
+    assert np.array_equal(made[:50], picture[:50]) and np.array_equal(made[:, 90:], picture[:, 90:])
