@@ -3,13 +3,23 @@
 import numpy as np
 import pytest
 
+from fewshot_reenact.errors import UsageError
 from fewshot_reenact.geometry.rotation import angles_of, exponential, logarithm, rotation_from
 from fewshot_reenact.geometry.solid import HeadPose, fit_head, fit_track, head_shapes
+from fewshot_reenact.motion.heads import Lift, lift
 from fewshot_reenact.motion.retarget import Retargeting
-from fewshot_reenact.motion.solid_retarget import lift, retarget_solid, split
+from fewshot_reenact.motion.solid_retarget import Split, split
+from fewshot_reenact.motion.solid_retarget import retarget_solid as heads_of
 
 FRAMES = 12
 TIMES = np.arange(FRAMES) / 25
+
+
+def retarget_solid(driver: Split, portrait: Lift, times: np.ndarray, **how) -> np.ndarray:
+    """Where the portrait's points are: (T, 83, 3), pixels and depth."""
+    made = heads_of(driver, portrait, times, **how)
+    assert np.allclose(made.points, made.pose.placed(made.solid)[..., :2], atol=1e-3) and len(made) == len(driver.solid)
+    return made.pose.placed(made.solid)
 
 
 def person(seed: int) -> np.ndarray:
@@ -108,11 +118,11 @@ def test_way_and_size_are_in_proportion_and_travel_limits_them():
     at = np.column_stack([128 + np.linspace(0, 30, FRAMES), np.full(FRAMES, 120.0)])  # half an eye distance
     driver, still = split(film(np.zeros((FRAMES, 3)), at=at)), lift(portrait())
     for travel in (0.0, 0.5, 1.0):
-        made = retarget_solid(driver, still, TIMES, reference=0, travel=travel)
+        made = retarget_solid(driver, still, TIMES, reference=0, how=Retargeting(travel=travel))
         way = (made[-1, :, :2] - made[0, :, :2]).mean(0)
         assert way == pytest.approx([travel * 70, 0], abs=0.5)
-    with pytest.raises(ValueError, match="travel 2 is not between 0 and 1"):
-        retarget_solid(driver, still, TIMES, travel=2)
+    with pytest.raises(UsageError, match="travel 2 is not between 0 and 1"):
+        Retargeting(travel=2)
 
 
 def test_regions_and_strength():

@@ -122,8 +122,16 @@ def test_region(stage: Stage, region: str, driver: str, upper: bool, lower: bool
 def test_strength(stage: Stage, still: np.ndarray) -> None:
     none, half, double = (stage.made("--strength", s, "--region", "pose") for s in (0, 0.5, 2))
     assert not moved(none, still).any(), "nothing moves at strength 0"
-    went = [np.ptp([box_in(frame)[2] for frame in frames]) for frames in (none, half, double)]
+    places = [[box_in(frame) for frame in frames] for frames in (none, half, double)]
+    went = [np.ptp([box[0] + box[2] / 2 for box in boxes]) for boxes in places]
     assert went[0] == 0 and went[1] + 4 < went[2]
+
+
+def test_travel(stage: Stage, plain: np.ndarray) -> None:
+    """The head's way alone becomes less; what the face does goes on."""
+    places = [[box_in(frame) for frame in frames] for frames in (plain, stage.made("--travel", 0))]
+    all_of_it, none = (np.ptp([box[0] + box[2] / 2 for box in boxes]) for boxes in places)
+    assert none < 3 < all_of_it - 10
 
 
 def test_smooth_takes_the_trembling_out(stage: Stage) -> None:

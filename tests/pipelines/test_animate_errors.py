@@ -132,6 +132,7 @@ def untouched(folder: Path) -> Iterator[None]:
         ("ann.png", "walk.mp4", ["--face", "0"], 2, "face '0' is not known"),
         ("ann.png", "walk.mp4", ["--size", "2000"], 2, "2000 is not in the range 256<=x<=1024"),
         ("ann.png", "walk.mp4", ["--strength", "3"], 2, "3.0 is not in the range 0<=x<=2"),
+        ("ann.png", "walk.mp4", ["--travel", "2"], 2, "2.0 is not in the range 0<=x<=1"),
         ("ann.png", "walk.mp4", ["--smooth", "nan"], 2, "smooth nan is not between 0 and 1"),
         ("ann.png", "walk.mp4", ["--region", "ears"], 2, "'ears' is not one of"),
         ("ann.png", "walk.mp4", ["--motion", "absolute", "--region", "lips"], 2, "change relative motion only"),
@@ -155,7 +156,7 @@ def test_what_cannot_be_used(
 
 def test_the_largest_of_two_faces_is_taken_and_said(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
     result = run("animate", folder / "two.png", "motion:nod", "--end", "0.6", "-o", tmp_path / "o.mp4",
-                 "--model", tiny_model)  # fmt: skip
+                 "--model", tiny_model, "--travel", 0)  # fmt: skip
     assert result.exit_code == 0
     said = "reenact: two.png: 2 faces; the largest (number 2 from the left) is used, choose another with --face N"
     assert result.stderr.splitlines() == [said]

@@ -19,6 +19,8 @@ from fewshot_reenact.geometry.shape import place, take_out, turned
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.landmarks import registry
 from fewshot_reenact.media.writer import VideoWriter
+from fewshot_reenact.motion.bounds import Bounds
+from fewshot_reenact.motion.heads import HeadMotion, lift
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.retarget import Retargeting
 from fewshot_reenact.rendering.dense_motion import DenseMotion, dense_motion_at, presence
@@ -126,7 +128,8 @@ def test_single_frames_are_measured_as_the_whole_is(tmp_path):
     pictures = [bulged(textured(), by) for by in (0.0, 1.0, 3.0, 2.0)]
     path = film_of(tmp_path / "film.mp4", pictures)
     motion, points = motion_of(4), np.repeat(POINTS[None], 4, 0)
-    plan = Plan(points, points, np.zeros(4, int), [0], np.ones(4))
+    heads = HeadMotion.of(points, lift(POINTS))
+    plan = Plan(heads, points, np.zeros(4, int), [0], np.ones(4), Bounds(np.zeros(4), np.zeros(4, bool)))
     some = dense_motion_at(path, motion, plan, np.array([2, 1, 2]), SIDE)
     assert some.shape == (3, 2, SIDE, SIDE) and np.array_equal(some[0], some[2])
     assert at_cheek(some[0])[0] == pytest.approx(-3, abs=0.8) and at_cheek(some[1])[0] == pytest.approx(-1, abs=0.6)

@@ -12,6 +12,7 @@ from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.head_crop import head_box
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.rendering.mixing import nearest
 from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.rendering.textured import BATCH, TexturedRenderer
@@ -75,7 +76,7 @@ def test_what_the_networks_shift_moves_at_full_resolution():
     near = (slice(y - 8, y + 9), slice(x - 8, x + 9))
     assert differ(out, want)[near].max() <= 6 < differ(one.picture, want)[near].max()
     # What the networks pasted under their change is the same view.
-    (face,) = made._infer(one.points[None])
+    (face,) = made._infer(HeadMotion.of(one.points[None], made.lifts[0]))
     seen = cut_face(out, frame, 32).astype(float) / 255
     assert np.abs(seen - face.warped)[8:-8, 8:-8].mean() < 0.02
 

@@ -95,6 +95,14 @@ _default = AnimateOptions.default
     metavar="0..2",
     help="How much it moves; for relative motion.",
 )
+@click.option(
+    "--travel",
+    type=click.FloatRange(0, 1),
+    default=_default("travel"),
+    show_default=True,
+    metavar="0..1",
+    help="How much of the head's way, and of its coming nearer, is taken; for relative motion.",
+)
 @smooth_option(_default("smooth"))
 @start_option
 @end_option

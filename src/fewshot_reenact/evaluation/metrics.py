@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from fewshot_reenact.errors import ModelError, UsageError
-from fewshot_reenact.geometry.pose import head_pose
+from fewshot_reenact.geometry.rotation import angle_between
 from fewshot_reenact.geometry.shape import take_out, turn_of, turned
+from fewshot_reenact.geometry.solid import fit_head
 from fewshot_reenact.geometry.topology import MOUTH, REGIONS, eye_distance
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.models.identity import SIDE, alignment
@@ -145,7 +146,7 @@ def point_errors(seen: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
         "landmarks": float(apart.mean()),
         "landmarks_mouth": float(apart[_MOUTH].mean()),
         "landmarks_eyes": float(apart[_EYES].mean()),
-        "pose": float(np.linalg.norm(head_pose(seen) - head_pose(wanted))),
+        "pose": float(angle_between(fit_head(seen).rotation, fit_head(wanted).rotation)),
         "expression": float(np.linalg.norm(own[0] - own[1], axis=1)[_EXPRESSIVE].mean()),
     }
 

@@ -10,10 +10,13 @@ from fewshot_reenact.geometry.head_crop import cut_square, square_about
 
 @dataclass(frozen=True)
 class Portrait:
-    """A picture (H, W, 3) uint8 RGB and the 83 points of its face, (83, 2) float32 pixels."""
+    """A picture (H, W, 3) uint8 RGB and the 83 points of its face, (83, 2) float32 pixels. matte: (H, W) float32, 1
+    where the person is and 0 where the ground is; None where nobody knows.
+    """
 
     picture: np.ndarray
     points: np.ndarray
+    matte: np.ndarray | None = None
 
 
 def crop_portrait(portrait: Portrait, size: int) -> Portrait:

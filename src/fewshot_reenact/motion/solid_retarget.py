@@ -12,23 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from fewshot_reenact.geometry.rotation import exponential, logarithm
-from fewshot_reenact.geometry.solid import HeadPose, fit_head, fit_track
+from fewshot_reenact.geometry.solid import HeadPose, fit_track
 from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, N_POINTS, REGIONS, RIGHT_LIDS
 from fewshot_reenact.motion.gaps import LIP_FOLLOWERS, fit_gaps, lid_targets, lip_targets
+from fewshot_reenact.motion.heads import HeadMotion, Lift
 from fewshot_reenact.motion.retarget import EXPRESSION_PARTS, Retargeting, slowed
 
 _OF_THE_MOUTH = [*REGIONS["mouth"], *REGIONS["jaw"]]
 _NARROWEST, _WIDEST = 0.6, 1.6  # a mouth's width against the driver's: what lies beyond is a bad fit, not a mouth
-
-
-@dataclass(frozen=True)
-class Lift:
-    """A portrait as a solid. pose: where its head is in its picture. solid: (83, 3), its points in the head's own axes,
-    eye distances; `pose.placed(solid)` shows them exactly where they are in the picture.
-    """
-
-    pose: HeadPose
-    solid: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -46,12 +37,6 @@ class Split:
         return self.solid - self.pose.rest()
 
 
-def lift(points: np.ndarray) -> Lift:
-    """points: (83, 2) pixels of the portrait."""
-    pose = fit_head(points)
-    return Lift(pose, pose.lifted(np.asarray(points, np.float64)))
-
-
 def split(points: np.ndarray) -> Split:
     """points: (T, 83, 2) pixels of the driver, one person, no NaN."""
     pose = fit_track(points)
@@ -65,26 +50,20 @@ def retarget_solid(
     *,
     how: Retargeting | None = None,
     reference: int | None = None,
-    travel: float = 1.0,
-) -> np.ndarray:
-    """The portrait's points in space for every frame of the driver, relative motion.
+) -> HeadMotion:
+    """The portrait's head for every frame of the driver, relative motion.
 
-    times: (T,) seconds. how: its region and strength, None: all of it; absolute motion has no use for a lift.
+    times: (T,) seconds. how: its region, strength and travel, None: all of it; absolute motion is not relative.
     reference: the driver's frame that counts as the portrait's own state; None: the driver's person at rest, looking
-    at the camera from where the first frame has it. travel: 0 to 1, how much of the head's way and of its change of
-    size is taken.
-    Returns (T, 83, 3): x and y in pixels of the portrait's picture, z in pixels towards the viewer from the head's
-    origin.
+    at the camera from where the first frame has it.
     """
     how = how or Retargeting()
     if how.motion != "relative":
-        raise ValueError("absolute motion is not relative to the portrait: use motion.retarget")
-    if not 0 <= travel <= 1:
-        raise ValueError(f"travel {travel} is not between 0 and 1")
+        raise ValueError("absolute motion is not relative to the portrait: see HeadMotion.of")
     solid = _with_expression(driver, portrait, how, reference)
     if how.region not in ("all", "pose"):
-        return portrait.pose.placed(solid)
-    return _moved(driver.pose, portrait.pose, times, how.strength, reference, travel).placed(solid)
+        return HeadMotion(_still(portrait.pose, len(solid)), solid)
+    return HeadMotion(_moved(driver.pose, portrait.pose, times, how, reference), solid)
 
 
 def _with_expression(driver: Split, portrait: Lift, how: Retargeting, reference: int | None) -> np.ndarray:
@@ -106,10 +85,22 @@ def _with_expression(driver: Split, portrait: Lift, how: Retargeting, reference:
     return solid
 
 
+def _still(pose: HeadPose, count: int) -> HeadPose:
+    """The same pose in T frames."""
+
+    def again(value: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(value, (count, *np.shape(value)))
+
+    return HeadPose(
+        again(pose.rotation), again(pose.scale), again(pose.translation), pose.identity, again(pose.expression)
+    )
+
+
 def _moved(
-    driver: HeadPose, portrait: HeadPose, times: np.ndarray, strength: float, reference: int | None, travel: float
+    driver: HeadPose, portrait: HeadPose, times: np.ndarray, how: Retargeting, reference: int | None
 ) -> HeadPose:
     """The portrait's head, turned, nearer and elsewhere as the driver's is, for T frames."""
+    strength, travel = how.strength, how.travel
     start = 0 if reference is None else reference
     before = np.eye(3) if reference is None else driver.rotation[reference]
     change = driver.rotation @ before.T

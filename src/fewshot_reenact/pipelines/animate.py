@@ -37,8 +37,10 @@ class Animation:
 
     output: the file. frames, fps, width, height: of the output. found: driver frames with a face. missing_spans: where
     there was none, (from, to) in seconds. reference: the driver's frame taken as the portrait's own state, for each
-    shot. warnings: lines that the user should see. seconds: by stage. settings: every option as it was used. marks: how
-    the output is marked, and the id in its watermark.
+    shot. pose: the made head's angles in degrees, (least, greatest) of yaw, pitch and roll; `beyond`, frames in which
+    it turns less than the driver's, and `farther`, in which it goes less far, see motion.bounds. warnings: lines that
+    the user should see. seconds: by stage. settings: every option as it was used. marks: how the output is marked, and
+    the id in its watermark.
     """
 
     output: Path
@@ -49,6 +51,7 @@ class Animation:
     found: int
     missing_spans: list[tuple[float, float]]
     reference: list[int | None]
+    pose: dict[str, Any]
     device: str
     model: str
     model_sha256: str
@@ -79,6 +82,7 @@ def animate(
     driver_face: str | int = "largest",
     region: Region = "all",
     strength: float = 1.0,
+    travel: float = 1.0,
     smooth: float = 0.5,
     start: float | None = None,
     end: float | None = None,
@@ -128,6 +132,7 @@ def animate(
         driver_face=driver_face,
         region=region,
         strength=strength,
+        travel=travel,
         smooth=smooth,
         start=start,
         end=end,
@@ -203,16 +208,17 @@ def _describe(
     found = driven.motion.report()
     return Animation(
         output=job.output,
-        frames=len(plan.moves),
+        frames=len(plan.heads),
         fps=str(driven.motion.fps),
         width=size[0],
         height=size[1],
         found=found["found"],
         missing_spans=driven.motion.missing_spans(),
         reference=plan.references,
+        pose=plan.report(),
         device=f"{cast.device} ({cast.device_why})",
         model=cast.model_name,
         model_sha256=cast.model_sha256,
-        warnings=[*cast.notes, *found["warnings"]],
+        warnings=[*cast.notes, *found["warnings"], *plan.bounds.notes()],
         seconds=seconds,
     )

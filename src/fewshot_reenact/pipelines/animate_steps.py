@@ -108,11 +108,11 @@ def load(options: AnimateOptions, job: Job) -> Cast:
 def render(options: AnimateOptions, cast: Cast, driven: Driver, plan: Plan) -> tuple[Renderer, Iterator[np.ndarray]]:
     """The renderer, and the pictures that it will make while they are asked for."""
     renderer = open_renderer(
-        cast.model, cast.people, plan.moves, device=cast.device, warp_only=options.warp_only, psi=cast.psi
+        cast.model, cast.people, plan.heads, device=cast.device, warp_only=options.warp_only, psi=cast.psi
     )
     wanted = options.dense and renderer.corrects_warp
     shifts = dense_motion_of(driven, plan, options.retargeting, cast.model.dims.size) if wanted else None
-    pictures = renderer.render(plan.moves, shifts)
+    pictures = renderer.render(plan.heads, shifts)
     if options.compare:
         pictures = side_by_side(cast.people[0].picture, driven, pictures)
     return renderer, pictures

@@ -27,6 +27,7 @@ class AnimateOptions:
     motion: "relative", the driver's change from its frame nearest to the portrait, in the portrait's proportions;
         "absolute", the face goes where the driver's is, the driver's picture scaled onto the portrait's.
     region: "all", "expression", "pose", "lips" or "eyes": what moves. strength: 0 to 2, how much.
+    travel: 0 to 1, how much of the head's way and of its change of size is taken; relative motion.
     smooth: 0 (as measured) to 1.
 
     Framing:
@@ -54,6 +55,7 @@ class AnimateOptions:
     driver_face: str | int = "largest"
     region: Region = "all"
     strength: float = 1.0
+    travel: float = 1.0
     smooth: float = 0.5
     start: float | None = None
     end: float | None = None
@@ -73,7 +75,7 @@ class AnimateOptions:
     def __post_init__(self) -> None:
         if self.dense is None:
             object.__setattr__(self, "dense", not self.warp_only)
-        Retargeting(self.motion, self.region, self.strength)
+        Retargeting(self.motion, self.region, self.strength, self.travel)
         if self.frame not in FRAMES:
             raise UsageError(f"frame {self.frame!r} is not one of {', '.join(FRAMES)}")
         if not CROP_SIZES[0] <= self.size <= CROP_SIZES[1]:
@@ -88,7 +90,7 @@ class AnimateOptions:
     @property
     def retargeting(self) -> Retargeting:
         """How motion is transferred."""
-        return Retargeting(self.motion, self.region, self.strength)
+        return Retargeting(self.motion, self.region, self.strength, self.travel)
 
     @property
     def credentials(self) -> list[Path]:

@@ -7,7 +7,6 @@ from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.rendering.paste import frame_bounds, onto_picture, sample_flow
 
-BOX_GRID = 48  # points a side at which the flow of the whole box is computed
 _FADE = 0.06  # the flow fades to none over this share of the box at sides that lie inside the picture
 
 
@@ -23,22 +22,20 @@ class HeadFlow:
         x0, y0, x1, y1 = box
         self.fade = _fade_window(box, limits)
         self.here = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), -1).astype(np.float32)
-        xs, ys = np.linspace(x0, x1 - 1, BOX_GRID), np.linspace(y0, y1 - 1, BOX_GRID)
-        self.grid = np.stack(np.meshgrid(xs, ys), -1).astype(np.float32)
-        """(BOX_GRID, BOX_GRID, 2): the pixels at which `full` wants the flow of the box."""
 
     def full(
-        self, frame: np.ndarray, face_flow: np.ndarray, box_flow: np.ndarray, shift: np.ndarray | None
+        self, frame: np.ndarray, face_flow: np.ndarray, box_offset: np.ndarray, shift: np.ndarray | None
     ) -> np.ndarray:
         """The flow for every pixel of the box, (h, w, 2) float32: coarse about the head, fine and corrected in the
         face, none at the box's edge.
 
-        frame: (2, 3), face frame -> picture. face_flow: (g, g, 2) over the frame and box_flow: (BOX_GRID, BOX_GRID, 2)
-        at `grid`, both picture pixels. shift: (S, S, 2) frame pixels, see models.reenactor.Correction, or None.
+        frame: (2, 3), face frame -> picture. face_flow: (g, g, 2) over the frame, picture pixels. box_offset: (rows,
+        columns, 2) over the box, its outer samples on the outer pixels, what the flow differs by from each pixel's own
+        place. shift: (S, S, 2) frame pixels, see models.reenactor.Correction, or None.
         """
         x0, y0, x1, y1 = self.box
         size = len(self.feather)
-        moved = _enlarge(box_flow - self.grid, (x1 - x0, y1 - y0)) * self.fade
+        moved = _enlarge(box_offset, (x1 - x0, y1 - y0), cv2.INTER_LINEAR) * self.fade
         a, b, c, d = frame_bounds(frame, size, self.limits)
         a, b, c, d = max(a, x0), max(b, y0), min(c, x1), min(d, y1)
         if c <= a or d <= b:
@@ -57,12 +54,12 @@ class HeadFlow:
         return self.here + moved
 
 
-def _enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resample (g, g, 2), whose outer samples stand on the outer pixels, to (height, width, 2)."""
-    g = values.shape[0]
-    sx, sy = (g - 1) / max(size[0] - 1, 1), (g - 1) / max(size[1] - 1, 1)
+def _enlarge(values: np.ndarray, size: tuple[int, int], how: int = cv2.INTER_CUBIC) -> np.ndarray:
+    """Resample (rows, columns, 2), whose outer samples stand on the outer pixels, to (height, width, 2)."""
+    rows, columns = values.shape[:2]
+    sx, sy = (columns - 1) / max(size[0] - 1, 1), (rows - 1) / max(size[1] - 1, 1)
     matrix = np.array([[sx, 0, 0], [0, sy, 0]])
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    flags = how | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(
         np.ascontiguousarray(values, np.float32), matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
     )

@@ -1,8 +1,6 @@
 """Which of several portraits show in a pose, how much, and their light made alike."""
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_reenact.geometry.shape import descriptor
@@ -22,19 +20,6 @@ def nearest(distance: Tensor) -> tuple[Tensor, Tensor]:
     share, chosen = (-distance).softmax(1).topk(min(3, distance.shape[1]), 1)
     third = share[:, 2:] if share.shape[1] > 2 else 0.0
     return chosen[:, :2], share[:, :2] - third
-
-
-def stretch(flow: Tensor, frames: Tensor, cells: float) -> Tensor:
-    """How much a warp enlarges each place beyond the whole face's change of size, in octaves, 0 where it does not.
-
-    flow: (B, g, g, 2) portrait pixels. frames: (B, 2, 3), the portraits' face frames. cells: frame pixels in a cell of
-    the flow's grid. Returns (B, g, g).
-    """
-    step = flow.diff(dim=2)[:, :-1], flow.diff(dim=1)[:, :, :-1]
-    area = (step[0][..., 0] * step[1][..., 1] - step[0][..., 1] * step[1][..., 0]).abs().clamp(min=1e-6)
-    own = torch.det(frames[:, :, :2].float())[:, None, None] * cells
-    octaves = 0.5 * torch.log2(own / area).clamp(min=0)
-    return F.pad(octaves[:, None], (0, 1, 0, 1), mode="replicate")[:, 0]
 
 
 def match_colour(faces: Tensor, warped: Tensor, like: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.motion.heads import HeadMotion, points_of
 from fewshot_reenact.rendering.flow import to_signed
 from fewshot_reenact.rendering.textured import BATCH
 
@@ -36,7 +37,7 @@ class PaperRenderer:
         cls,
         model: Reenactor,
         portraits: list[Portrait],
-        motion: np.ndarray,
+        motion: HeadMotion | np.ndarray,
         *,
         device: torch.device | str = "cpu",
         warp_only: bool = False,
@@ -47,7 +48,7 @@ class PaperRenderer:
             raise UsageError(
                 "a model of kind 'paper' warps nothing; leave out the warp, or take one of kind 'textured'"
             )
-        return cls(model, portraits, motion, device=device, psi=psi)
+        return cls(model, portraits, points_of(motion), device=device, psi=psi)
 
     @staticmethod
     def notes(dims: ModelDimensions) -> list[str]:
@@ -86,14 +87,17 @@ class PaperRenderer:
     def _draw(self, points: np.ndarray) -> np.ndarray:
         return raster(points, self.size, self.model.dims.raster_style)
 
-    def render(self, motion: np.ndarray, dense: Iterable[np.ndarray] | None = None) -> Iterator[np.ndarray]:
-        """A square for each pose. motion: (T, 83, 2) pixels of the first portrait -> T pictures (S, S, 3) uint8 RGB.
-        dense: must be None, it corrects a warp and there is none.
+    def render(
+        self, motion: HeadMotion | np.ndarray, dense: Iterable[np.ndarray] | None = None
+    ) -> Iterator[np.ndarray]:
+        """A square for each pose. motion: T frames, or (T, 83, 2) pixels of the first portrait -> T pictures (S, S, 3)
+        uint8 RGB. dense: must be None, it corrects a warp and there is none.
         """
         if dense is not None:
             raise ValueError("dense motion corrects a warp, and a model of kind 'paper' has none")
-        for at in range(0, len(motion), BATCH):
-            yield from self._paint(motion[at : at + BATCH])
+        points = points_of(motion)
+        for at in range(0, len(points), BATCH):
+            yield from self._paint(points[at : at + BATCH])
 
     @torch.inference_mode()
     def _paint(self, motion: np.ndarray) -> np.ndarray:

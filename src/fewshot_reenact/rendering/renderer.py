@@ -12,6 +12,7 @@ from torch import Tensor
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.rendering.paper import PaperRenderer
 from fewshot_reenact.rendering.textured import TexturedRenderer
 
@@ -31,7 +32,7 @@ class Renderer(Protocol):
         cls,
         model: Reenactor,
         portraits: list[Portrait],
-        motion: np.ndarray,
+        motion: HeadMotion | np.ndarray,
         *,
         device: torch.device | str = "cpu",
         warp_only: bool = False,
@@ -45,9 +46,11 @@ class Renderer(Protocol):
         """What the user should know of pictures made with such a model."""
         ...
 
-    def render(self, motion: np.ndarray, dense: Iterable[np.ndarray] | None = None) -> Iterator[np.ndarray]:
-        """A picture (H, W, 3) uint8 RGB a pose. motion: (T, 83, 2), pixels of the first portrait. dense: T shifts
-        (2, S, S) of frame pixels, what the points miss of the motion; None without.
+    def render(
+        self, motion: HeadMotion | np.ndarray, dense: Iterable[np.ndarray] | None = None
+    ) -> Iterator[np.ndarray]:
+        """A picture (H, W, 3) uint8 RGB a pose. motion: T frames of the first portrait's head, or its points alone, (T,
+        83, 2) pixels. dense: T shifts (2, S, S) of frame pixels, what the points miss of the motion; None without.
         """
         ...
 
@@ -67,13 +70,14 @@ def renderer_class(model: Reenactor) -> type[Renderer]:
 def open_renderer(
     model: Reenactor,
     portraits: list[Portrait],
-    motion: np.ndarray,
+    motion: HeadMotion | np.ndarray,
     *,
     device: torch.device | str = "cpu",
     warp_only: bool = False,
     psi: Tensor | None = None,
 ) -> Renderer:
-    """A renderer for poses `motion` (T, 83, 2), pixels of the first portrait, all that will be asked for.
+    """A renderer for poses `motion`, all that will be asked for: T frames of the first portrait's head, or its points
+    alone, (T, 83, 2) pixels.
 
     warp_only: leave the networks out. psi: a fine-tuned person's AdaIN scales and shifts, (1, style_length).
     Raises UsageError for the warp of a model that has none.

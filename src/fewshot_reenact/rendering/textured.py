@@ -1,7 +1,7 @@
-"""Portrait and points to pictures: the textured model at work, at the portrait's full resolution.
+"""Portrait and head motion to pictures: the textured model at work, at the portrait's full resolution.
 
-Flow and change are computed small, in the face's own frame; the flow is applied to the original picture and the change
-pasted onto it.
+Flow and change are computed small; the flow is applied to the original picture, the person over the ground, and the
+change pasted onto it.
 """
 
 import time
@@ -18,29 +18,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_reenact.errors import InputError, ModelError
-from fewshot_reenact.geometry.affine import chain, invert, transform
+from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.face_frame import face_frame
-from fewshot_reenact.geometry.head_crop import head_box
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.geometry.shape import take_out
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
-from fewshot_reenact.rendering.flow import (
-    FLOW_SIZE,
-    apply_affine,
-    displace,
-    displace_flow,
-    enlarge,
-    enlarge_flow,
-    to_signed,
-)
-from fewshot_reenact.rendering.head_flow import BOX_GRID, HeadFlow
-from fewshot_reenact.rendering.mixing import match_colour, nearest, portrait_state, stretch
-from fewshot_reenact.rendering.paste import cut_face, paste_change, sample_picture
+from fewshot_reenact.motion.heads import HeadMotion, lift
+from fewshot_reenact.rendering.flow import displace, enlarge, to_signed
+from fewshot_reenact.rendering.head_flow import HeadFlow
+from fewshot_reenact.rendering.layers import Layers, show_other_side
+from fewshot_reenact.rendering.mixing import match_colour, nearest, portrait_state
+from fewshot_reenact.rendering.paste import cut_face, paste_change
+from fewshot_reenact.rendering.solid.portrait import Frames, SolidPortrait, moving_box
 from fewshot_reenact.rendering.tone import Tone
-from fewshot_reenact.rendering.warp import fit_warp, grid, sample
+from fewshot_reenact.rendering.view import View, match_light
+from fewshot_reenact.rendering.warp import sample
 
 BATCH = 4  # frames through the networks at once: faster than one by one, and little memory
 
@@ -50,24 +45,38 @@ class _Face:
     """One pose, inferred.
 
     frame, shown: (2, 3), face frame -> picture, of the networks' side S and of the finished face's L, which is larger
-    where refiners follow. face_flow: (g, g, 2) over the frame and box_flow: (G, G, 2) over the box, both portrait
-    pixels. shift: (S, S, 2) frame pixels, how dense motion and networks correct the flow. warped, change: (L, L, 3)
-    float32 on the 0..1 scale; warped is the portrait seen through the corrected flow.
+    where refiners follow. face_flow: (S, S, 2) over the frame, portrait pixels, and box_offset: (rows, columns, 2) over
+    the box. covered: (rows, columns), see rendering.solid. shift: (S, S, 2) frame pixels, how dense motion and networks
+    correct the flow. warped, change: (L, L, 3) float32 on the 0..1 scale; warped is the portrait seen through the
+    corrected flow.
     """
 
     frame: np.ndarray
     shown: np.ndarray
     face_flow: np.ndarray
-    box_flow: np.ndarray
+    box_offset: np.ndarray
+    covered: np.ndarray
     shift: np.ndarray | None
     warped: np.ndarray
     change: np.ndarray
+    mirror: "_Mirror | None" = None
+
+
+@dataclass(frozen=True)
+class _Mirror:
+    """The head's other side in one pose. offset: (rows, columns, 2) and share: (rows, columns), as those of _Face.
+    tone: (S, S, 3) over the frame, 0..255 scale, what has to be added to it.
+    """
+
+    offset: np.ndarray
+    share: np.ndarray
+    tone: np.ndarray
 
 
 class TexturedRenderer:
     """Renders a person from K portraits in any pose. The first portrait's picture is the one that moves.
 
-    box: the part of that picture that may move, (x0, y0, x1, y1), see geometry.head_crop.head_box. warp_only: leave the
+    box: the part of that picture that may move, (x0, y0, x1, y1), see solid.portrait.moving_box. warp_only: leave the
     networks out. psi: a fine-tuned person's AdaIN scales and shifts, (1, style_length), in place of P e. Raises
     ModelError for a model of the paper's kind.
     """
@@ -79,7 +88,7 @@ class TexturedRenderer:
         cls,
         model: Reenactor,
         portraits: list[Portrait],
-        motion: np.ndarray,
+        motion: HeadMotion | np.ndarray,
         *,
         device: torch.device | str = "cpu",
         warp_only: bool = False,
@@ -88,7 +97,8 @@ class TexturedRenderer:
         """See renderer.open_renderer."""
         first = portraits[0]
         size = (first.picture.shape[1], first.picture.shape[0])
-        box = head_box(np.concatenate([first.points[None], motion]), size)
+        own = lift(first.points)
+        box = moving_box(own, motion if isinstance(motion, HeadMotion) else HeadMotion.of(motion, own), size)
         return cls(model, portraits, box, device=device, warp_only=warp_only, psi=psi)
 
     @staticmethod
@@ -115,12 +125,18 @@ class TexturedRenderer:
         self.model, self.portraits, self.box = model, portraits, box
         self.device, self.warp_only, self.psi = torch.device(device), warp_only, psi
         self.size, self.shown = model.dims.size, model.dims.size if warp_only else model.dims.shown
-        self.seconds = {"dense": 0.0, "networks": 0.0, "compose": 0.0}
+        self.seconds = {"dense": 0.0, "warp": 0.0, "networks": 0.0, "compose": 0.0}
         self.feather = model.feather[0, 0].cpu().numpy()
         self.edge = feather(self.shown, self.shown)
         self.frames = [face_frame(p.points, self.size) for p in portraits]
-        self.flow = HeadFlow(box, (portraits[0].picture.shape[1], portraits[0].picture.shape[0]), self.feather)
-        self.face_grid = grid(FLOW_SIZE, self.size)[None]
+        size = (portraits[0].picture.shape[1], portraits[0].picture.shape[0])
+        self.flow = HeadFlow(box, size, self.feather)
+        self.lifts = [lift(p.points) for p in portraits]
+        self.solids = [
+            SolidPortrait(own, box if k == 0 else moving_box(own, None, _size(p)), box, self.size)
+            for k, (own, p) in enumerate(zip(self.lifts, portraits, strict=True))
+        ]
+        self.layers = Layers.of(portraits[0].picture, portraits[0].matte, self.lifts[0])
         shapes = [take_out(p.points[None]).shape for p in portraits]
         self.states = np.concatenate([portrait_state(s) for s in shapes])
         self._prepare()
@@ -157,46 +173,54 @@ class TexturedRenderer:
     def _draw(self, points: np.ndarray, frame: np.ndarray) -> np.ndarray:
         return raster(transform(invert(frame), points), self.size, self.model.dims.raster_style)
 
-    def render(self, motion: np.ndarray, dense: Iterable[np.ndarray] | None = None) -> Iterator[np.ndarray]:
-        """A picture for each pose. motion: (T, 83, 2) pixels of the first portrait -> T pictures (H, W, 3) uint8 RGB.
-        dense: T shifts (2, S, S) of frame pixels, what the points miss of the motion (dense.DenseMotion).
+    def render(
+        self, motion: HeadMotion | np.ndarray, dense: Iterable[np.ndarray] | None = None
+    ) -> Iterator[np.ndarray]:
+        """A picture for each pose. motion: of T frames in the first portrait's picture, or its points (T, 83, 2) pixels
+        -> T pictures (H, W, 3) uint8 RGB. dense: T shifts (2, S, S) of frame pixels, what the points miss of the motion
+        (dense.DenseMotion).
 
         The networks work on the next few poses, on a thread of their own, while these are composed.
         """
-        starts = range(0, len(motion), BATCH)
+        if not len(motion):
+            return
+        heads = motion if isinstance(motion, HeadMotion) else HeadMotion.of(motion, self.lifts[0])
+        starts = range(0, len(heads), BATCH)
         shifts = None if dense is None else iter(dense)
         with ThreadPoolExecutor(1) as ahead:
-            waiting = [ahead.submit(self._infer, motion[at : at + BATCH], shifts) for at in starts[:1]]
+            waiting = [ahead.submit(self._infer, heads[at : at + BATCH], shifts) for at in starts[:1]]
             for at in starts[1:]:
                 done = waiting.pop().result()
-                waiting.append(ahead.submit(self._infer, motion[at : at + BATCH], shifts))
+                waiting.append(ahead.submit(self._infer, heads[at : at + BATCH], shifts))
                 yield from map(self._compose, done)
             for last in waiting:
                 yield from map(self._compose, last.result())
 
     @torch.inference_mode()
-    def _infer(self, motion: np.ndarray, dense_shifts: Iterator[np.ndarray] | None = None) -> list["_Face"]:
+    def _infer(self, heads: HeadMotion, dense_shifts: Iterator[np.ndarray] | None = None) -> list["_Face"]:
         """Flow and change for a few poses at once, small."""
         began = time.perf_counter()
-        dense = None if dense_shifts is None else self._next(dense_shifts, len(motion))
+        dense = None if dense_shifts is None else self._next(dense_shifts, len(heads))
         self.seconds["dense"] += time.perf_counter() - began
         began = time.perf_counter()
-        frames = [face_frame(points, self.size) for points in motion]
-        shown = [face_frame(points, self.shown) for points in motion]
-        driver = torch.from_numpy(np.ascontiguousarray(motion, np.float32))
-        matrices = torch.from_numpy(np.stack(frames)).float()
-        own = torch.from_numpy(self.portraits[0].points).float().expand_as(driver)
-        edges = torch.tensor(self.box).float() - torch.tensor([0, 0, 1, 1])
-        spline = fit_warp(driver, own, edges.expand(len(driver), 4))
-        face_flow = spline(apply_affine(matrices, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
-        box_flow = spline(torch.from_numpy(self.flow.grid).view(1, -1, 2)).view(-1, BOX_GRID, BOX_GRID, 2)
-        warped, change, shift = self._faces(motion, frames, matrices, face_flow, dense)
+        points = heads.points
+        frames, shown = face_frame(points, self.size), face_frame(points, self.shown)
+        warp = self.solids[0].warp(heads, frames)
+        self.seconds["warp"] += time.perf_counter() - began
+        began = time.perf_counter()
+        view = self._view([0] * len(heads), warp)
+        warped, change, shift = self._faces(heads, frames, view, dense)
         self.seconds["networks"] += time.perf_counter() - began
-        shifts = [None] * len(motion) if shift is None else list(shift)
-        flows = zip(face_flow.numpy(), box_flow.numpy(), strict=True)
+        shifts = [None] * len(heads) if shift is None else list(shift)
+        face, box, covered = warp.face.numpy(), _pictures(warp.box), warp.covered[:, 0].numpy()
+        mirrors: list[_Mirror | None] = [None] * len(heads)
+        if warp.mirror is not None and view.tone is not None:
+            away, share = _pictures(warp.mirror.box), warp.mirror.box_share[:, 0].numpy()
+            tone = _pictures(view.tone) * 127.5
+            mirrors = [_Mirror(*parts) for parts in zip(away, share, tone, strict=True)]
         return [
-            _Face(frames[i], shown[i], face, box, shifts[i], warped[i], change[i])
-            for i, (face, box) in enumerate(flows)
+            _Face(frames[i], shown[i], face[i], box[i], covered[i], shifts[i], warped[i], change[i], mirrors[i])
+            for i in range(len(heads))
         ]
 
     def _next(self, shifts: Iterator[np.ndarray], count: int) -> Tensor:
@@ -209,70 +233,80 @@ class TexturedRenderer:
     # ---- the networks' part, in the face's frame -------------------------------------------------------------------
 
     def _faces(
-        self, motion: np.ndarray, frames: list[np.ndarray], matrices: Tensor, flow: Tensor, dense: Tensor | None
+        self, heads: HeadMotion, frames: np.ndarray, view: View, dense: Tensor | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """What the networks see and make. Returns `warped`, `change` and `shift` of _Face for a batch."""
-        drawn = self._signed([self._draw(p, f) for p, f in zip(motion, frames, strict=True)])
-        fine = _displaced(enlarge_flow(flow, matrices, self.size).to(self.device), dense)
+        points, first = heads.points, [0] * len(heads)
+        drawn = self._signed([self._draw(p, f) for p, f in zip(points, frames, strict=True)])
+        fine = view.displaced(dense)
         if len(self.portraits) > 1:
             # The picture under it is the first portrait's: what the others show instead is change.
-            first = self._see([0] * len(motion), fine)
-            change = (self._mixed(motion, frames, drawn, first, dense) - first) * self.edge.to(self.device)
-            return _pictures(first) / 2 + 0.5, _pictures(change) / 2, None if dense is None else _pictures(dense)
-        seen, change, shift = self._through([0] * len(motion), fine, drawn)
+            seen = self._see(first, fine)
+            change = (self._mixed(heads, frames, drawn, seen, dense) - seen) * self.edge.to(self.device)
+            return _pictures(seen) / 2 + 0.5, _pictures(change) / 2, None if dense is None else _pictures(dense)
+        seen, change, shift = self._through(first, fine, drawn)
         shift = _one_after_the_other(dense, shift)
         return _pictures(seen) / 2 + 0.5, _pictures(change) / 2, None if shift is None else _pictures(shift)
 
-    def _through(self, own: Sequence[int], flow: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _view(self, own: Sequence[int], warp: Frames) -> View:
+        """How the portraits, by their numbers, are seen in the face frames of a warp."""
+        flow = warp.face.to(self.device)
+        if warp.mirror is None:
+            return View(flow)
+        other, share = warp.mirror.face.to(self.device), warp.mirror.face_share.to(self.device)
+        tone = match_light(self._warp(own, flow), self._warp(own, other), warp.visible.to(self.device))
+        return View(flow, other, share, tone)
+
+    def _through(self, own: Sequence[int], view: View, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Faces from one portrait each, its number in `own`. Returns the portraits seen through the corrected flow and
         the change of colour, (B, 3, L, L), and how the flow was corrected.
         """
         b, numbers = len(own), list(own)
-        warped = self._warp(own, flow)
+        warped = self._sampled(own, view)
         if self.warp_only:
             return warped, torch.zeros_like(warped), None
         psi = None if self.psi is None else self.psi.expand(b, -1)
         embedding = self.embedding.expand(b, -1)
         made = self.model(FaceInputs(warped, self.sources[numbers], self.rasters[numbers], drawn), embedding, psi)
-        seen = self._see(own, flow if made.shift is None else displace_flow(flow.to(self.device), made.shift))
+        seen = self._see(own, view.displaced(made.shift))
         face = seen + enlarge(made.colour, self.shown)
         large = FaceInputs(face, self.large[numbers], self.large_rasters[numbers], enlarge(drawn, self.shown))
         change = self.tone.keep(self.model.refine(large, embedding) - seen, seen, numbers)
         return seen, change, made.shift
 
     def _mixed(
-        self, motion: np.ndarray, frames: list[np.ndarray], drawn: Tensor, first: Tensor, dense: Tensor | None
+        self, heads: HeadMotion, frames: np.ndarray, drawn: Tensor, first: Tensor, dense: Tensor | None
     ) -> Tensor:
         """Faces of the two portraits nearest in pose and expression, (B, 3, L, L), -1..1: the networks know one
-        portrait at a time, so each goes through them alone. Where a warp stretches one portrait the other shows.
+        portrait at a time, so each goes through them alone. Where one portrait shows little the other shows.
         """
-        states = portrait_state(take_out(motion).shape)
+        states = portrait_state(take_out(heads.points).shape)
         distance = torch.from_numpy(np.abs(states[:, None] - self.states[None]).sum(2)).float()
         chosen, share = nearest(distance)
-        own, rows = chosen.flatten().tolist(), torch.arange(len(motion)).repeat_interleave(chosen.shape[1])
-        # Poses as each portrait's picture would have them: the same place in its own face frame.
-        onto = [chain(self.frames[k], invert(self.frames[0])) for k in own]
-        theirs = np.stack([transform(m, motion[row]) for m, row in zip(onto, rows, strict=True)])
-        matrices = np.stack([chain(m, frames[row]) for m, row in zip(onto, rows, strict=True)])
-        pictures = [self.portraits[k].picture for k in own]
-        boxes = torch.tensor([[0, 0, picture.shape[1] - 1, picture.shape[0] - 1] for picture in pictures])
-        points = torch.from_numpy(np.stack([self.portraits[k].points for k in own])).float()
-        spline = fit_warp(torch.from_numpy(theirs).float(), points, boxes.float())
-        matrix = torch.from_numpy(matrices).float()
-        flow = spline(apply_affine(matrix, self.face_grid)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
-        fine = _displaced(enlarge_flow(flow, matrix, self.size), None if dense is None else dense[rows])
+        own, rows = chosen.flatten().tolist(), np.repeat(np.arange(len(heads)), chosen.shape[1])
+        warps = [
+            self.solids[k].warp(heads[row : row + 1], frames[row : row + 1]) for k, row in zip(own, rows, strict=True)
+        ]
+        views = [self._view([k], warp) for k, warp in zip(own, warps, strict=True)]
+        visible = torch.cat([w.visible for w in warps])
+        fine = View.joined(views).displaced(None if dense is None else dense[rows])
         seen, change, _ = self._through(own, fine, drawn[rows])
         faces = match_colour(seen + change, self._see(own, fine), first[rows])
 
-        cells = ((self.size - 1) / (FLOW_SIZE - 1)) ** 2  # frame pixels in a cell of the flow's grid
-        kept = stretch(flow, torch.from_numpy(np.stack([self.frames[k] for k in own])), cells)
-        score = share.clamp(min=1e-6).log()[:, :, None, None] - kept.view(*chosen.shape, FLOW_SIZE, FLOW_SIZE)
-        weight = F.interpolate(score, size=(self.shown,) * 2, mode="bilinear", align_corners=True).softmax(1)
+        known = F.interpolate(visible, size=(self.shown,) * 2, mode="bilinear", align_corners=True)
+        score = share.clamp(min=1e-6).log()[:, :, None, None] + 0.5 * torch.log2(
+            known.view(*chosen.shape, self.shown, self.shown).clamp(min=1e-3)
+        )
+        weight = score.softmax(1)
         return (faces.view(*chosen.shape, *faces.shape[1:]) * weight[:, :, None].to(self.device)).sum(1)
 
-    def _see(self, own: Sequence[int], flow: Tensor) -> Tensor:
-        """The same at the side of the finished face, (B, 3, L, L)."""
-        return self._warp(own, enlarge(flow.permute(0, 3, 1, 2), self.shown).permute(0, 2, 3, 1))
+    def _see(self, own: Sequence[int], view: View) -> Tensor:
+        """Portraits, by their numbers, at the side of the finished face, (B, 3, L, L)."""
+        return self._sampled(own, view.enlarged(self.shown))
+
+    def _sampled(self, own: Sequence[int], view: View) -> Tensor:
+        seen = self._warp(own, view.flow)
+        return seen if view.other is None else view.mixed(seen, self._warp(own, view.other))
 
     def _warp(self, own: Sequence[int], flow: Tensor) -> Tensor:
         """Portraits, by their numbers, seen through flows (B, s, s, 2) in their pixels -> (B, 3, s, s) in -1..1."""
@@ -290,8 +324,14 @@ class TexturedRenderer:
         began = time.perf_counter()
         picture = self.portraits[0].picture.copy()
         x0, y0, x1, y1 = self.box
-        flow = self.flow.full(face.frame, face.face_flow, face.box_flow, face.shift)
-        picture[y0:y1, x0:x1] = sample_picture(self.portraits[0].picture, flow)
+        flow = self.flow.full(face.frame, face.face_flow, face.box_offset, face.shift)
+        covered = cv2.resize(face.covered, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+        picture[y0:y1, x0:x1] = self.layers.seen(flow, covered, (x0, y0))
+        if face.mirror is not None:
+            other = face.mirror
+            show_other_side(
+                picture, self.portraits[0].picture, self.box, other.offset, other.share, other.tone, face.frame
+            )
         magnified = float(np.sqrt(np.linalg.det(self.frames[0][:, :2]))) * self.size / self.shown
         # In the box alone, whatever the pose: the picture around it is promised to stay.
         inside = face.shown - np.array([[0, 0, x0], [0, 0, y0]])
@@ -300,8 +340,9 @@ class TexturedRenderer:
         return picture
 
 
-def _displaced(flow: Tensor, shift: Tensor | None) -> Tensor:
-    return flow if shift is None else displace_flow(flow, shift.to(flow.device))
+def _size(portrait: Portrait) -> tuple[int, int]:
+    """(width, height) pixels."""
+    return portrait.picture.shape[1], portrait.picture.shape[0]
 
 
 def _one_after_the_other(first: Tensor | None, second: Tensor | None) -> Tensor | None:

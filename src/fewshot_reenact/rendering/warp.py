@@ -47,11 +47,11 @@ class Spline:
     def __call__(self, where: Tensor) -> Tensor:
         """(B, M, 2) pixels of the output -> (B, M, 2) pixels of the portrait."""
         x = (where - self.origin) / self.unit
-        bend = _kernel(x, self.centres) @ self.weights
+        bend = radial(x, self.centres) @ self.weights
         return bend * self.unit + where + (self.affine[:, :1] + x @ self.affine[:, 1:]) * self.unit
 
 
-def _kernel(a: Tensor, b: Tensor) -> Tensor:
+def radial(a: Tensor, b: Tensor) -> Tensor:
     """r^2 log r^2 of all pairs, (B, M, 2) x (B, N, 2) -> (B, M, N). Direct differences: |a|^2 - 2ab + |b|^2 loses
     digits.
     """
@@ -110,7 +110,7 @@ def fit_warp(driver: Tensor, portrait: Tensor, box: Tensor) -> Spline:
         ],
         1,
     )
-    weights, affine = _solve((centres - origin) / unit, (targets - centres) / unit, slack)
+    weights, affine = solve_spline((centres - origin) / unit, (targets - centres) / unit, slack)
     parts = ((centres - origin) / unit, weights, affine, origin, unit)
     return Spline(*(part.to(dtype) for part in parts))
 
@@ -129,15 +129,17 @@ def _inside(points: Tensor, box: Tensor) -> Tensor:
     return ((points > low) & (points < high)).all(-1)
 
 
-def _solve(centres: Tensor, values: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights (B, N, 2) and affine part (B, 3, 2) of the smoothing spline through `values` at `centres`."""
+def solve_spline(centres: Tensor, values: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (B, N, C) and affine part (B, 3, C) of the smoothing spline through `values` (B, N, C) at `centres`
+    (B, N, 2), which may miss each by its `slack` (B, N).
+    """
     b, n, _ = centres.shape
     ones = torch.cat([centres.new_ones(b, n, 1), centres], 2)
     system = centres.new_zeros(b, n + 3, n + 3)
-    system[:, :n, :n] = _kernel(centres, centres) + torch.diag_embed(slack)
+    system[:, :n, :n] = radial(centres, centres) + torch.diag_embed(slack)
     system[:, :n, n:] = ones
     system[:, n:, :n] = ones.transpose(1, 2)
-    right = torch.cat([values, values.new_zeros(b, 3, 2)], 1)
+    right = torch.cat([values, values.new_zeros(b, 3, values.shape[-1])], 1)
     # On a GPU the check of the result would be waited for.
     solution, _ = torch.linalg.solve_ex(system, right, check_errors=not system.is_cuda)
     return solution[:, :n], solution[:, n:]

@@ -1,0 +1,104 @@
+"""What a portrait can show of a motion: beyond it motion fades, and it is known in which frames.
+
+A picture holds one view of a head. Up to 40 degrees away from it the head turns as the driver's does, beyond it turns
+ever less. A head goes as far as shoulders and picture allow: where the neck is cut off by the picture's edge, or the
+crown, there is nothing to show behind them.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fewshot_reenact.geometry.rotation import exponential
+from fewshot_reenact.motion.heads import HeadMotion, Lift
+
+TURN = 40.0  # degrees away from the portrait's own view up to which the head turns as the driver's does
+_TURN_SOFT = 8.0  # degrees by which it turns farther at the most
+_WAY = 1.4  # eye distances that a head goes at the most, where there is room
+_FREE = 0.5  # the share of its way that a head goes as the driver's does
+_CROWN, _SIDE, _NECK = 0.75, 0.35, 0.8  # eye distances: skull above and beside the face's points, neck below the chin
+_LEAST = 0.15  # eye distances that it may always go
+_SIZES = (0.6, 1.7)  # how much smaller and larger a head may become
+_CHIN, _HAIRLINE = 8, slice(68, 79)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """turned: (T,) degrees by which each frame was to turn away from the portrait's own view. farther: (T,) bool, where
+    the head was to go farther than there is room for.
+    """
+
+    turned: np.ndarray
+    farther: np.ndarray
+
+    @property
+    def beyond(self) -> np.ndarray:
+        """(T,) bool: frames in which the head turns less than the driver's."""
+        return self.turned > TURN
+
+    def notes(self) -> list[str]:
+        """What the user should know, a line each."""
+        said = []
+        count = len(self.turned)
+        if self.beyond.any():
+            said.append(
+                f"in {int(self.beyond.sum())} of {count} frames the head would turn more than {TURN:.0f} degrees away "
+                f"from the portrait's own view (up to {self.turned.max():.0f}): there it turns less than the driver's; "
+                "a portrait that is turned as the driver is in the middle of its motion shows more"
+            )
+        if self.farther.any():
+            said.append(
+                f"in {int(self.farther.sum())} of {count} frames the head would go farther than the portrait has room "
+                "for: it goes less far there; --travel 0.5 takes half of the way everywhere"
+            )
+        return said
+
+
+def limit_turn(motion: HeadMotion, portrait: Lift) -> tuple[HeadMotion, np.ndarray]:
+    """Turns of more than TURN degrees away from the portrait's own view made less, smoothly. Inclination in the
+    picture's plane does not count. Returns the motion, and the degrees before, (T,).
+    """
+    own, there = portrait.pose.rotation[:, 2], motion.pose.rotation[..., 2]
+    axis = np.cross(there, own)
+    sine = np.linalg.norm(axis, axis=-1)
+    turned = np.degrees(np.arctan2(sine, there @ own))
+    kept = TURN + _TURN_SOFT * np.tanh((turned - TURN) / _TURN_SOFT)
+    back = np.radians(np.where(turned > TURN, turned - kept, 0.0))
+    rotation = exponential(axis / np.maximum(sine, 1e-9)[:, None] * back[:, None]) @ motion.pose.rotation
+    return HeadMotion(replace(motion.pose, rotation=rotation), motion.solid), turned
+
+
+def limit_way(motion: HeadMotion, portrait: Lift, size: tuple[int, int]) -> tuple[HeadMotion, np.ndarray]:
+    """The head's way and its change of size kept to what the portrait's picture, of `size` (width, height), has room
+    for. Returns the motion, and (T,) bool: where it would have gone farther.
+    """
+    own, scale = portrait.pose, float(portrait.pose.scale)
+    left, up, right, down = _room(portrait, size)
+    way = (motion.pose.translation - own.translation) / scale
+    low, high = np.array([left, up]), np.array([right, down])
+    limit = np.where(way < 0, low, high)
+    free = _FREE * limit
+    far = np.abs(way)
+    kept = np.where(far > free, free + (limit - free) * np.tanh((far - free) / (limit - free)), far)
+    ratio = np.log(motion.pose.scale / scale)
+    least, most = np.log(_SIZES)
+    soft = np.where(ratio < 0, least, most)
+    enlarged = np.exp(soft * np.tanh(ratio / soft)) if len(ratio) else ratio
+    pose = replace(
+        motion.pose,
+        translation=own.translation + np.sign(way) * kept * scale,
+        scale=scale * enlarged,
+    )
+    return HeadMotion(pose, motion.solid), (far > 1.15 * limit).any(1)
+
+
+def _room(portrait: Lift, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """How far the head may go to the left, up, right and down, eye distances."""
+    points, scale = portrait.pose.placed(portrait.solid)[:, :2], float(portrait.pose.scale)
+    (x0, _), (x1, _) = points.min(0), points.max(0)
+    crown = points[_HAIRLINE, 1].min() - _CROWN * scale
+    # A head that is whole may go where it likes; one that is cut off shows its cut as soon as it moves away from it.
+    beside = [(x0 - _SIDE * scale) / scale, (size[0] - 1 - x1 - _SIDE * scale) / scale]
+    above, below = crown / scale, (size[1] - 1 - points[_CHIN, 1]) / scale - _NECK
+    right, left = (_LEAST if room < 0 else _WAY for room in beside)
+    return left, float(np.clip(below, _LEAST, _WAY)), right, _LEAST if above < 0 else _WAY

@@ -1,0 +1,74 @@
+"""A portrait lifted to a solid, and that solid in motion: what renderers are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fewshot_reenact.geometry.solid import HeadPose, fit_head, fit_track
+
+
+@dataclass(frozen=True)
+class Lift:
+    """A portrait as a solid. pose: where its head is in its picture. solid: (83, 3), its points in the head's own axes,
+    eye distances; `pose.placed(solid)` shows them exactly where they are in the picture.
+    """
+
+    pose: HeadPose
+    solid: np.ndarray
+
+
+def lift(points: np.ndarray) -> Lift:
+    """points: (83, 2) pixels of the portrait."""
+    pose = fit_head(points)
+    return Lift(pose, pose.lifted(np.asarray(points, np.float64)))
+
+
+@dataclass(frozen=True)
+class HeadMotion:
+    """One head in T frames, in a portrait's picture. pose: how it is turned, how large and where it is. solid:
+    (T, 83, 3), its points in the head's own axes, eye distances: the person, with the expression of each frame.
+    """
+
+    pose: HeadPose
+    solid: np.ndarray
+
+    @classmethod
+    def of(cls, points: np.ndarray, portrait: Lift) -> HeadMotion:
+        """The motion that shows the portrait's person with its points there: (T, 83, 2) pixels, no NaN."""
+        pose = fit_track(points, portrait.pose.identity)
+        return cls(pose, pose.lifted(np.asarray(points, np.float64)))
+
+    def __len__(self) -> int:
+        return len(self.solid)
+
+    def __getitem__(self, frames: slice | np.ndarray) -> HeadMotion:
+        own = self.pose
+        pose = HeadPose(
+            own.rotation[frames], own.scale[frames], own.translation[frames], own.identity, own.expression[frames]
+        )
+        return HeadMotion(pose, self.solid[frames])
+
+    @property
+    def points(self) -> np.ndarray:
+        """(T, 83, 2) float32 pixels."""
+        return self.pose.placed(self.solid)[..., :2].astype(np.float32)
+
+    @classmethod
+    def joined(cls, parts: list[HeadMotion]) -> HeadMotion:
+        """Motions of one person, one after the other."""
+        poses = [part.pose for part in parts]
+        pose = HeadPose(
+            np.concatenate([one.rotation for one in poses]),
+            np.concatenate([one.scale for one in poses]),
+            np.concatenate([one.translation for one in poses]),
+            poses[0].identity,
+            np.concatenate([one.expression for one in poses]),
+        )
+        return cls(pose, np.concatenate([part.solid for part in parts]))
+
+
+def points_of(motion: HeadMotion | np.ndarray) -> np.ndarray:
+    """(T, 83, 2) pixels, of a motion or already that."""
+    return motion.points if isinstance(motion, HeadMotion) else motion

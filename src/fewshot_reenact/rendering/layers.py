@@ -1,0 +1,130 @@
+"""A portrait's picture as two layers: the person, who moves, and the ground behind the head, painted in once.
+
+picture = person + (1 - matte) * ground, the person's colours already times the matte: put together unmoved they are the
+picture again, whatever the matte is.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fewshot_reenact.geometry.affine import invert
+from fewshot_reenact.geometry.smoothstep import smoothstep
+from fewshot_reenact.motion.heads import Lift
+
+# Of the matte: below the first a pixel is ground, and the ground needs no painting there.
+_NONE = 0.04
+_MARGIN = 0.05  # eye distances about the head in which the ground's pixels may hold something of the hair
+_PAINTED = 256  # side at which the ground is painted in, pixels: what is behind a head is a guess, and soft
+_HEAD = (2.6, 0.7)  # how far to the sides and below the chin a head reaches, eye distances
+_CHIN = 8
+
+
+@dataclass(frozen=True)
+class Layers:
+    """person: (H, W, 4) uint8, colours times the matte, and the matte. ground: (H, W, 3) uint8."""
+
+    person: np.ndarray
+    ground: np.ndarray
+
+    @classmethod
+    def of(cls, picture: np.ndarray, matte: np.ndarray | None, lift: Lift) -> "Layers":
+        """picture: (H, W, 3) uint8 RGB. matte: (H, W) float32, 1 where the person is; None: all of it moves, softly
+        less away from the head. lift: of its head.
+        """
+        if matte is None:
+            return cls(np.concatenate([picture, np.full_like(picture[..., :1], 255)], -1), picture)
+        ground = paint_ground(picture, matte, lift)
+        covered = smoothstep(np.clip((matte - _NONE) / (1 - 2 * _NONE), 0, 1)).astype(np.float32)[..., None]
+        own = np.clip(picture - (1 - covered) * ground, 0, 255 * covered)
+        person = np.concatenate([own, 255 * covered], -1)
+        return cls(np.round(person).astype(np.uint8), ground)
+
+    def seen(self, flow: np.ndarray, covered: np.ndarray, at: tuple[int, int]) -> np.ndarray:
+        """The person through a flow (h, w, 2) of picture pixels, over the ground. covered: (h, w), 0 where the person's
+        picture shows nothing of the place. at: x, y of the part's corner in the picture. Returns (h, w, 3) uint8.
+        """
+        x, y = at
+        h, w = flow.shape[:2]
+        person = cv2.remap(self.person, flow, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
+        ground = self.ground[y : y + h, x : x + w]
+        share = cv2.multiply(person[..., 3], covered, scale=1 / 255, dtype=cv2.CV_32F)
+        through = cv2.merge([1 - share] * 3)
+        shown = cv2.multiply(person[..., :3], cv2.merge([covered] * 3), dtype=cv2.CV_32F)
+        return cv2.convertScaleAbs(cv2.add(shown, cv2.multiply(ground, through, dtype=cv2.CV_32F)))
+
+
+def show_other_side(
+    made: np.ndarray,
+    picture: np.ndarray,
+    box: tuple[int, int, int, int],
+    offset: np.ndarray,
+    share: np.ndarray,
+    tone: np.ndarray,
+    frame: np.ndarray,
+) -> None:
+    """Draw the portrait's mirror image where it shows more than the portrait, in place.
+
+    made: (H, W, 3) uint8, what is drawn on. picture: the portrait. box: x0, y0, x1, y1, the part that moves. offset:
+    (rows, columns, 2) over the box, how far from each pixel its other side is. share: (rows, columns), how much of it
+    is seen. tone: (S, S, 3) over the face frame, what its colours lack, 0..255 scale. frame: (2, 3), frame -> picture.
+    """
+    rows, columns = np.nonzero(share > _NONE)
+    if not len(rows):
+        return
+    x0, y0, x1, y1 = box
+    across, down = (x1 - 1 - x0) / (share.shape[1] - 1), (y1 - 1 - y0) / (share.shape[0] - 1)
+    a, b = x0 + int(max(columns.min() - 1, 0) * across), y0 + int(max(rows.min() - 1, 0) * down)
+    c, d = min(x1, x0 + int((columns.max() + 1) * across) + 1), min(y1, y0 + int((rows.max() + 1) * down) + 1)
+    place = np.array([[1 / across, 0, (a - x0) / across], [0, 1 / down, (b - y0) / down]])
+    inside = invert(frame)
+    inside[:, 2] += inside[:, :2] @ np.array([a, b], float)
+
+    def onto(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(values, matrix, (c - a, d - b), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+    where = np.stack(np.meshgrid(np.arange(a, c), np.arange(b, d)), -1).astype(np.float32) + onto(offset, place)
+    other = cv2.remap(picture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
+    part = made[b:d, a:c].astype(np.float32)
+    part += onto(share, place)[..., None] * (other + onto(tone, inside) - part)
+    made[b:d, a:c] = np.clip(np.round(part), 0, 255).astype(np.uint8)
+
+
+def paint_ground(picture: np.ndarray, matte: np.ndarray, lift: Lift) -> np.ndarray:
+    """The picture with what is around the head drawn over it, (H, W, 3) uint8. The shoulders stay."""
+    h, w = picture.shape[:2]
+    scale = float(lift.pose.scale)
+    margin = max(1, round(_MARGIN * scale))
+    head = ((matte > _NONE) & _head_zone((h, w), lift)).astype(np.uint8)
+    hole = cv2.dilate(head, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1,) * 2))
+    if not hole.any():
+        return picture
+    shrink = min(1.0, _PAINTED / max(h, w))
+    size = (max(2, round(w * shrink)), max(2, round(h * shrink)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    gap = (cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
+    # The person's other parts are no ground: nothing is drawn from them.
+    person = cv2.resize(matte, size, interpolation=cv2.INTER_AREA) > 0.5
+    painted = cv2.inpaint(
+        small, cv2.dilate(gap | person.astype(np.uint8), np.ones((3, 3), np.uint8)), 4, cv2.INPAINT_TELEA
+    )
+    painted = cv2.GaussianBlur(painted, (0, 0), 2.0)
+    large = cv2.resize(painted, (w, h), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), margin / 2)[..., None]
+    soft = np.maximum(soft, hole[..., None] * (soft > 0.5))
+    return np.round(picture + soft * (large - picture)).clip(0, 255).astype(np.uint8)
+
+
+def _head_zone(size: tuple[int, int], lift: Lift) -> np.ndarray:
+    """(H, W) bool: where a head may be, in the picture's own directions but the head's roll."""
+    h, w = size
+    pose = lift.pose
+    roll = np.radians(float(pose.roll))
+    y, x = np.mgrid[:h, :w].astype(np.float32)
+    x, y = (x - pose.translation[0]) / pose.scale, (y - pose.translation[1]) / pose.scale
+    across, down = x * np.cos(roll) + y * np.sin(roll), y * np.cos(roll) - x * np.sin(roll)
+    chin = (pose.placed(lift.solid)[_CHIN, :2] - pose.translation) / pose.scale
+    below = chin[1] * np.cos(roll) - chin[0] * np.sin(roll)
+    return (np.abs(across) < _HEAD[0]) & (down < below + _HEAD[1])

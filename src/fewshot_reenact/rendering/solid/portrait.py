@@ -1,0 +1,149 @@
+"""A portrait's solid head, made once, and its warp for a few frames at a time."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewshot_reenact.geometry.face_frame import face_frame
+from fewshot_reenact.geometry.solid import HeadPose, head_shapes
+from fewshot_reenact.motion.heads import HeadMotion, Lift
+from fewshot_reenact.rendering.solid.splat import Grid
+from fewshot_reenact.rendering.solid.surface import Placing, head_surface
+from fewshot_reenact.rendering.solid.warp import BOX_GRID, Expression, Heads, turn_heads
+
+_CELL = 0.045  # eye distances a node, so that lips and lids keep their form
+REACH = 3.0  # eye distances about the head's origin in which pixels move with it, a little or wholly
+_ASIDE = 4.0  # degrees of yaw from which a portrait's sides differ enough for the one to show what the other hides
+_SOME = 0.05  # shares of the mirror image below this are not worth it
+_NODES = (48, 176)  # least and most nodes a side
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The warp of B frames. face: (B, S, S, 2), where each pixel of their face frames comes from, pixels of
+    the portrait, and visible: (B, 1, S, S), how well the portrait shows it, see `solid.splat.Seen`. box: (B, 2, rows,
+    columns), the same for the whole head, as an offset from the output's own pixels; covered: (B, 1, rows, columns).
+    mirror: where the head's mirror image shows more.
+    """
+
+    face: Tensor
+    visible: Tensor
+    box: Tensor
+    covered: Tensor
+    mirror: "Mirror | None" = None
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The other side of a head, for places that the portrait hides. face: (B, S, S, 2) and box: (B, 2, rows, columns),
+    as in Frames. share: how much of it is to be seen, (B, 1, S, S) and (B, 1, rows, columns).
+    """
+
+    face: Tensor
+    face_share: Tensor
+    box: Tensor
+    box_share: Tensor
+
+
+class SolidPortrait:
+    """lift: the portrait's head in its own picture. box: x0, y0, x1, y1, the part of that picture whose pixels move,
+    and
+    onto: the part of the output in which they are seen. size: side S of the face frames.
+    """
+
+    def __init__(
+        self,
+        lift: Lift,
+        box: tuple[int, int, int, int],
+        onto: tuple[int, int, int, int],
+        size: int,
+    ):
+        self.lift, self.size = lift, size
+        self.nodes, self.onto = _grid(box, float(lift.pose.scale)), _grid(onto, float(lift.pose.scale))
+        self.coarse = Grid.over((box[0], box[1], box[2] - 1, box[3] - 1), (BOX_GRID, BOX_GRID))
+        self.nearness = head_shapes().nearness
+        placed = lift.pose.placed(lift.solid)
+        self.points = _tensor(placed[None, :, :2])
+        self.depth = _tensor(placed[None, :, 2] / lift.pose.scale)
+        self.own = placing(lift.pose)
+        surface = head_surface(self.points, self.depth, self.own, self.nodes.places(), self.nodes.shape)
+        self.surface = surface
+
+    def warp(self, motion: HeadMotion, frames: np.ndarray) -> Frames:
+        """motion: B frames, in the output's picture; frames: (B, 2, 3), their face frames."""
+        count, scale = len(motion), float(self.lift.pose.scale)
+        expressed = self.lift.pose.placed(motion.solid)
+        own = face_frame(expressed[..., :2], self.size)
+        heads = Heads(
+            self.points.expand(count, -1, -1),
+            self.depth.expand(count, -1),
+            _tensor(expressed[..., :2]),
+            _tensor(expressed[..., 2] / scale),
+            Placing(
+                *(v.expand(count, *v.shape[1:]) for v in (self.own.rotation, self.own.scale, self.own.translation))
+            ),
+            placing(motion.pose),
+            self.nearness,
+        )
+        expression = Expression.fit(heads, _tensor(own), self.size, self.coarse)
+        turn = turn_heads(
+            heads, self.surface, expression, self.nodes, self.onto, bool(abs(self.lift.pose.yaw) > _ASIDE)
+        )
+        wanted = _frame_pixels(_tensor(frames), self.size)
+        where, visible = turn.places(wanted)
+        here = self.onto.places().view(1, *self.onto.shape, 2)
+        box = (expression.source(turn.seen.where) - here).permute(0, 3, 1, 2)
+        made = Frames(expression.source(where), visible, box, turn.seen.covered)
+        other = turn.mirrored()
+        if other is None or float(other[1].max()) < _SOME:
+            return made
+        away = (expression.source(other[0]) - here).permute(0, 3, 1, 2)
+        found = self.onto.look_up(torch.cat([away, other[1]], 1), wanted)
+        face = wanted + found[:, :2].permute(0, 2, 3, 1)
+        return replace(made, mirror=Mirror(face, found[:, 2:], away, other[1]))
+
+
+def moving_box(portrait: Lift, motion: HeadMotion | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The part of a picture in which a head moves: fixed for a whole video.
+
+    motion: all its poses in that picture; None: the portrait's own alone. size: (width, height) of the picture. Returns
+    x0, y0, x1, y1, whole pixels inside the picture, x1 and y1 exclusive.
+    """
+    poses = [portrait.pose] if motion is None else [portrait.pose, motion.pose]
+    at = np.concatenate([np.asarray(pose.translation).reshape(-1, 2) for pose in poses])
+    reach = np.concatenate([np.ravel(pose.scale) for pose in poses])[:, None] * REACH
+    low, high = (at - reach).min(0), (at + reach).max(0)
+    # A head beyond the edge still gets a box with an inside.
+    x0, y0 = (int(np.clip(np.floor(v), 0, max(0, limit - 2))) for v, limit in zip(low, size, strict=True))
+    x1, y1 = (
+        int(np.clip(np.ceil(v), min(start + 2, limit), limit))
+        for v, start, limit in zip(high, (x0, y0), size, strict=True)
+    )
+    return x0, y0, x1, y1
+
+
+def placing(pose: HeadPose) -> Placing:
+    """A pose as tensors; of one picture, a batch of one."""
+    many = np.ndim(pose.scale) == 1
+    return Placing(
+        *(_tensor(v if many else np.asarray(v)[None]) for v in (pose.rotation, pose.scale, pose.translation))
+    )
+
+
+def _frame_pixels(frames: Tensor, size: int) -> Tensor:
+    line = torch.arange(size, dtype=frames.dtype)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    every = torch.stack([x, y], -1).view(1, -1, 2)
+    return (every @ frames[:, :, :2].transpose(1, 2) + frames[:, None, :, 2]).view(-1, size, size, 2)
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+
+
+def _grid(box: tuple[int, int, int, int], scale: float) -> Grid:
+    x0, y0, x1, y1 = box
+    columns, rows = (int(np.clip(np.ceil(n / (_CELL * scale)), *_NODES)) for n in (x1 - x0, y1 - y0))
+    return Grid.over((x0, y0, x1 - 1, y1 - 1), (rows, columns))

@@ -1,0 +1,150 @@
+"""A portrait's head as a surface: how near every place of the picture is, and how firmly it moves with the head.
+
+In the face the depth is a spline through the points' own. Beyond the face's outline it curves back to a plane through
+the head's middle, over as much as skull and hair are thick above and beside a face, and a neck is behind a chin; the
+plane goes on from there. What lies below the chin follows less and less, down to the collar: so the neck bends.
+Everything is a tensor and batched, for training makes a surface for each portrait that it draws.
+
+Coordinates: pixels of the portrait's picture; depth in eye distances of the head's pose, towards the viewer, from the
+head's origin (`geometry.solid`). Forms of the head are in its own axes, x to the right, y down, z to the viewer.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fewshot_reenact.rendering.warp import radial, solve_spline
+
+_MIDDLE = -0.78  # eye distances, depth of the plane in the head's own axes
+# Eye distances beyond the outline over which the depth gets there: above, beside, below the face; and its centre.
+_ABOVE, _BESIDE, _BELOW, _CENTRE = 0.62, 0.30, 0.38, 0.35
+_ALIKE = 0.3  # eye distances beyond the outline over which a head's two sides cease to be alike
+_DEPTH_SLACK = 1e-3  # how freely the spline of depths may miss a point
+# The neck bends over this many eye distances below the chin; to the sides all ends between these shares of _FAR.
+_NECK = 1.25
+_FAR, _SOFT = (2.7, 2.7), 0.25
+_FAR_CENTRE = (0.0, 0.25)
+# The face's outline: the jaw from the left ear to the right, back along the hairline.
+OUTLINE = (*range(17), *range(78, 67, -1))
+_CHIN = 8
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where B heads are in their pictures: rotation (B, 3, 3) from the head's own axes to the picture's, scale (B,)
+    pixels an eye distance, translation (B, 2) pixels; see `geometry.solid.HeadPose`.
+    """
+
+    rotation: Tensor
+    scale: Tensor
+    translation: Tensor
+
+    def to_units(self, pixels: Tensor) -> Tensor:
+        """(B, N, 2) pixels -> (B, N, 2) eye distances from the head's origin, in the picture's axes."""
+        return (pixels - self.translation[:, None]) / self.scale[:, None, None]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Nodes of B portraits' pictures, on a grid of (rows, columns).
+
+    where: (B, N, 2) pixels. depth: (B, N) eye distances. rigid: (B, N), 1 where a place is the head's, 0 where it
+    stays. face: (B, N), 1 within the face's outline, less towards the ears, where a left and a right side are no longer
+    alike. shape: (rows, columns), N of them.
+    """
+
+    where: Tensor
+    depth: Tensor
+    rigid: Tensor
+    face: Tensor
+    shape: tuple[int, int]
+
+
+def head_surface(points: Tensor, depth: Tensor, pose: Placing, where: Tensor, shape: tuple[int, int]) -> Surface:
+    """points: (B, 83, 2) pixels of the portraits, depth: (B, 83) eye distances, pose: their heads'. where: (B, N, 2)
+    pixels of the nodes.
+    """
+    own, nodes = pose.to_units(points), pose.to_units(where)
+    outside, beside = _beyond(nodes, own[:, OUTLINE], depth[:, OUTLINE])
+    # Within the outline the spline; beyond it that would run away, and the depth at the outline's nearest place counts.
+    front = torch.where(outside > 0, beside, _spline(own, depth, nodes))
+    back = 1 - (1 - (outside / _thickness(nodes, pose.rotation)).clamp(max=1).square()).clamp(min=0).sqrt()
+    near = front + back * (_middle(nodes, pose.rotation) - front)
+    face = _smoothstep((1 - outside / _ALIKE).clamp(0, 1))
+    return Surface(where, near, _rigid(nodes, near, own, depth, pose.rotation), face, shape)
+
+
+def _spline(points: Tensor, values: Tensor, where: Tensor) -> Tensor:
+    """A thin-plate spline through (B, P) values at (B, P, 2), evaluated at (B, N, 2) -> (B, N)."""
+    wide, dtype = points.double(), where.dtype
+    slack = wide.new_full(wide.shape[:2], _DEPTH_SLACK)
+    weights, affine = (part.to(dtype) for part in solve_spline(wide, values.double()[..., None], slack))
+    return (radial(where, points) @ weights + affine[:, :1] + where @ affine[:, 1:])[..., 0]
+
+
+def _beyond(where: Tensor, outline: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """How far places (B, N, 2) are outside a closed outline (B, P, 2), 0 inside, and the value (B, P) at the outline's
+    nearest place. Both (B, N).
+    """
+    a, b = outline, outline.roll(-1, 1)
+    along, length2 = b - a, (b - a).square().sum(-1).clamp(min=1e-9)
+    to = where[:, :, None] - a[:, None]
+    share = ((to * along[:, None]).sum(-1) / length2[:, None]).clamp(0, 1)
+    away2, nearest = (to - share[..., None] * along[:, None]).square().sum(-1).min(2)
+    share = share.gather(2, nearest[..., None])[..., 0]
+    ends = [v.gather(1, nearest) for v in (values, values.roll(-1, 1))]
+    # A ray to the right crosses the outline an odd number of times from inside.
+    y, ya, yb = where[:, :, None, 1], a[:, None, :, 1], b[:, None, :, 1]
+    x = a[:, None, :, 0] + (y - ya) / (yb - ya + 1e-12) * (b - a)[:, None, :, 0]
+    inside = (((ya > y) != (yb > y)) & (x > where[:, :, None, 0])).sum(2) % 2 == 1
+    return torch.where(inside, 0.0, away2.sqrt()), ends[0] + share * (ends[1] - ends[0])
+
+
+def _middle(where: Tensor, rotation: Tensor) -> Tensor:
+    """Depth of the plane through the head's middle at (B, N, 2) -> (B, N)."""
+    across, down, out = (rotation[:, k, 2, None] for k in range(3))
+    return (_MIDDLE - across * where[..., 0] - down * where[..., 1]) / out.clamp(min=0.3)
+
+
+def _thickness(where: Tensor, rotation: Tensor) -> Tensor:
+    """How far beyond the face's outline the depth curves back, by the direction from the face's centre. (B, N)."""
+    down = rotation[:, :2, 1]
+    down = down / down.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    away = where - _CENTRE * down[:, None]
+    share = (away * down[:, None]).sum(-1) / away.norm(dim=-1).clamp(min=1e-6)
+    upright = share.square()
+    return _BESIDE + upright * (torch.where(share > 0, _BELOW, _ABOVE) - _BESIDE)
+
+
+def _rigid(where: Tensor, near: Tensor, points: Tensor, depth: Tensor, rotation: Tensor) -> Tensor:
+    """(B, N): 1 to the chin, falling to 0 at the collar and far to the sides."""
+    chin = (torch.cat([points[:, _CHIN], depth[:, _CHIN, None]], 1)[:, None] @ rotation)[..., 1]
+    upright = torch.cat([where, near[..., None]], -1) @ rotation
+    below = (chin + _NECK - upright[..., 1]) / _NECK
+    far = ((where - where.new_tensor(_FAR_CENTRE)) / where.new_tensor(_FAR)).norm(dim=-1)
+    return _smoothstep(below.clamp(0, 1)) * _smoothstep(((1 - far) / _SOFT).clamp(0, 1))
+
+
+def _smoothstep(x: Tensor) -> Tensor:
+    return x * x * (3 - 2 * x)
+
+
+def turned(
+    where: Tensor, depth: Tensor, own: Placing, there: Placing, nearness: float, mirrored: bool = False
+) -> Tensor:
+    """Places of portraits, once their heads are posed otherwise. where: (B, N, 2) pixels, depth: (B, N) eye distances
+    in the pose `own`. Returns (B, N, 3): pixels, and depth in eye distances of `own`'s size.
+
+    nearness: how strong perspective is, see `geometry.solid_fit.project`. mirrored: as if each place were on the other
+    side of the head.
+    """
+    flat = own.to_units(where) * (1 - (nearness * depth).clamp(max=0.8))[..., None]
+    inward = own.rotation
+    if mirrored:
+        inward = inward * inward.new_tensor([-1.0, 1.0, 1.0])
+    turn = inward @ there.rotation.transpose(1, 2)  # row vectors
+    x, y, z = (torch.cat([flat, depth[..., None]], -1) @ turn).unbind(-1)
+    scale = there.scale[:, None] / (1 - (nearness * z).clamp(max=0.8))
+    shown = torch.stack([scale * x, scale * y], -1) + there.translation[:, None]
+    return torch.cat([shown, (z * (there.scale / own.scale)[:, None])[..., None]], -1)
