@@ -18,7 +18,7 @@ from fewshot_reenact.training.data.clips import load_clips
 from fewshot_reenact.training.faults import Diverged
 from fewshot_reenact.training.refiner.config import RefinerConfig, RefinerDataConfig
 from fewshot_reenact.training.refiner.data import LargeItems, OpenItems, drop_jaw, pack
-from fewshot_reenact.training.refiner.episodes import LargeBatches, stretch
+from fewshot_reenact.training.refiner.episodes import LargeBatches, part_rows, stretch
 from fewshot_reenact.training.refiner.learner import RefinerLearner
 from fewshot_reenact.training.refiner.packs import Packs
 from fewshot_reenact.training.refiner.train import RefinerStage
@@ -126,6 +126,19 @@ def test_first_losses_are_those_of_packs(config: RefinerConfig, store: Store, mo
     again = next(iter(packs.batches(iter([np.arange(32, 36)]))))  # seen to the end: in another order
     first = next(iter(packs.batches(iter([np.arange(4)]))))
     assert not torch.equal(again["truth"], first["truth"])
+
+
+def test_bfloat16_leaves_places_as_they_are(config: RefinerConfig, store: Store, model: Reenactor) -> None:
+    """A warp whose splines were solved in bfloat16 would be pixels off."""
+    batch = LargeBatches(store, config.data, model.dims, 0)[np.arange(6)]
+    rows = [part_rows(model, batch, "mouth", flow.register, amp) for amp in (False, True)]
+    assert not torch.equal(rows[0]["embedding"], rows[1]["embedding"])
+    assert (rows[0]["made"] - rows[1]["made"]).abs().mean() < 0.01
+    learner = RefinerLearner(config.model_copy(update={"amp": True}), model, CPU)
+    for _ in range(3):
+        learner.advance(batch)
+    numbers = learner.read()
+    assert numbers[2]["l1"] == pytest.approx(numbers[0]["l1"], rel=0.2) and "adversarial" in numbers[2]
 
 
 def test_a_step_calls_no_opencv(

@@ -174,6 +174,14 @@ def test_flow_on_the_device_finds_a_shift() -> None:
         np.testing.assert_allclose(found.numpy(), [2, 0], atol=0.35)
 
 
+def test_flow_on_the_device_is_the_same_among_bfloat16() -> None:
+    seen, wanted = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.autocast("cpu", torch.bfloat16):
+        found = flow.register(seen.bfloat16(), wanted)
+    torch.testing.assert_close(found, flow.register(seen.bfloat16().float(), wanted), rtol=0, atol=0)
+    assert found.abs().max() > 0
+
+
 def test_a_store_is_found_again_by_its_key(clips: Path, tmp_path: Path, store: Store) -> None:
     build_store(load_clips(clips, 1), tmp_path / "kept", "key")
     found = open_store(tmp_path / "kept", "key")

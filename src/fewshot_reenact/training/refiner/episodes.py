@@ -128,17 +128,21 @@ def _joined(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def make_parts(model: Reenactor, batch: dict[str, Tensor], register: Registration) -> tuple[dict[str, Tensor], Tensor]:
+def make_parts(
+    model: Reenactor, batch: dict[str, Tensor], register: Registration, amp: bool = False
+) -> tuple[dict[str, Tensor], Tensor]:
     """What refiners see and should make of a batch of large episodes, on the model's device.
 
     Returns the whole faces by name, (B, 3, L, L) about -1..1, and the portraits' embeddings (B, N). `cut_part` takes a
-    part of them. made: what the model makes, unrefined. truth: what there is to be seen.
+    part of them. amp: the networks in bfloat16. made: what the model makes, unrefined. truth: what there is to be seen.
     """
     side, device = model.dims.refined, model.feather.device
     x = make_inputs(batch, model.dims.size, device, register)
     assert x.pictures is not None and x.view is not None
-    embedding = model.embed(x.portraits, x.rasters).float()
-    seen, colour = x.view.finished(x.pictures, model(x.faces, embedding), side)
+    with torch.autocast(device.type, torch.bfloat16, enabled=amp):  # the networks alone: places need float32
+        embedding = model.embed(x.portraits, x.rasters).float()
+        correction = model(x.faces, embedding)
+    seen, colour = x.view.finished(x.pictures, correction, side)
     pictures = {
         "made": seen + colour,
         "source": _signed(batch["large_source"]).to(device),
@@ -149,9 +153,11 @@ def make_parts(model: Reenactor, batch: dict[str, Tensor], register: Registratio
     return pictures, embedding
 
 
-def part_rows(model: Reenactor, batch: dict[str, Tensor], part: str, register: Registration) -> dict[str, Tensor]:
+def part_rows(
+    model: Reenactor, batch: dict[str, Tensor], part: str, register: Registration, amp: bool
+) -> dict[str, Tensor]:
     """The same of one part, (B, 3, h, w), with `embedding` among them: what a refiner learns from."""
-    pictures, embedding = make_parts(model, batch, register)
+    pictures, embedding = make_parts(model, batch, register, amp)
     return {name: cut_part(value, part) for name, value in pictures.items()} | {"embedding": embedding}
 
 

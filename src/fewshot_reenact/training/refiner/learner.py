@@ -78,8 +78,7 @@ class RefinerLearner:
         """What is learnt from of a batch: packed rows as they are; of episodes the model's faces, made now."""
         if "made" in batch:
             return {name: value.to(self.device) for name, value in batch.items()}
-        with self._autocast():
-            return part_rows(self.model, batch, self.own.part, self.register)
+        return part_rows(self.model, batch, self.own.part, self.register, self.config.amp)
 
     def advance(self, batch: dict[str, Tensor]) -> None:
         """One step: the refiner's, and once it counts the discriminator's. Nothing is waited for; `read` tells how it

@@ -29,8 +29,14 @@ _GREY = (0.299, 0.587, 0.114)
 def register(seen: Tensor, wanted: Tensor) -> Tensor:
     """The shift by which `seen` becomes `wanted`: what belongs at a place stands this far from it in `seen`.
 
-    seen, wanted: (B, 3, S, S) in -1..1. Returns (B, 2, S, S), x and y in pixels, smooth, at most REACH of the side.
+    seen, wanted: (B, 3, S, S) in -1..1. Returns (B, 2, S, S), x and y in pixels, smooth, at most REACH of the side;
+    float32, also where the networks around it run in bfloat16, whose products would blur too coarsely.
     """
+    with torch.autocast(seen.device.type, enabled=False):
+        return _register(seen.float(), wanted.float())
+
+
+def _register(seen: Tensor, wanted: Tensor) -> Tensor:
     size, count = seen.shape[-1], len(seen)
     weights = seen.new_tensor(_GREY).view(1, 3, 1, 1)
     both = (torch.cat([wanted, seen]).clamp(-1, 1) * weights).sum(1, keepdim=True) / 2

@@ -84,7 +84,7 @@ class SlotStage(Protocol):
         ...
 
 
-class GeneratorStage:
+class GeneratorSlot:
     """E and G, and D if there is one."""
 
     def __init__(self, config: Any, train: Store, held: Store, device: torch.device, folder: Path) -> None:
@@ -158,7 +158,7 @@ def make_stage(config: Any, train: Store, held: Store, device: torch.device, fol
     """What this config trains. folder: for what training writes on the way."""
     if config.trainer == "refiner":
         return RefinerSlot(config, train, held, device)
-    return GeneratorStage(config, train, held, device, folder)
+    return GeneratorSlot(config, train, held, device, folder)
 
 
 def batches_from(stage: SlotStage, step: int) -> Generator[dict[str, Tensor], None, None]:
