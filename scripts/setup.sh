@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # A private environment with this package in it; demo.sh and test.sh call it, and it may be called alone.
 #
-#   scripts/setup.sh          what animate, extract, check, info and verify need
-#   scripts/setup.sh dev      the same and what the tests need
+#   scripts/setup.sh              what animate, extract, check, info and verify need
+#   scripts/setup.sh ui evaluate  the same and these extras: ui, evaluate, train, cluster; dev is what the tests need
 #
+# Extras are added to what is there. The build of torch that is there stays, whatever an extra asks for.
 # Prints the path of the environment's python on stdout, everything else on stderr. A second call with the same
 # pyproject.toml installs nothing and needs no network.
 #
@@ -21,11 +22,13 @@ case ${1:-} in -h | --help)
   ;;
 esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-extras=${1:-}
-if [ $# -gt 1 ]; then
-  echo "setup: one extra at a time: scripts/setup.sh $1" >&2
-  exit 2
-fi
+known=$(sed -n '/^\[project.optional-dependencies\]/,/^\[project.scripts\]/s/^\([a-z]*\) = .*/\1/p' "$root/pyproject.toml")
+for extra in "$@"; do
+  if ! grep -qx -- "$extra" <<<"$known"; then
+    echo "setup: there is no extra $extra; those that are there: $(tr '\n' ' ' <<<"$known")" >&2
+    exit 2
+  fi
+done
 venv=${REENACT_VENV:-$root/.venv}
 full=${REENACT_FULL:-0}
 torch_index=${REENACT_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}
@@ -54,6 +57,7 @@ make_venv() {
   "$base" -m venv --clear "$venv"
 }
 
+# Modules are compiled when they are first used, not all of them here: 170 MB less.
 pip() { "$python" -m pip "$@" 1>&2; }
 
 # The host answers within six seconds. An alarm, since a name server that hangs heeds no time-out of Python's.
@@ -83,22 +87,22 @@ install_torch() {
     build=$(configured_cpu_build)
     if [ -n "$build" ]; then
       say "installing torch $build, the CPU build that pip is configured with"
-      pip install -qq "torch==$build" && return
+      pip install -qq --no-compile "torch==$build" && return
     fi
     if reachable "$torch_index"; then
       say "installing the CPU build of torch (about 200 MB)"
-      pip install -qq --no-deps --index-url "$torch_index" torch && return
+      pip install -qq --no-compile --no-deps --index-url "$torch_index" torch && return
     fi
     say "no CPU build of torch within reach; taking the package index's own, which on Linux carries CUDA (about 6 GB)"
   else
     say "installing torch"
   fi
-  pip install -qq torch
+  pip install -qq --no-compile torch
 }
 
-# The requirements in pyproject.toml, less the two that the named commands do without.
+# The requirements in pyproject.toml with those of the extras, less the two that the named commands do without.
 light_requirements() {
-  "$python" - "$root/pyproject.toml" "$extras" <<'PY'
+  "$python" - "$root/pyproject.toml" "$@" <<'PY'
 import re
 import sys
 
@@ -107,12 +111,34 @@ try:
 except ImportError:  # Python 3.10: pip carries the same parser
     from pip._vendor import tomli as tomllib
 
-path, extra = sys.argv[1:]
+path, *extras = sys.argv[1:]
 with open(path, "rb") as file:
     project = tomllib.load(file)["project"]
-wanted = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
+wanted = project["dependencies"] + [one for extra in extras for one in project["optional-dependencies"][extra]]
 print("\n".join(one for one in wanted if re.split(r"[<>=!~ ]", one)[0] not in ("torchvision", "face-alignment")))
 PY
+}
+
+# Nothing that is installed later may take the place of the torch that is there, nor of a torchvision that fits it.
+installed_torch() {
+  "$python" - <<'PY'
+from importlib.metadata import PackageNotFoundError, version
+
+for name in ("torch", "torchvision"):
+    try:
+        print(f"{name}=={version(name)}")
+    except PackageNotFoundError:
+        pass
+PY
+}
+
+# Tests that packages bring along and that nothing here runs: 150 MB, most of them torch's.
+prune() {
+  local packages
+  for packages in "$venv"/lib/python3*/site-packages; do
+    rm -rf "$packages"/torch/test "$packages"/torch/bin/*[Tt]est* "$packages"/pandas/tests
+    if [ -d "$packages/sympy" ]; then find "$packages/sympy" -type d -name tests -prune -exec rm -rf {} +; fi
+  done
 }
 
 fingerprint() {
@@ -132,25 +158,33 @@ elif [ ! -x "$venv/bin/python" ]; then
 fi
 python=$venv/bin/python
 
-stamp=$venv/reenact-setup${extras:+-$extras}
-if [ "$(cat "$stamp" 2>/dev/null)" != "$(fingerprint)" ]; then
+stamps=("$venv/reenact-setup")
+for extra in "$@"; do stamps+=("$venv/reenact-setup-$extra"); done
+now=$(fingerprint) current=1
+for stamp in "${stamps[@]}"; do
+  if [ "$(cat "$stamp" 2>/dev/null)" != "$now" ]; then current=0; fi
+done
+if [ $current = 0 ]; then
   started=$SECONDS
-  rm -f "$stamp"
+  rm -f "${stamps[@]}"
   install_torch
+  kept=$venv/reenact-constraints.txt
+  installed_torch >"$kept"
   if [ "$full" = 1 ]; then
-    say "installing the package and all its dependencies"
-    pip install -qq -e "$root${extras:+[$extras]}"
+    say "installing the package and all its dependencies${1:+, with the extras $*}"
+    pip install -qq --no-compile -c "$kept" -e "$root${1:+[$(IFS=,; echo "$*")]}"
   else
-    say "installing the package and its dependencies, less torchvision and face-alignment (REENACT_FULL=1 for those)"
+    say "installing the package and its dependencies${1:+, with the extras $*}, less torchvision and face-alignment (REENACT_FULL=1 for those)"
     # Not there while pip installs the rest, or it would complain of the two that are left out.
     pip uninstall -qq -y fewshot-reenact
-    light_requirements >"$venv/reenact-requirements.txt"
-    pip install -qq -r "$venv/reenact-requirements.txt"
-    pip install -qq --no-deps -e "$root"
+    light_requirements "$@" >"$venv/reenact-requirements.txt"
+    pip install -qq --no-compile -c "$kept" -r "$venv/reenact-requirements.txt"
+    pip install -qq --no-compile --no-deps -e "$root"
   fi
+  prune
   "$python" -c 'import torch, cv2, av, fewshot_reenact' ||
     fail "the environment in $venv does not work; delete it and run this again"
-  fingerprint >"$stamp"
-  say "ready after $((SECONDS - started)) s"
+  for stamp in "${stamps[@]}"; do printf '%s\n' "$now" >"$stamp"; done
+  say "ready after $((SECONDS - started)) s, $(du -sm "$venv" | cut -f1) MB"
 fi
 printf '%s\n' "$python"

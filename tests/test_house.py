@@ -27,7 +27,7 @@ RANKS = (
 )
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 ROOT_FILES = {"__init__", "__main__", "_version", "errors", "device", "files", "progress", "config_folder", "weights"}
-DATA_FOLDERS = {"assets", "weights"}
+DATA_FOLDERS = {"assets", "configs", "weights"}
 NOT_FOR_MODELS, NOT_FOR_GEOMETRY = {"cv2", "av", "PIL"}, {"torch", "torchvision"}
 KNOWS_KINDS = ("rendering/", "models/", "training/config.py")  # of models
 LONGEST_SCRIPT = 170  # lines of code of what builds weights and assets; what measures may be longer

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,47 @@ def test_checks_before_a_commit_are_those_of_the_tests() -> None:
 def test_ci_is_the_test_command() -> None:
     text = (ROOT / ".ci/run").read_text("utf-8")
     assert "./scripts/test.sh" in text and "SKIPPED" in text
+
+
+def test_setup_refuses_an_extra_that_is_not_there(tmp_path: Path) -> None:
+    environment = {**os.environ, "REENACT_VENV": str(tmp_path / "venv")}
+    command = [str(ROOT / "scripts/setup.sh"), "ui", "uii"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "there is no extra uii" in done.stderr and "evaluate" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+PIP = """#!/bin/sh
+case "$*" in
+  "-m pip "*) printf '%s\\n' "$*" >>"$REENACT_TRIED"; exit 0 ;;
+esac
+exec "$REAL" "$@"
+"""
+
+
+def test_setup_adds_extras_and_never_replaces_torch(tmp_path: Path) -> None:
+    """With a python whose pip only notes what it is asked: torch is pinned to the build that is there."""
+    venv, tried = tmp_path / "venv", tmp_path / "tried"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "pyvenv.cfg").write_text("")
+    (venv / "bin" / "python").write_text(PIP)
+    (venv / "bin" / "python").chmod(0o755)
+    environment = {**os.environ, "REENACT_VENV": str(venv), "REENACT_TRIED": str(tried), "REAL": sys.executable}
+
+    def setup(*extras: str) -> list[str]:
+        tried.write_text("")
+        command = [str(ROOT / "scripts/setup.sh"), *extras]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0 and done.stdout == f"{venv}/bin/python\n", done.stderr
+        return tried.read_text().splitlines()
+
+    lines = setup("ui", "evaluate")
+    constraints = venv / "reenact-constraints.txt"
+    assert f"torch=={version('torch')}" in constraints.read_text().splitlines()
+    installs = [line for line in lines if " install " in line]
+    assert installs and all(f"-c {constraints}" in line or "--no-deps" in line for line in installs)
+    wanted = (venv / "reenact-requirements.txt").read_text().splitlines()
+    assert any(line.startswith("gradio") for line in wanted) and any(line.startswith("torchmetrics") for line in wanted)
+    assert not any(line.startswith(("torchvision", "face-alignment")) for line in wanted)
+    assert setup("ui") == [] and setup("evaluate", "ui") == [], "what is there is not installed again"
+    assert any("install" in line for line in setup("ui", "train")), "another extra is added"

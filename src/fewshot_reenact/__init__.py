@@ -8,6 +8,8 @@ A function for each command: animate, extract, check, verify, finetune, train, p
 raise. They are imported when they are used: `import fewshot_reenact` loads neither torch nor OpenCV.
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     from fewshot_reenact.provenance.verify import MarkReport, verify
     from fewshot_reenact.training.data.clipping import ClipOptions
     from fewshot_reenact.training.data.prepare import Prepared, prepare
+
+# Threads of torch's that wait for work spin, which a machine with other work pays for: see docs/results.md. It is read
+# when torch is loaded.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Where each name is. No module of the package's root has such a name: it would take the function's place.
 _PLACES = {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import sys
 from pathlib import Path
 
+from platformdirs import user_config_dir
+
 VARIABLE = "REENACT_CONFIG"
+_NAME = "fewshot-reenact"
 
 
 def config_folder() -> Path:
@@ -16,18 +18,18 @@ def config_folder() -> Path:
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen).absolute()
     try:
+        place = Path(user_config_dir(_NAME, appauthor=False, roaming=True))
+    except RuntimeError:  # no home
+        place = Path("~")
+    if place.is_absolute():
+        return place
+    # The XDG specification: a relative path is to be ignored. With neither $HOME nor an entry for this user nothing can
+    # be kept, as with HOME=/.
+    try:
         home = Path.home()
-    except RuntimeError:  # neither $HOME nor an entry for this user: as with HOME=/, nothing can be kept
+    except RuntimeError:
         home = Path(os.sep)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Application Support"
-    else:
-        # The XDG specification: a relative path is to be ignored.
-        given = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-        base = given if given.is_absolute() else home / ".config"
-    return base / "fewshot-reenact"
+    return home / ".config" / _NAME
 
 
 def write_private(path: Path, data: bytes, replace: bool = True) -> bool:

@@ -46,3 +46,11 @@ def choose_device(name: str = "auto") -> tuple[torch.device, str]:
             raise UsageError(f"device {name!r} cannot be used: there is no MPS here; use --device auto or cpu")
         return torch.device("mps"), "asked for"
     raise UsageError(f"device {name!r} is not known: choose auto, cpu, cuda, cuda:1 or mps")
+
+
+def use_threads(count: int) -> None:
+    """Have torch and OpenCV compute with so many processor threads, from now on and in the whole process."""
+    import cv2
+
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)

@@ -10,11 +10,14 @@ import os
 import re
 import secrets
 import shutil
-import signal
-import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
+
+try:
+    import fcntl
+except ImportError:  # Windows: leftovers stay, and two runs in one folder are not told apart
+    fcntl = None  # type: ignore[assignment]
 
 from fewshot_reenact.errors import InputError, UsageError
 
@@ -22,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _WRITING = {*_FULL, errno.EFBIG}
+_LEFT_BEHIND = 600.0  # seconds without a change, after which a partial file that nobody holds is a killed run's
 
 
 def as_paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -74,6 +78,8 @@ def check_output(
 
 def output_error(path: Path, error: OSError) -> UsageError:
     """What the system said about writing `path`, as one line that says what to do."""
+    if error.errno == errno.EDQUOT:
+        return UsageError(f"{path}: this user's quota there is used up; free some space or write to another disk")
     if error.errno in _FULL:
         left = ""
         with contextlib.suppress(OSError):
@@ -106,10 +112,15 @@ class PartialFile:
         self.overwrite = overwrite
         self.inputs = tuple(inputs)
         self.partial = _partial_name(self.path)
+        _remove_leftovers(self.path)
         try:
-            os.close(_create(self.partial))
+            descriptor = _create(self.partial)
         except OSError as error:
             raise output_error(self.path, error) from error
+        # Held until it has its name, so that another run tells it from a leftover.
+        self._held = descriptor if _lock(descriptor) else None
+        if self._held is None:
+            os.close(descriptor)
 
     def publish(self) -> None:
         """Gives the file its name at once, for every reader; the file that stood there is replaced only if allowed."""
@@ -125,6 +136,7 @@ class PartialFile:
                 self.partial.replace(self.path)
             else:
                 self._link()
+            self._let_go()
         except OSError as error:
             self.discard()
             raise output_error(self.path, error) from error
@@ -136,6 +148,12 @@ class PartialFile:
         """Removes the partial file; harmless when there is none."""
         with contextlib.suppress(OSError):
             self.partial.unlink()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            os.close(held)
 
     def _link(self) -> None:
         try:
@@ -182,36 +200,82 @@ def _partial_name(path: Path) -> Path:
     return path.absolute().parent / f".{stem}.{secrets.token_hex(4)}.partial"
 
 
-def _create(path: Path) -> int:
-    # Not tempfile.mkstemp, whose files only their owner may read: an output has the permissions of the user's umask.
-    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+def _remove_leftovers(path: Path) -> None:
+    """What killed runs left of this very output: partial files that nobody holds, unchanged for ten minutes."""
+    start = _partial_name(path).name[: -len("00000000.partial")]
+    groups: dict[str, list[Path]] = {}  # by the run's random number: a partial file and what was made beside it
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(path.absolute().parent):
+            rest = entry.name.removeprefix(start)
+            if rest != entry.name and re.fullmatch(r"[0-9a-f]{8}(\.\w+)?\.partial", rest):
+                groups.setdefault(rest[:8], []).append(Path(entry.path))
+    for files in groups.values():
+        with contextlib.suppress(OSError):
+            newest = max(file.stat().st_mtime for file in files)
+            if time.time() - newest > _LEFT_BEHIND and not any(_is_held(file) for file in files):
+                for file in files:
+                    file.unlink()
+
+
+def _lock(descriptor: int) -> bool:
+    """Hold an open file until it is closed, by whatever end of this process. False: it is held, or cannot be here."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process that is alive holds a file; where that cannot be told, it does."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        return not _lock(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
-def exit_on_sigterm() -> Iterator[None]:
-    """While it is entered, SIGTERM and SIGHUP (a closed terminal) raise SystemExit(143 or 129) in the main thread,
-    so that partial files are removed.
+def held_folder(folder: Path, complaint: str) -> Iterator[None]:
+    """While it is entered no other process may enter it for the same folder, which is made if it is not there.
 
-    For the command line: a library does not change a program's signals unasked. Does nothing outside the main thread,
-    nor where the program handles SIGTERM itself.
+    Raises UsageError with the complaint where another has it, and as `check_output` where nothing can be written. Left
+    empty, a folder that was made here is removed. Where the file system knows no locks, nobody is refused.
     """
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # A program that handles one itself keeps it; under nohup SIGHUP is ignored, and stays so.
-    ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    if threading.current_thread() is not threading.main_thread() or not ours:
-        yield
-        return
-
-    def stop(number: int, _stack: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    for number in ours:
-        signal.signal(number, stop)
+    path = folder / ".lock"
+    try:
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+            try:
+                if fcntl is not None:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                raise UsageError(complaint) from None
+            except OSError:
+                pass
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    break
+            os.close(descriptor)  # who had it has just removed it
+    except OSError as error:
+        raise output_error(path, error) from error
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _create(path: Path) -> int:
+    # Not tempfile.mkstemp, whose files only their owner may read: an output has the permissions of the user's umask.
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
 
 
 def sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from fewshot_reenact.errors import ModelError
+from fewshot_reenact.errors import ModelError, brief
 from fewshot_reenact.files import partial_file
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 _LFS = b"version https://git-lfs"
-_WRONG = (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OSError)
+_WRONG = (SafetensorError, KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError, OSError)
 """What reading a damaged or hostile file raises, in safetensors, json, dimensions and torch."""
 
 
@@ -83,9 +83,7 @@ def load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in names}
     except (*_WRONG, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ModelError(
-            f"{path}: damaged ({' '.join(str(error).split())[:300]}); install the package again"
-        ) from error
+        raise ModelError(f"{path}: damaged ({brief(error)}); install the package again") from error
     wrong = [name for name, array in arrays.items() if array.dtype.kind != "f" or not np.isfinite(array).all()]
     if wrong:
         raise ModelError(f"{path}: damaged ({wrong[0]} holds values that are no numbers); install the package again")

@@ -201,7 +201,7 @@ def test_the_annotated_picture_is_written_once(painted, tmp_path):
 
 def test_what_makes_no_sense_is_a_usage_error(painted, tmp_path):
     file = portrait_file(tmp_path / "a.png")
-    assert "one file" in complaint(run("check", file, file, "--picture", tmp_path / "p.png"), 2)
+    assert "8 files" in complaint(run("check", *[file] * 9, "--picture", tmp_path / "p.png"), 2)
     assert ".png" in complaint(run("check", file, "--picture", tmp_path / "p.gif"), 2)
     assert "face" in complaint(run("check", file, "--face", "left"), 2)
     assert run("check").exit_code == 2

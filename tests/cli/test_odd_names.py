@@ -107,7 +107,8 @@ def test_a_user_without_a_name_and_a_home(tmp_path: Path) -> None:
 def test_signals_leave_nothing_behind(tmp_path: Path, name: str) -> None:
     code = (
         "import os, signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
-        "from pathlib import Path\nfrom fewshot_reenact.files import exit_on_sigterm, partial_file\n"
+        "from pathlib import Path\nfrom fewshot_reenact.cli.signals import exit_on_sigterm\n"
+        "from fewshot_reenact.files import partial_file\n"
         "with exit_on_sigterm(), partial_file(Path('a.txt')) as partial:\n"
         f"    partial.write_text('half')\n    os.kill(os.getpid(), signal.{name})\n    signal.pause()\n"
     )

@@ -1,6 +1,7 @@
 """`reenact evaluate`: metrics, the choice of frames and people, and the command on painted clips."""
 
 import json
+import re
 import runpy
 import sys
 from fractions import Fraction
@@ -11,7 +12,7 @@ import torch
 
 from animate_samples import complaint, film, names_in, run
 from fake_face import PaintedFaces, points_in
-from fewshot_reenact.errors import InputError, ModelError, UsageError
+from fewshot_reenact.errors import InputError, ModelError, UsageError, how_to_add
 from fewshot_reenact.evaluation.metrics import METRICS, Judge, point_errors, trembling
 from fewshot_reenact.evaluation.protocol import GROUP, Scores, choose_frames, choose_groups, pair_people
 from fewshot_reenact.evaluation.sheet import Sheet
@@ -121,7 +122,7 @@ def test_missing_networks_name_their_option(tmp_path):
 
 def test_without_torchmetrics_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchmetrics.functional.image", None)
-    with pytest.raises(UsageError, match=r"pip install 'fewshot-reenact\[evaluate\]'"):
+    with pytest.raises(UsageError, match=re.escape(how_to_add("evaluate"))):
         Judge(PaintedFaces())
 
 
@@ -227,6 +228,10 @@ def test_the_protocol_on_clips(painted, clips, tiny_model, tmp_path):
         assert means[shots, "warp"]["psnr"] > means[shots, "copy"]["psnr"]
     picture = read_picture(sheet)
     assert picture.shape == (26 + 4 * 194, 96 + 6 * 194, 3)
+    # Animated faces are in it, so it carries all marks.
+    (marks,) = json.loads(run("verify", "--json", sheet).stdout)
+    assert marks["signature"]["state"] == "trusted" and marks["watermark"]["same_file"] is True
+    assert np.abs(picture[-30:, -110:].astype(int) - 24).max() > 150, "the label stands in the lower right corner"
     assert "--overwrite" in complaint(run("evaluate", clips, *options, "--sheet", sheet), 2)
     assert names_in(clips) == ["ann_1.mp4", "bob_1.mp4", "empty.mp4", "notes.txt", "text.mp4"]
 

@@ -1,6 +1,7 @@
 """The fan backend, with a stand-in for the face-alignment package: nothing is downloaded here."""
 
 import logging
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from fewshot_reenact.errors import ModelError
+from fewshot_reenact.errors import ModelError, how_to_complete
 from fewshot_reenact.geometry.topology import FOREHEAD, GLABELLA, LEFT_EYE, MID_FOREHEAD, RIGHT_EYE, eye_distance
 from fewshot_reenact.landmarks.fan import FanLandmarks, complete
 from fewshot_reenact.landmarks.registry import load_backend
@@ -134,5 +135,5 @@ def test_offline_is_one_clear_line(package: SimpleNamespace, failure: Exception)
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "face_alignment", None)
-    with pytest.raises(ModelError, match="pip install face-alignment"):
+    with pytest.raises(ModelError, match=re.escape(how_to_complete())):
         FanLandmarks()

@@ -438,7 +438,7 @@ import signal, sys, time
 from fractions import Fraction
 from pathlib import Path
 import numpy as np
-from fewshot_reenact.files import exit_on_sigterm
+from fewshot_reenact.cli.signals import exit_on_sigterm
 from fewshot_reenact.media.writer import VideoWriter
 with exit_on_sigterm(), VideoWriter(Path({str(tmp_path / "b.mp4")!r}), 64, 48, Fraction(1, 25), Fraction(25)) as writer:
     for n in range(10**6):

@@ -127,3 +127,31 @@ def test_feature_networks_that_are_refused(tmp_path):
             FeatureNet(tmp_path / f"{name}.safetensors")
     with pytest.raises(ModelError, match="'dream'"):
         feature_net(tmp_path, [{"op": "dream"}])(torch.zeros(1, 3, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("ops", "says"),
+    [
+        ([], "operations are a list"),
+        ({"op": "tap"}, "operations are a list"),
+        ([{"op": "tap"}] * 1001, "operations are a list"),
+        ([{"name": "c"}], "op"),
+        ([{"op": "conv", "name": "a"}, {"op": "tap"}], "stride"),
+        ([{**CONV, "name": "d"}, {"op": "tap"}], "d_weight"),
+        ([{**CONV, "pad": 10**9}, {"op": "tap"}], "pad of a"),
+        ([{**CONV, "groups": 2}, {"op": "tap"}], "group"),
+        ([{"op": "add"}, {"op": "tap"}], "pop from empty list"),
+        ([{"op": "pool", "ceil": False}], "no operation gives features"),
+    ],
+)
+def test_feature_networks_that_do_not_fit_are_refused_when_loaded(tmp_path, ops, says):
+    """Not after minutes, by an internal error."""
+    with pytest.raises(ModelError, match=says) as caught:
+        feature_net(tmp_path, ops, a_weight=torch.zeros(4, 3, 3, 3), a_bias=torch.zeros(4))
+    assert "net.safetensors" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_network_without_maps_does_not_compare_pictures_of_any_size(tmp_path):
+    feature_net(tmp_path, [{"op": "flatten_normalise"}])
+    with pytest.raises(ModelError, match="no maps"):
+        FeatureNet(tmp_path / "net.safetensors", maps_only=True)

@@ -18,9 +18,10 @@ from PIL import Image
 
 from animate_samples import complaint, frames_of, portrait_file, run
 from fake_face import PaintedFaces
+from fewshot_reenact.files import sha256
 from fewshot_reenact.landmarks import registry
 from fewshot_reenact.media.pictures import write_picture
-from fewshot_reenact.provenance import keys, xmp
+from fewshot_reenact.provenance import history, keys, xmp
 from mark_samples import ffmpeg, manifests, sign_as
 
 MADE = "made with fewshot-reenact: AI-generated"
@@ -192,6 +193,49 @@ def test_history(elsewhere: Path, tmp_path: Path, tiny_model: Path, monkeypatch:
     assert told.stdout == "" and "disabled" in told.stderr
     run("history", "--enable")
     assert make() in run("history").output
+
+
+def test_another_file_with_the_id_of_an_output_is_told_apart(marked: Path, tmp_path: Path) -> None:
+    """A watermark can be carried over to a genuine picture: only the very file was made here."""
+    assert f"made on this machine, {_entry(marked)['time']}, as {marked}" in looked(marked)[1]
+    copy = Path(shutil.copy(marked, tmp_path / "copy.mp4"))
+    assert json.loads(looked("--json", copy)[1])[0]["watermark"]["same_file"] is True
+    ffmpeg("-i", marked, "-crf", "20", tmp_path / "again.mp4")
+    (found,) = json.loads(looked("--json", tmp_path / "again.mp4")[1])
+    assert found["watermark"]["same_file"] is False and found["watermark"]["known"]["file"] == str(marked)
+    said = looked(tmp_path / "again.mp4")[1]
+    assert f"the id of what was made on this machine, {_entry(marked)['time']}, as {marked}; this is another" in said
+
+
+def _entry(path: Path) -> dict[str, str]:
+    entries = json.loads(run("history", "--json").output)["entries"]
+    (entry,) = [one for one in entries if one["file"] == str(path)]
+    assert entry["sha256"] == sha256(path)
+    return entry
+
+
+def test_an_entry_of_older_versions_claims_nothing_of_the_file(elsewhere: Path, marked: Path) -> None:
+    elsewhere.mkdir()
+    name = json.loads(looked("--json", marked)[1])[0]["watermark"]["id"]
+    row = {"id": name, "time": "2026-01-01T00:00:00+00:00", "file": "/x/old.mp4"}
+    (elsewhere / "history.jsonl").write_text(json.dumps(row) + "\n")
+    said = looked(marked)[1]
+    assert "the id of what was made on this machine, 2026-01-01T00:00:00+00:00, as /x/old.mp4" in said
+    assert "another file" not in said
+
+
+def test_the_ledger_is_read_once(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere.mkdir()
+    ledger, reads = elsewhere / "history.jsonl", []
+    rows = [{"id": f"{n:016x}", "time": "t", "file": f"{n}.mp4", "sha256": ""} for n in range(1000)]
+    ledger.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = history.entries
+    monkeypatch.setattr(history, "entries", lambda: reads.append(1) or read())
+    assert [history.find(f"{n:016x}").file for n in (0, 500, 999)] == ["0.mp4", "500.mp4", "999.mp4"]  # type: ignore[union-attr]
+    assert history.find("f" * 16) is None and len(reads) == 1
+    with ledger.open("a") as file:
+        file.write(json.dumps({**rows[0], "id": "f" * 16, "file": "new.mp4"}) + "\n")
+    assert history.find("f" * 16).file == "new.mp4" and len(reads) == 2  # type: ignore[union-attr]
 
 
 # Consent and the rules of use

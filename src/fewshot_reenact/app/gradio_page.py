@@ -4,14 +4,19 @@ It is served from this machine to this machine. What is put into it lies in a te
 """
 
 import os
+import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fewshot_reenact.checks.files import check
-from fewshot_reenact.errors import ReenactError, UsageError
+from fewshot_reenact.errors import MissingExtra, ReenactError, UsageError
+from fewshot_reenact.files import held_folder
 from fewshot_reenact.motion.builtins import NAMES, PREFIX
 from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES, MotionMode, Region
 from fewshot_reenact.pipelines.animate import animate
@@ -22,6 +27,11 @@ Tell = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being done."""
 
 _default = AnimateOptions.default
+_PREFIX = "reenact-ui-"  # of the temporary folder
+_IN_USE = "another page has this folder"
+_JUST_MADE = 60.0  # seconds, in which a page that starts comes to hold its folder
+_LARGEST = "2gb"  # of a file that is put in
+_HERE = ("127.0.0.1", "localhost", "::1")
 _STAGES = {"driver": "measuring the driver", "render": "rendering"}
 
 
@@ -85,7 +95,7 @@ def make_page(folder: Path) -> Any:
     try:
         import gradio as gr
     except ImportError as error:
-        raise UsageError("gradio is needed: pip install 'fewshot-reenact[ui]'") from error
+        raise MissingExtra("gradio is needed", "ui") from error
 
     def make(*given: Any, progress: Any = gr.Progress()) -> tuple[str, str]:  # noqa: B008  # how gradio finds it
         try:
@@ -124,8 +134,12 @@ def make_page(folder: Path) -> Any:
 
 def serve(host: str, port: int, open_browser: bool, say: Callable[[str], None] = print) -> None:
     """Serve the page until Ctrl-C; `say` is told the address. Raises UsageError: no gradio, the port is taken."""
-    with tempfile.TemporaryDirectory(prefix="reenact-ui-") as folder:
-        page = make_page(Path(folder))
+    _check_port(host, port)
+    remove_leftovers()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX)))
+        stack.enter_context(held_folder(folder, _IN_USE))
+        page = make_page(folder)
         import gradio as gr
 
         plain = gr.themes.Default(
@@ -142,8 +156,50 @@ def serve(host: str, port: int, open_browser: bool, say: Callable[[str], None] =
                 theme=plain,
                 quiet=True,
                 prevent_thread_lock=True,
+                max_file_size=_LARGEST,
+                app_kwargs={"middleware": guard(host)},
             )
         except OSError as error:
-            raise UsageError(f"{host}:{port}: cannot be served there ({error}); choose another --port") from error
-        say(f"http://{host}:{port}  (Ctrl-C ends it)")
+            raise _taken(host, port) from error
+        say(f"http://{f'[{host}]' if ':' in host else host}:{port}  (Ctrl-C ends it)")
         page.block_thread()
+
+
+def guard(host: str) -> list[Any]:
+    """What refuses requests that call this machine by another name than its own, as a page on the net does whose name
+    was made to lead here. Where the page is served to others, by whatever name, none is refused.
+    """
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    if host not in _HERE:
+        return []
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=[*_HERE, "[::1]", "["], www_redirect=False)]
+
+
+def remove_leftovers() -> None:
+    """Temporary folders, with people's pictures, of pages that were killed: those that no process holds."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            if time.time() - folder.stat().st_mtime < _JUST_MADE:
+                continue
+            with held_folder(folder, _IN_USE):
+                shutil.rmtree(folder, ignore_errors=True)
+        except (UsageError, OSError):  # in use, or another user's
+            continue
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raises UsageError: it is taken, or this machine has no such address."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with closing(socket.socket(family, kind, protocol)) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        raise _taken(host, port, error) from error
+
+
+def _taken(host: str, port: int, error: OSError | None = None) -> UsageError:
+    reason = error.strerror if error and error.strerror else "another program may have it"
+    return UsageError(f"{host}:{port}: cannot be served there ({reason}); choose another --port or --host")

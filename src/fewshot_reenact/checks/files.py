@@ -23,6 +23,8 @@ from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, is_picture, write_pi
 from fewshot_reenact.motion.files import SUFFIXES
 from fewshot_reenact.progress import Progress, stage
 
+_SHOWN = 8  # files in one picture
+
 
 class _Annotated(PlainNote):
     """Words beside somebody's picture do not make it AI-generated, so the file does not say that it is."""
@@ -43,8 +45,8 @@ def check(
 ) -> list[Report]:
     """Say of each file how good it is: a picture as a portrait, a video or a motion file as a driver.
 
-    files: one or several. picture: also write the annotated picture (.png, .jpg) of the file, of which there must then
-    be one only. face: "largest" or N from the left. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu",
+    files: one or several. picture: also write a picture (.png, .jpg) of them, annotated, one below the other; of eight
+    files at most. face: "largest" or N from the left. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu",
     "cuda", "cuda:1", "mps". overwrite: replace `picture` if it exists. progress: see progress.Progress; the stage is
     the file's name.
 
@@ -63,12 +65,12 @@ def check(
     if not paths:
         raise UsageError("no file to check was given")
     if picture is not None:
-        if len(paths) > 1:
-            raise UsageError("--picture shows one file: check them one by one")
+        if len(paths) > _SHOWN:
+            raise UsageError(f"--picture shows {_SHOWN} files at most: check fewer at a time")
         check_output(picture, overwrite, paths, PICTURE_OUTPUTS)
     where, _ = choose_device(device)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
-    reports = []
+    reports, drawn = [], []
     for path in paths:
         kind = "portrait" if is_picture(path) and path.suffix.lower() not in SUFFIXES else "driver"
         shown: np.ndarray | None = None
@@ -84,10 +86,18 @@ def check(
                     shown = annotated_driver(report, source, motion)
         except InputError as error:
             report = unreadable(str(path), kind, str(error).removeprefix(f"{path}: "))
-        if picture is not None and shown is not None:
-            write_picture(picture, shown, overwrite, inputs=paths, marks=_Annotated())
+        if shown is not None:
+            drawn.append(shown)
         reports.append(report)
+    if picture is not None and drawn:
+        write_picture(picture, _one_below_the_other(drawn), overwrite, inputs=paths, marks=_Annotated())
     return reports
+
+
+def _one_below_the_other(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """(H, W, 3) uint8 each; W of the result is that of the widest, and what is beside narrower ones is black."""
+    wide = max(picture.shape[1] for picture in pictures)
+    return np.concatenate([np.pad(one, ((0, 0), (0, wide - one.shape[1]), (0, 0))) for one in pictures])
 
 
 def as_data(reports: Sequence[Report]) -> dict[str, Any]:

@@ -31,5 +31,14 @@ def main() -> None:
     Use it only with pictures of people who agreed to it.
 
     \b
-    Exit codes: 0 done, 1 internal error, 2 usage, 3 unusable input, 4 missing model, 130 interrupted.
+    Exit codes:
+      0    done
+      1    internal error; verify: no mark found; train: the loss is no number
+      2    usage: an option, or an output that cannot be written there
+      3    an input that cannot be used
+      4    a model that is missing or damaged
+      75   train: stopped by SIGTERM, with its state saved
+      129  the terminal was closed (SIGHUP)
+      130  Ctrl-C
+      143  stopped by SIGTERM
     """

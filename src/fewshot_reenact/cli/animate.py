@@ -19,6 +19,7 @@ from fewshot_reenact.cli.common import (
     say,
     smooth_option,
     start_option,
+    threads_option,
     write_report,
 )
 from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES
@@ -123,6 +124,7 @@ _default = AnimateOptions.default
     help="Take from a driver's video also what its 83 points miss of the motion. [default: unless --warp-only]",
 )
 @device_option
+@threads_option
 @click.option(
     "--no-label", is_flag=True, help='No visible "AI-generated". Watermark, signature and tags are always there.'
 )

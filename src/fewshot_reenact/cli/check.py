@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 @click.command(short_help="Say whether pictures and videos are good enough, and why not.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=common.FILE)
 @click.option(
-    "--picture", type=common.FILE, metavar="OUT", help="Also write an annotated picture (.png, .jpg); for one FILE."
+    "--picture",
+    type=common.FILE,
+    metavar="OUT",
+    help="Also write an annotated picture (.png, .jpg), several FILEs one below the other.",
 )
 @common.face_option
 @common.landmarks_option
 @common.device_option
+@common.threads_option
 @common.overwrite_option
 @common.report_option
 def check(
@@ -37,7 +41,7 @@ def check(
 
     \b
     reenact check portrait.jpg driver.mp4
-    reenact check portrait.jpg --picture portrait-check.png
+    reenact check portrait.jpg driver.mp4 --picture seen.png
     reenact check *.jpg --json -
 
     The verdicts are good, usable, poor and unusable; a FILE has that of its worst finding. Exit code 3 when a FILE is

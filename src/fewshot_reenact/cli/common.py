@@ -4,6 +4,7 @@ Commands are loaded when they are used, so that `reenact --help` answers at once
 """
 
 import contextlib
+import difflib
 import json
 import logging
 import os
@@ -18,8 +19,8 @@ from typing import Any
 import click
 
 from fewshot_reenact._version import __version__
+from fewshot_reenact.cli.signals import exit_on_sigterm
 from fewshot_reenact.errors import ReenactError, UsageError
-from fewshot_reenact.files import exit_on_sigterm
 
 INTERRUPTED = 130
 DEBUG = "REENACT_DEBUG"
@@ -46,6 +47,15 @@ class Commands(click.Group):
             return None
         module, function = self.lazy[cmd_name].split(":")
         return getattr(import_module(module), function)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named first; for a misspelt one the complaint names the nearest."""
+        near = difflib.get_close_matches(args[0], self.lazy, n=1)
+        if near and args[0] not in self.lazy:
+            ctx.fail(f"No such command {args[0]!r}: did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **kwargs: Any
@@ -179,6 +189,23 @@ face_option: Decorator = click.option(
 )
 start_option: Decorator = click.option("--start", type=Seconds(), help="Begin here, in seconds or m:ss.")
 end_option: Decorator = click.option("--end", type=Seconds(), help="Stop before here, in seconds or m:ss.")
+
+
+def _use_threads(_context: click.Context, _option: click.Parameter, count: int | None) -> None:
+    if count is not None:
+        from fewshot_reenact.device import use_threads
+
+        use_threads(count)
+
+
+threads_option: Decorator = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    expose_value=False,
+    callback=_use_threads,
+    help="Processor threads. [default: as many as there are processors]",
+)
 overwrite_option: Decorator = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 report_option: Decorator = click.option(
     "--json", "report", type=FILE, metavar="REPORT", help="Write what was done as JSON; - for standard output."

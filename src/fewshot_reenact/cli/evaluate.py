@@ -56,6 +56,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
 @click.option("--sheet", type=common.FILE, metavar="FILE.png", help="Also write a picture sheet to look through.")
 @common.landmarks_option
 @common.device_option
+@common.threads_option
 @common.overwrite_option
 @common.report_option
 def evaluate(clips: Path, methods: str, report: Path | None, overwrite: bool, **options: Any) -> None:

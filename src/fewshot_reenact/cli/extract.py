@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @common.start_option
 @common.end_option
 @common.device_option
+@common.threads_option
 @common.overwrite_option
 @common.report_option
 def extract(

@@ -43,7 +43,7 @@ from fewshot_reenact.cli.common import say
 @common.face_option
 @common.landmarks_option
 @common.device_option
-@click.option("--threads", type=click.IntRange(1), metavar="N", help="Processor threads. [default: torch's]")
+@common.threads_option
 @common.consent_option
 @common.accept_use_option
 @common.overwrite_option
@@ -51,7 +51,6 @@ from fewshot_reenact.cli.common import say
 def finetune(
     frames: tuple[Path, ...],
     output: Path,
-    threads: int | None,
     accept_use: bool,
     overwrite: bool,
     report: Path | None,
@@ -67,13 +66,9 @@ def finetune(
     reenact animate me.safetensors driver.mp4
     """
     common.agree_to_rules(accept_use)
-    import torch
-
     from fewshot_reenact.pipelines.finetune import finetune as make
 
     common.check_report(report, overwrite, frames)
-    if threads is not None:
-        torch.set_num_threads(threads)
     with common.progress_bar("fine-tuning", "steps") as bar:
         made = make(
             frames,

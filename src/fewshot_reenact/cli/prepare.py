@@ -22,7 +22,11 @@ _SHOWN = 5  # skipped videos on the screen; the file has all
 @click.argument("videos")
 @click.argument("out")
 @click.option(
-    "--workers", type=click.IntRange(1), metavar="N", help="Processes, or Ray tasks at a time. [default: processors]"
+    "--workers",
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processes of one thread each, or Ray tasks at a time. [default: processors]",
 )
 @click.option("--size", default=256, show_default=True, metavar="PIXELS", help="Side of a clip.")
 @click.option("--min-seconds", default=1.0, show_default=True, metavar="S", help="Shorter pieces are left out.")

@@ -12,6 +12,7 @@ from fewshot_reenact.cli.common import say, to_json
 @click.argument("paths", nargs=-1, required=True, metavar="FILE|FOLDER...", type=common.FILE)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--trust", type=common.FILE, metavar="PEM", help="Certificates of authorities to trust as well.")
+@common.threads_option
 def verify(paths: tuple[Path, ...], as_json: bool, trust: Path | None) -> int:
     """Say which marks of this tool FILE carries: a C2PA signature, the invisible watermark, plain tags.
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewshot_reenact.errors import ModelError, UsageError
+from fewshot_reenact.errors import MissingExtra, ModelError
 from fewshot_reenact.geometry.rotation import angle_between
 from fewshot_reenact.geometry.shape import take_out, turn_of, turned
 from fewshot_reenact.geometry.solid import fit_head
@@ -75,7 +75,7 @@ class Judge:
         try:
             from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
         except ImportError as error:
-            raise UsageError("torchmetrics is needed: pip install 'fewshot-reenact[evaluate]'") from error
+            raise MissingExtra("torchmetrics is needed", "evaluate") from error
         self._psnr: Any = peak_signal_noise_ratio
         self._ssim: Any = structural_similarity_index_measure
 

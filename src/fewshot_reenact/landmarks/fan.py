@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fewshot_reenact.errors import ModelError
+from fewshot_reenact.errors import ModelError, how_to_complete
 from fewshot_reenact.geometry.topology import FOREHEAD, LEFT_EYE, RIGHT_EYE
 from fewshot_reenact.landmarks.backend import Face
 from fewshot_reenact.weights import WEIGHTS, open_weights
@@ -90,7 +90,7 @@ def _network(device: str) -> Any:
         reason = str(error).splitlines()[0]
         raise ModelError(
             f"landmarks backend 'fan': the package face-alignment cannot be used ({reason}); "
-            "pip install face-alignment, or use --landmarks builtin"
+            f"{how_to_complete()}, or use --landmarks builtin"
         ) from error
     _announce()
     kinds = package.LandmarksType

@@ -7,7 +7,9 @@ the sound's own start, delay or gaps, it stays where it was against the pictures
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import subprocess
 from collections.abc import Iterator
 from fractions import Fraction
@@ -163,6 +165,9 @@ class Sound:
         code, self._converting = self._converting.returncode, None
         if code != 0:
             lines = said.decode(errors="replace").strip().splitlines() or [f"ffmpeg ended with code {code}"]
+            for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):  # of the output's disk, not of the sound
+                if any(os.strerror(number) in line for line in lines):
+                    raise OSError(number, os.strerror(number), str(self._scratch))
             raise InputError(f"{self.path}: its sound cannot be converted ({lines[-1]}); leave the sound out")
         if said:
             logger.warning("%s: parts of the sound are damaged", self.path)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.models.perceptual import FeatureNet
+from fewshot_reenact.models.teachers import TEACHER
 from fewshot_reenact.weights import open_weights
 
 # After which convolution there is a pooling, counted from 1, and after which one is tapped (its ReLU is conv 1, 6, 11,
@@ -92,15 +93,20 @@ class VGG(nn.Module):
         return taps
 
 
+# The built-in network's maps are smaller: between a face and its blurred copy, or noise, VGG19's differ 5.9 and 4.7
+# times as much (bundled portrait, 64 pixels).
+_OF_TEACHER = 5.0
+
+
 class _Scaled(nn.Module):
     """A self-describing network as a backbone: its features at Caffe's scale."""
 
-    def __init__(self, net: FeatureNet):
+    def __init__(self, net: FeatureNet, gain: float):
         super().__init__()
-        self.net = net
+        self.net, self.gain = net, gain
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return [tap * _TO_CAFFE for tap in self.net(x)]
+        return [tap * self.gain for tap in self.net(x)]
 
 
 def load_backbone(source: str | Path, network: str, inputs: str = "caffe") -> nn.Module:
@@ -119,7 +125,8 @@ def load_backbone(source: str | Path, network: str, inputs: str = "caffe") -> nn
     if not path.is_file():
         raise ModelError(f"{path}: there is no {network} here; {_three_ways(network)}")
     if path.suffix == ".safetensors" and _describes_itself(path):
-        return _Scaled(FeatureNet(path)).requires_grad_(False)
+        gain = _TO_CAFFE * (_OF_TEACHER if path == TEACHER else 1)
+        return _Scaled(FeatureNet(path, maps_only=True), gain).requires_grad_(False)
     wants, weights = convention(inputs, network), _in_order(_state_dict(path))
     needed = _TAPS[network][-1]
     shapes = [tuple(kernel.shape) for kernel, _ in weights[:needed]]

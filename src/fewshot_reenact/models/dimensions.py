@@ -115,11 +115,11 @@ class ModelDimensions:
             raise ValueError(f"kind must be 'paper' or 'textured', not {self.kind!r}")
         for names, least in ((_COUNTS, 1), (("residual_blocks", "stem"), 0)):
             for name in names:
-                if not _whole(getattr(self, name), least):
+                if not whole(getattr(self, name), least):
                     raise ValueError(f"{name} must be a whole number from {least}, not {getattr(self, name)!r}")
         for name in ("embedder_channels", "down_channels", "up_channels"):
             value = getattr(self, name)
-            if not isinstance(value, tuple) or not value or not all(_whole(v, 1) for v in value):
+            if not isinstance(value, tuple) or not value or not all(whole(v, 1) for v in value):
                 raise ValueError(f"{name} must be a list of whole numbers from 1, not {value!r}")
         if self.flow and self.kind != "textured":
             raise ValueError("flow corrects a warp: only kind 'textured' has one")
@@ -168,7 +168,10 @@ class ModelDimensions:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> "ModelDimensions":
         """From plain data, see `read_dimensions`."""
-        return read_dimensions(cls, {**raw, "refiners": tuple(_refiner(one) for one in raw.get("refiners", ()))})
+        refiners = raw.get("refiners", ())
+        if not isinstance(refiners, list | tuple):
+            raise ValueError(f"refiners must be a list of mappings, not {refiners!r}")
+        return read_dimensions(cls, {**raw, "refiners": tuple(_refiner(one) for one in refiners)})
 
     @property
     def corrects_warp(self) -> bool:
@@ -191,7 +194,8 @@ class ModelDimensions:
 _COUNTS = ("size", "embedding", "generator_unshuffle", "embedder_unshuffle")
 
 
-def _whole(value: Any, least: int) -> bool:
+def whole(value: Any, least: int) -> bool:
+    """Whether a value is a whole number from `least` on (True and False are none)."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_reenact.models.blocks import ResidualBlock, encoder_blocks, maybe_spectral
-from fewshot_reenact.models.dimensions import read_dimensions
+from fewshot_reenact.models.dimensions import read_dimensions, whole
 from fewshot_reenact.weights import open_weights, save_weights
 
 _FORMAT = "fewshot-reenact/discriminator/1"
@@ -48,6 +48,11 @@ class DiscriminatorDimensions:
     """Judge each place by itself, without summing v over the picture: for texture."""
 
     def __post_init__(self) -> None:
+        for name, least in (("size", 1), ("embedding", 1), ("residual_blocks", 0), ("unshuffle", 1)):
+            if not whole(getattr(self, name), least):
+                raise ValueError(f"{name} must be a whole number from {least}, not {getattr(self, name)!r}")
+        if not isinstance(self.channels, tuple) or not all(whole(value, 1) for value in self.channels):
+            raise ValueError(f"channels must be a list of whole numbers from 1, not {self.channels!r}")
         step = self.unshuffle * 2 ** len(self.channels)
         if not self.channels or self.size % step:
             raise ValueError(f"size {self.size} must be divisible by {step} (unshuffle times two for each block)")

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.weights import open_weights
 
+_TRIAL = 112  # pixels of the picture that every network sees once: what face networks take
+_MOST_OPERATIONS = 1000
 # In place: a convolution needs nothing of its own result to be differentiated.
 _ACTIVATIONS = {"relu": partial(F.relu, inplace=True), "relu6": partial(F.relu6, inplace=True)}
 
@@ -45,12 +47,17 @@ class FeatureNet(nn.Module):
                 if tensor.ndim == 4:  # the order in memory in which convolutions are fastest, on every device
                     tensor = tensor.contiguous(memory_format=torch.channels_last)
                 self.register_buffer(name.replace(".", "_"), tensor)
+            _check(self.ops)
+            # What does not fit is found now and not after minutes.
+            if not self.requires_grad_(False)(torch.zeros(1, 3, _TRIAL, _TRIAL)):
+                raise ValueError("no operation gives features")
+            maps = [number for number, op in enumerate(self.ops) if op["op"] in ("tap", "head")]
+            if maps_only and not maps:
+                raise ValueError("it has no maps, only a vector")
         for op in [op for op in self.ops if op["op"] == "head"][:skip_heads]:
             op["skipped"] = True
         if maps_only:
-            last = max(number for number, op in enumerate(self.ops) if op["op"] in ("tap", "head"))
-            self.ops = self.ops[: last + 1]
-        self.requires_grad_(False)
+            self.ops = self.ops[: maps[-1] + 1]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """See the class."""
@@ -91,6 +98,16 @@ class FeatureNet(nn.Module):
         if op["act"] == "prelu":
             return F.prelu(y, self.get_buffer(f"{name}_slope"))
         return _ACTIVATIONS[op["act"]](y) if op["act"] in _ACTIVATIONS else y
+
+
+def _check(ops: Any) -> None:
+    """Raises ValueError, TypeError or KeyError for what is no list of operations, or would take a machine apart."""
+    if not isinstance(ops, list) or not 0 < len(ops) <= _MOST_OPERATIONS:
+        raise ValueError(f"operations are a list of up to {_MOST_OPERATIONS}")
+    for op in ops:
+        for key, most in (("stride", 16), ("pad", 64), ("groups", 4096)) if op["op"] in ("conv", "head") else ():
+            if not isinstance(op[key], int) or not 0 <= op[key] <= most:
+                raise ValueError(f"{key} of {op['name']} is {op[key]!r}, a whole number up to {most} is wanted")
 
 
 def relative_l1(net: FeatureNet, output: Tensor, truth: Tensor) -> Tensor:

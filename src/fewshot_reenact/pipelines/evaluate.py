@@ -40,6 +40,8 @@ from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.retarget import MotionMode, Retargeting
 from fewshot_reenact.pipelines.methods import METHODS, QUICK, MethodName
 from fewshot_reenact.progress import Count, Progress, stage
+from fewshot_reenact.provenance import history
+from fewshot_reenact.provenance.marks import standard_marks
 from fewshot_reenact.rendering.dense_motion import dense_motion_at
 from fewshot_reenact.rendering.plan import plan_motion
 
@@ -101,8 +103,8 @@ def evaluate(
     the ones that measure. every: frames from one frame compared to the next. held_out: such frames a clip at most.
     limit: clips at most, one of each person first. seed: of the choice of portraits and, for `cross`, of drivers.
     smooth: 0 to 1, of the motion, as in `animate`. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu",
-    "cuda", "cuda:1", "mps". sheet: also write a picture sheet (.png). overwrite: replace `sheet` if it exists.
-    progress: see progress.Progress; the stage is "clips".
+    "cuda", "cuda:1", "mps". sheet: also write a picture sheet (.png), with all marks. overwrite: replace
+    `sheet` if it exists. progress: see progress.Progress; the stage is "clips".
 
     Returns an Evaluation; clips that cannot be used are in its `skipped`. Raises UsageError, ModelError, and InputError
     when no clip can be used.
@@ -133,7 +135,9 @@ def evaluate(
         raise InputError(f"{clips}: no clip could be evaluated ({reasons})")
     warnings = _about_networks(cross, perceptual, identity, learns="finetuned" in methods)
     if sheet is not None:
-        write_picture(sheet, run.sheet.picture(), overwrite, inputs=files)
+        marks = standard_marks()  # faces that were animated are in it
+        write_picture(sheet, run.sheet.picture(), overwrite, inputs=files, marks=marks)
+        warnings += [*marks.notes, *history.record(marks.id, Path(sheet).absolute())]
         if run.sheet.left_out:
             warnings.append(f"{sheet}: {run.sheet.left_out} rows did not fit; the table counts them")
     settings = {

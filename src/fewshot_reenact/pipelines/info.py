@@ -9,11 +9,13 @@ from typing import Any
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
+from fewshot_reenact.errors import how_to_complete
 from fewshot_reenact.weights import WEIGHTS, is_pointer
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "av", "imageio-ffmpeg", "face-alignment", "safetensors")
 # Other names under which a package may be installed.
 _ALSO = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}
+_LEFT_OUT = ("torchvision", "face-alignment")  # by scripts/setup.sh
 _ENCODERS = ("libx264", "libopenh264", "h264_nvenc", "h264_videotoolbox", "mpeg4", "aac")
 _MODELS = (".safetensors", ".npz")
 
@@ -30,6 +32,7 @@ def gather(device: str = "auto") -> dict[str, Any]:
         "models": [_model(path) for path in sorted(WEIGHTS.iterdir()) if path.suffix in _MODELS]
         if WEIGHTS.is_dir()
         else [],
+        "left_out": [name for name in _LEFT_OUT if _version(name) is None],
         "ffmpeg": _ffmpeg(),
         "encoders": _encoders(),
     }
@@ -42,6 +45,12 @@ def in_words(facts: dict[str, Any]) -> str:
         f"device: {facts['device']['name']} ({facts['device']['why']})",
         "packages: " + ", ".join(f"{name} {found or 'not installed'}" for name, found in facts["packages"].items()),
     ]
+    if facts["left_out"]:
+        names = " and ".join(facts["left_out"])
+        lines.append(
+            f"`pip check` says that {names} {'is' if len(facts['left_out']) == 1 else 'are'} missing: that is meant, "
+            f"only --landmarks fan and torchvision's VGG19 want them; to add them: {how_to_complete()}"
+        )
     lines += [
         f"model: {one['name']}, {one['bytes'] / 2**20:.2f} MiB, SHA-256 {one['sha256'][:12]}, {one['state']}"
         for one in facts["models"]

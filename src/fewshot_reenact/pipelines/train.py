@@ -34,12 +34,18 @@ def train(
     device: str = "auto",
     steps: int | None = None,
     max_minutes: float | None = None,
+    clips: str | Path | None = None,
+    perceptual: str | Path | None = None,
+    identity: str | Path | None = None,
 ) -> TrainingRun:
     """Train the networks on a folder of square talking-head clips, or go on training.
 
-    config: a YAML file; its `trainer` says what is trained. run: the folder of checkpoints, log and pictures; the same
+    config: a YAML file, or "meta", "tiny" or "paper", which come with the package; its `trainer` says what is trained.
+    run: the folder of checkpoints, log and pictures; the same
     folder again goes on where it stopped. device: "auto", "cpu", "cuda", "cuda:1", "mps". steps: the length of the
-    whole run, in place of the config's. max_minutes: stop after so long, cleanly, with everything saved.
+    whole run, in place of the config's. max_minutes: stop after so long, cleanly, with everything saved. clips: what is
+    learnt from, in place of the config's `data.clips`. perceptual, identity: files of the networks that compare
+    features and faces, in place of the config's.
 
     Returns a TrainingRun. Raises UsageError (a wrong config; a folder of another one), ModelError, and ReenactError
     when the loss is no number any more or, with everything saved and `exit_code` 75, when SIGTERM came. Outside the
@@ -52,7 +58,7 @@ def train(
         done = train("config.yaml", "run/mine", max_minutes=55)
         print(done.step, done.model)
     """
-    _, job = load_any(Path(config), steps=steps)
+    _, job = load_any(config, steps=steps, clips=clips, perceptual=perceptual, identity=identity)
     where, why = job.choose_device(device)
     job.check()
     folder = Path(run)

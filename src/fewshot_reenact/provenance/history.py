@@ -10,19 +10,25 @@ import datetime
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from fewshot_reenact.config_folder import append_private, config_folder, write_private
+from fewshot_reenact.files import sha256
 
 _LEDGER, _OFF = "history.jsonl", "history-is-off"
+_read: dict[str, Any] = {}  # the ledger as it was read last
 
 
 @dataclass(frozen=True)
 class Entry:
-    """id: of the watermark, 16 hexadecimal digits. time: ISO 8601, UTC. file: where the output was written."""
+    """id: of the watermark, 16 hexadecimal digits. time: ISO 8601, UTC. file: where the output was written. sha256: of
+    the output, in hexadecimal; empty in entries of versions that did not note it.
+    """
 
     id: str
     time: str
     file: str
+    sha256: str = ""
 
 
 def record(watermark: str, file: Path) -> list[str]:
@@ -31,7 +37,7 @@ def record(watermark: str, file: Path) -> list[str]:
         return []
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     try:
-        append_private(_path(), json.dumps(asdict(Entry(watermark, now, str(file)))))
+        append_private(_path(), json.dumps(asdict(Entry(watermark, now, str(file), sha256(file)))))
     except OSError as error:
         return [f"{_path()}: the history could not be written ({error.strerror}); the output is not affected"]
     return []
@@ -47,8 +53,9 @@ def entries() -> list[Entry]:
     for line in lines:
         try:
             read = json.loads(line)
-            found.append(Entry(*(str(read[key]) for key in ("id", "time", "file"))))
-        except (ValueError, KeyError, TypeError, RecursionError):
+            kept = {key: str(read[key]) for key in ("id", "time", "file")}
+            found.append(Entry(**kept, sha256=str(read.get("sha256", ""))))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return found
 
@@ -56,7 +63,11 @@ def entries() -> list[Entry]:
 def find(watermark: str) -> Entry | None:
     """The entry of a watermark id, None if this installation did not give it (or forgot)."""
     try:
-        return next((one for one in reversed(entries()) if one.id == watermark), None)
+        stat = _path().stat()
+        key = str(_path()), stat.st_size, stat.st_mtime_ns
+        if _read.get("key") != key:  # once for all files that are looked at, not for each
+            _read.update(key=key, by_id={one.id: one for one in entries()})
+        return _read["by_id"].get(watermark)
     except OSError:
         return None
 

@@ -127,15 +127,16 @@ def read_credentials(certificate: str | Path, key: str | Path) -> Credentials:
     chain, private = (_read(path) for path in (certificate, key))
     try:
         leaf = x509.load_pem_x509_certificates(chain)[0]
-    except ValueError as error:
+        certified = _public(leaf.public_key())
+    except (ValueError, TypeError, OverflowError, IndexError, UnsupportedAlgorithm) as error:
         raise InputError(f"{certificate}: is no PEM certificate; give the chain as PEM, the leaf first") from error
     try:
         loaded = load_pem_private_key(private, None)
     except TypeError as error:
         raise InputError(f"{key}: is locked with a password; give a private key without one") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, OverflowError, UnsupportedAlgorithm) as error:
         raise InputError(f"{key}: is no PEM private key") from error
-    if _public(loaded.public_key()) != _public(leaf.public_key()):
+    if _public(loaded.public_key()) != certified:
         raise InputError(f"{key}: does not belong to the first certificate in {certificate}")
     algorithm = None
     if isinstance(loaded, ec.EllipticCurvePrivateKey):
@@ -164,11 +165,12 @@ def _fits(made: Credentials) -> bool:
     """Whether key and chain belong together and the leaf is still valid."""
     try:
         leaf = x509.load_pem_x509_certificates(made.chain)[0]
+        certified = _public(leaf.public_key())
         public = load_pem_private_key(made.key, None).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, OverflowError, IndexError, UnsupportedAlgorithm):
         return False
     inside = leaf.not_valid_before_utc <= _now() < leaf.not_valid_after_utc
-    return inside and _public(public) == _public(leaf.public_key())
+    return inside and _public(public) == certified
 
 
 def _now() -> datetime.datetime:

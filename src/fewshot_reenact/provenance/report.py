@@ -98,9 +98,10 @@ def _signature(one: Signature) -> str:
 
 def _watermark(one: Watermark) -> str:
     frames = f"{one.frames} frame{'s' if one.frames != 1 else ''}"
-    known = (
-        f"made on this machine, {one.known.time}, as {printable(one.known.file)}"
-        if one.known
-        else "not in this machine's history"
-    )
+    known = "not in this machine's history"
+    if one.known:
+        output = f"made on this machine, {one.known.time}, as {printable(one.known.file)}"
+        known = output if one.same_file else f"the id of what was {output}"
+        if one.same_file is False:
+            known += "; this is another file: a changed copy, or one that the id was carried over to"
     return f"id {one.id}, confidence {one.confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_reenact.errors import InputError
-from fewshot_reenact.files import as_paths
+from fewshot_reenact.files import as_paths, sha256
 from fewshot_reenact.media.file_types import kind_of
 from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.media.reader import VideoReader
@@ -80,13 +80,16 @@ class Signature:
 
 @dataclass(frozen=True)
 class Watermark:
-    """A watermark that was found. known: its entry in this machine's history, if there is one."""
+    """A watermark that was found. known: the entry of its id in this machine's history, if there is one. same_file:
+    whether this is that output to the byte; None where that cannot be told (a series of pictures, an old entry).
+    """
 
     id: str
     confidence: float
     frames: int
     mirrored: bool
     known: history.Entry | None
+    same_file: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,8 @@ def _file(path: Path, anchors: str | None, tell: Progress) -> MarkReport:
             raise InputError("is neither a picture nor a video")
         frames = iter([read_picture(path)]) if kind == "picture" else _frames(path, tell)
         mark = _watermark(frames)
+        if mark is not None and mark.known is not None and mark.known.sha256:
+            mark = replace(mark, same_file=sha256(path) == mark.known.sha256)
         return MarkReport(name, read_signature(path, anchors), mark, read_tags(path))
     except (InputError, OSError) as error:
         why = str(error).removeprefix(f"{path}: ") if isinstance(error, InputError) else error.strerror or str(error)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import pickle
 import platform
+import re
 import subprocess
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, wr
         try:
             # By way of the class, so that options which are newer than the run have their defaults.
             then: dict[str, Any] = json.loads(type(config).model_validate_json(path.read_text()).model_dump_json())
-        except ValueError as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise UsageError(f"{path}: damaged, so what this run trained is not known; use another --run") from error
         for one in (then, now):
             if isinstance(one.get("data"), dict):
@@ -63,7 +64,7 @@ def _same_trainer(path: Path, now: dict[str, Any]) -> None:
     """Runs that are older than the key are of meta-learning."""
     try:
         then = json.loads(path.read_text()).get("trainer", "meta")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, OSError, RecursionError):
         return  # damaged, as the caller finds too
     if then != now.get("trainer", then):
         raise UsageError(f"{path}: this run was started with trainer: {then}; use another --run folder")
@@ -75,7 +76,12 @@ def remember_clips(fingerprint: str, folder: Path) -> None:
     if not path.is_file():
         with partial_file(path) as partial:
             partial.write_text(json.dumps({"fingerprint": fingerprint}) + "\n")
-    elif json.loads(path.read_text()).get("fingerprint") != fingerprint:
+        return
+    try:
+        then = json.loads(path.read_text())["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path}: damaged, so what this run learnt from is not known; use another --run") from error
+    if then != fingerprint:
         raise UsageError(f"{path}: this run was started with other clips than data.clips holds now; use another --run")
 
 
@@ -144,7 +150,9 @@ class _Watched:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """Oldest first, by number: as text step_10000000 would stand before step_9999999."""
-    return sorted((folder / "checkpoints").glob("step_*.pt"), key=lambda path: int(path.stem.removeprefix("step_")))
+    found = (folder / "checkpoints").glob("step_*.pt")
+    ours = [path for path in found if re.fullmatch(r"step_[0-9]{1,15}", path.stem)]
+    return sorted(ours, key=lambda path: int(path.stem.removeprefix("step_")))
 
 
 def newest_checkpoint(folder: Path, device: torch.device, dimensions: str | None) -> dict[str, Any] | None:
@@ -155,16 +163,26 @@ def newest_checkpoint(folder: Path, device: torch.device, dimensions: str | None
     paths = _checkpoints(folder)[::-1]
     for path in paths:
         try:
+            _check_sums(path)
             state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+            made_with, _step = state["dimensions"], int(state["step"])
+        # torch.load raises whatever its reader and its unpickler do.
+        except Exception:
             say(f"{path}: cannot be read, trying the one before")
             continue
-        if dimensions is not None and state["dimensions"] != dimensions:
+        if dimensions is not None and made_with != dimensions:
             raise ModelError(f"{path}: made with other model dimensions than the config's; use another --run folder")
         return state
     if paths:
         raise ModelError(f"{paths[0].parent}: no checkpoint can be read; use another --run folder to start over")
     return None
+
+
+def _check_sums(path: Path) -> None:
+    """torch.save keeps a checksum of each tensor; torch.load looks at none. Raises ValueError, and as zipfile."""
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} is damaged")
 
 
 def random_state() -> dict[str, Any]:

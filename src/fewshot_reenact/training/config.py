@@ -3,16 +3,26 @@
 import difflib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.discriminator import DiscriminatorDimensions
 from fewshot_reenact.models.losses import LossWeights
+from fewshot_reenact.models.teachers import TEACHER
 from fewshot_reenact.training.presets import discriminator_dimensions, loss_weights, model_dimensions
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+"""The configs that come with the package: `reenact train --config meta`."""
+_LARGEST, _MOST_VALUES = 1 << 20, 20_000  # bytes of a config; values in it, with what its aliases stand for
+
+
+def _built_in(network: Any) -> Any:
+    """The small network that comes with the package (models.teachers), by the name "builtin"."""
+    return str(TEACHER) if network == "builtin" else network
 
 
 class Strict(BaseModel):
@@ -77,13 +87,17 @@ class LossConfig(Strict):
     shift: float = Field(
         0.05, ge=0, description="L1 of the correction of the flow, per pixel, to what optical flow sees"
     )
-    network: Path | None = Field(None, description="safetensors feature network (models.perceptual); null: L1 alone")
+    network: Annotated[Path | None, BeforeValidator(_built_in)] = Field(
+        None, description="safetensors feature network (models.perceptual), or builtin; null: L1 alone"
+    )
     skip_heads: int = Field(1, ge=0, description="taps left out at the shallow end: dear, and L1 sees the same")
     vgg19: float | None = Field(None, description="weight of the paper's content term on VGG19")
-    vgg19_network: str | None = Field("torchvision", description="see models.backbones.load_backbone")
+    vgg19_network: Annotated[str | None, BeforeValidator(_built_in)] = Field(
+        "torchvision", description="see models.backbones.load_backbone; or builtin"
+    )
     vgg19_inputs: Literal["caffe", "caffe-rgb", "imagenet"] = "caffe"
     vggface: float | None = Field(None, description="the same on VGGFace")
-    vggface_network: str | None = None
+    vggface_network: Annotated[str | None, BeforeValidator(_built_in)] = None
     vggface_inputs: Literal["caffe", "caffe-rgb", "imagenet"] = "caffe"
 
 
@@ -182,20 +196,47 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
     """Read and check the configuration of meta-learning. Raises UsageError naming the file, the key and what was
     expected.
     """
-    return check_config(path, read_yaml(path), TrainConfig, _check_together, **overrides)
+    return check_config(path, read_yaml(path), TrainConfig, check_together, **overrides)
+
+
+def find_config(name: str | Path) -> Path:
+    """The file of a config: its path, or the name of one that comes with the package. Raises UsageError."""
+    path, known = Path(name), sorted(one.stem for one in CONFIGS.glob("*.yaml"))
+    if not path.exists() and str(name) in known:
+        return CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        raise UsageError(f"{name}: no such config; give a YAML file, or one that comes with it: {', '.join(known)}")
+    return path
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file's mapping. Raises UsageError."""
     try:
+        if path.stat().st_size > _LARGEST:
+            raise UsageError(f"{path}: is too large for a config ({_LARGEST >> 20} MiB at most)")
         raw = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot read the config ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from error
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:  # dates, numbers, depth
+        raise UsageError(f"{path}: not YAML that can be used ({' '.join(str(error).split())[:200]})") from error
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: a config is a mapping of names to values")
+    _refuse_bombs(path, raw)
     return raw
+
+
+def _refuse_bombs(path: Path, raw: dict[str, Any]) -> None:
+    """A few lines of aliases can stand for more values than there is memory, or for themselves. Raises UsageError."""
+    waiting, seen = [raw], 0
+    while waiting:
+        one: Any = waiting.pop()
+        seen += 1
+        if isinstance(one, dict | list):
+            waiting.extend(one.values() if isinstance(one, dict) else one)
+        if seen + len(waiting) > _MOST_VALUES:
+            raise UsageError(
+                f"{path}: stands for over {_MOST_VALUES} values, which no config needs; write it without &"
+            )
 
 
 def check_config(
@@ -218,11 +259,11 @@ def check_config(
     return config
 
 
-def _check_together(config: TrainConfig) -> None:
+def check_together(config: TrainConfig) -> None:
     """What no field can know by itself. Raises ValueError naming the key."""
     try:
         dims = config.dimensions()
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"model: {error}") from error
     if config.data.dense and dims.kind == "paper":
         raise ValueError("data.dense: corrects a warp, and the paper's model has none; leave it out")
@@ -242,7 +283,7 @@ def _check_together(config: TrainConfig) -> None:
         return
     try:
         theirs = adversarial.dimensions()
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"adversarial.dims: {error}") from error
     if theirs.size != dims.size:
         raise ValueError(f"adversarial.dims: size {theirs.size} must be the model's, {dims.size}")

@@ -24,7 +24,7 @@ class Content(nn.Module):
     def __init__(self, config: LossConfig, weights: LossWeights):
         super().__init__()
         self.weights = weights
-        self.relative = FeatureNet(config.network, config.skip_heads) if config.network else None
+        self.relative = FeatureNet(config.network, config.skip_heads, maps_only=True) if config.network else None
         self.networks = nn.ModuleDict()
         if weights.vgg19:
             self.networks["vgg19"] = load_backbone(config.vgg19_network or "torchvision", "vgg19", config.vgg19_inputs)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from fewshot_reenact.errors import UsageError
+from fewshot_reenact.errors import MissingExtra
 from fewshot_reenact.files import partial_file
 
 
@@ -70,8 +70,8 @@ class Log:
         path = self.folder / "metrics.jsonl"
         if not path.is_file():
             return
-        lines = path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        lines = path.read_text("utf-8", "replace").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
         if len(kept) < len(lines):
             with partial_file(path, overwrite=True) as partial:
                 partial.write_text("".join(kept))
@@ -82,9 +82,17 @@ class Log:
             self.events.close()
 
 
+def _step_of(line: str) -> float:
+    """The step that a line is of; past all of them for one that is damaged."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return float("inf")
+
+
 def _events(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise UsageError("tensorboard: is not installed; pip install 'fewshot-reenact[train]', or say false") from error
+        raise MissingExtra("tensorboard: is not installed; say false, or add it", "train") from error
     return SummaryWriter(str(folder / "tensorboard"))

@@ -1,6 +1,6 @@
 """Meta-learning: what is behind `reenact train`.
 
-    torchrun --nproc-per-node 8 --no-python -- reenact train --config configs/paper.yaml    # eight GPUs of one machine
+    torchrun --nproc-per-node 8 --no-python -- reenact train --config paper    # eight GPUs of one machine
 
 Reads as edm's training loop: set up, resume, then step after step (training.trainer) until the steps, the minutes or
 the patience (a signal) run out. Everything that a step needs is in the checkpoint or a function of (seed, step), so a

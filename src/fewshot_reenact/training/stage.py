@@ -101,7 +101,7 @@ def run_stage(
         if state is not None:
             stage.restore(state)
             log.sums = dict(state["sums"])
-            log.trim(stage.step)
+        log.trim(stage.step)
         _learn(stage, config, folder, log, stop)
         log.close()
         if asked:

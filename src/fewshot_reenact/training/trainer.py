@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -128,12 +129,11 @@ class Trainer:
     def resume(self) -> bool:
         """Go on from the newest checkpoint that can be read. False when there is none at all. Raises ModelError."""
         state = newest_checkpoint(self.folder, self.device, self.model.dims.to_json())
-        if state is None:
-            return False
-        self.restore(state)
+        if state is not None:
+            self.restore(state)
         if self.world.leads:
-            self.log.trim(self.step)
-        return True
+            self.log.trim(self.step)  # also where a run was killed before its first checkpoint
+        return state is not None
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave."""
@@ -275,7 +275,8 @@ def _progress(steps: int, done: int, shown: bool) -> Iterator[Callable[[dict[str
     """A bar; call what this yields after each step, with the means where a line was logged."""
     from tqdm import tqdm
 
-    with tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True, mininterval=5, disable=not shown) as bar:
+    off = None if shown and sys.stderr is not None else True  # None: tqdm asks whether it is a terminal
+    with tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True, mininterval=5, disable=off) as bar:
 
         def advanced(means: dict[str, float] | None) -> None:
             bar.update()

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import UsageError
-from fewshot_reenact.training.config import check_config, load_config, read_yaml
+from fewshot_reenact.files import held_folder
+from fewshot_reenact.training.config import TrainConfig, check_config, check_together, find_config, read_yaml
 
 
 @dataclass(frozen=True)
@@ -28,22 +29,42 @@ class TrainingJob:
     steps: int
 
     def __call__(self, folder: Path, device: torch.device, max_minutes: float | None) -> int:
-        """Train, or go on training."""
-        return self.train(folder, device, max_minutes)
+        """Train, or go on training. Raises UsageError where another run is at it in this folder."""
+        if os.environ.get("RANK", "0") != "0":  # one of several processes of a run, whose first one holds the folder
+            return self.train(folder, device, max_minutes)
+        with held_folder(folder, f"{folder}: another run trains in this folder; wait for it, or use another --run"):
+            return self.train(folder, device, max_minutes)
 
 
-def load_any(path: Path, **overrides: Any) -> tuple[BaseModel, TrainingJob]:
-    """The config in a YAML file and what it trains. Raises UsageError naming the file and the key."""
+def load_any(
+    config: str | Path,
+    *,
+    clips: str | Path | None = None,
+    perceptual: str | Path | None = None,
+    identity: str | Path | None = None,
+    **overrides: Any,
+) -> tuple[BaseModel, TrainingJob]:
+    """The config in a YAML file, or of that name in the package, and what it trains.
+
+    clips, perceptual, identity: in place of its data.clips and of the networks that compare features and faces.
+    overrides: in place of its other keys, where not None. Raises UsageError naming the file and the key.
+    """
+    path = find_config(config)
     name = read_yaml(path).get("trainer", "meta")
     if not isinstance(name, str) or name not in _TRAINERS:
         raise UsageError(f"{path}: trainer: {name!r} is not one of {', '.join(_TRAINERS)}")
-    return _TRAINERS[name](path, overrides)
+    given = {"clips": clips, "perceptual": perceptual, "identity": identity}
+    said = {key: str(value) for key, value in given.items() if value is not None}
+    if said and name != "meta":
+        raise UsageError(f"{path}: the trainer {name} takes its {', '.join(said)} from the config; write it there")
+    return _TRAINERS[name](path, overrides | said)
 
 
 def _meta(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, TrainingJob]:
     from fewshot_reenact.training.loop import check_networks, train
 
-    config = load_config(path, **overrides)
+    raw, others = _with(path, read_yaml(path), overrides)
+    config = check_config(path, raw, TrainConfig, check_together, **others)
     run = TrainingJob(
         lambda folder, device, minutes: train(config, folder, device=device, max_minutes=minutes),
         lambda: check_networks(config),
@@ -52,6 +73,25 @@ def _meta(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, TrainingJob
         config.steps,
     )
     return config, run
+
+
+def _with(path: Path, raw: dict[str, Any], overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The mapping with clips and networks where they belong, and the other overrides.
+
+    Raises UsageError: a network that its losses have no use for.
+    """
+    others = dict(overrides)
+    clips, perceptual, identity = (others.pop(key, None) for key in ("clips", "perceptual", "identity"))
+    data, loss = (raw.get(key) or {} for key in ("data", "loss"))
+    if not isinstance(data, dict) or not isinstance(loss, dict):
+        return raw, others  # check_config says what is wrong with it
+    paper = loss.get("preset", "textured") != "textured"
+    if identity and not paper:
+        raise UsageError(f"{path}: its losses compare no faces, so there is no use for --identity; leave it out")
+    networks = {"vgg19_network" if paper else "network": perceptual, "vggface_network": identity}
+    data |= {"clips": clips} if clips else {}
+    loss |= {key: value for key, value in networks.items() if value}
+    return {**raw, **({"data": data} if data else {}), **({"loss": loss} if loss else {})}, others
 
 
 def _landmarks(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, TrainingJob]:

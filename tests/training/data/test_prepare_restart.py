@@ -1,6 +1,9 @@
 """`reenact prepare` makes the same shards whoever makes them (processes, Ray) and whatever ends them midway."""
 
+import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from crashing import length_or_crash, without_the_crash
-from fewshot_reenact.errors import UsageError
+from fewshot_reenact.errors import InputError, UsageError, how_to_add
 from fewshot_reenact.training.data import engines
 from fewshot_reenact.training.data.clipping import ClipOptions
+from fewshot_reenact.training.data.dataset import ShardClips
 from fewshot_reenact.training.data.prepare import Done, prepare
 from fewshot_reenact.training.data.shard_worker import ShardTask, Unit, make_shard, without_crashing
 from fewshot_reenact.training.data.sources import list_sources
@@ -107,7 +111,7 @@ def test_ray_makes_the_same(vox_videos, vox_shards, tmp_path, monkeypatch):
 
 def test_without_ray_the_error_says_how_to_get_it(vox_videos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"pip install 'fewshot-reenact\[cluster\]'"):
+    with pytest.raises(UsageError, match=re.escape(how_to_add("cluster"))):
         prepare(vox_videos, tmp_path / "shards", engine="ray")
     assert not (tmp_path / "shards").exists()
 
@@ -138,3 +142,28 @@ def test_a_video_that_ended_its_worker_is_listed(vox_videos, tmp_path, monkeypat
     assert [row["video"] for row in made["skipped"]] == ["aaa/00001.mp4"] and "crashes" in made["skipped"][0]["reason"]
     assert len(made["clips"]) == 2
     assert without_crashing(task, unit) is None, "no note is left behind"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"shard": "/"}, {"clips": 5}, {"skipped": [{}]}, {"seconds": "x"}, {"bytes": -1}, {"clips": [{"person": []}]}],
+    ids=str,
+)
+def test_a_damaged_list_of_a_shard_is_made_again(vox_videos, vox_shards, tmp_path, change):
+    out = Path(shutil.copytree(vox_shards, tmp_path / "shards"))
+    one = sorted(out.glob("shard-*.json"))[0]
+    one.write_text(json.dumps({**json.loads(one.read_text()), **change}))
+    prepare(vox_videos, out, options=OPTIONS)
+    assert tree(out) == tree(vox_shards)
+
+
+@pytest.mark.parametrize(
+    "change", [{"shard": "../other.tar"}, {"shard": "/"}, {"offset": "x"}, {"video": 5}, {"frames": None}], ids=str
+)
+def test_a_damaged_list_of_clips_is_one_line(vox_shards, tmp_path, change):
+    out = Path(shutil.copytree(vox_shards, tmp_path / "shards"))
+    lines = (out / "clips.jsonl").read_text().splitlines()
+    lines[1] = json.dumps({**json.loads(lines[1]), **change})
+    (out / "clips.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"clips\.jsonl: line 2 is damaged"):
+        ShardClips(out, 1)

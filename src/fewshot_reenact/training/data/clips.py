@@ -5,7 +5,6 @@ are read by training.data.dataset.
 """
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from fewshot_reenact.errors import InputError
+from fewshot_reenact.errors import InputError, brief
 from fewshot_reenact.geometry.topology import N_POINTS
 from fewshot_reenact.media.reader import VideoReader
 
@@ -102,8 +101,8 @@ def _read_labels(clip: Path) -> tuple[np.ndarray, str]:
     try:
         with np.load(path, allow_pickle=False) as data:
             points, person = data["points"].astype(np.float32), str(data["identity"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not the points of a clip ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # whatever damaged bytes make of zip and of NumPy's headers
+        raise InputError(f"{path}: not the points of a clip ({brief(error)})") from error
     if points.shape[1:] != (N_POINTS, 2) or not np.isfinite(points).all():
         raise InputError(f"{path}: points must be finite and (frames, {N_POINTS}, 2), not {points.shape}")
     return points, person

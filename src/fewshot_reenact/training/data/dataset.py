@@ -10,11 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.errors import InputError, UsageError, brief
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.data.clips import Clip, Clips, LoadedClips, encode, load_clips
 from fewshot_reenact.training.data.codec import ClipFrames
-from fewshot_reenact.training.data.shards import CLIPS, INDEX, SCHEMA, StoredClip, read_clip, read_json, read_lines
+from fewshot_reenact.training.data.shards import (
+    CLIPS,
+    INDEX,
+    SCHEMA,
+    StoredClip,
+    is_ours,
+    read_clip,
+    read_json,
+    read_lines,
+)
 from fewshot_reenact.training.data.storage import Folder, is_url
 
 
@@ -42,20 +51,26 @@ class ShardClips:
         numbers: dict[str, int] = {}
         known: dict[str, str] = {}
         rows = 0
-        for rows, row in enumerate(read_lines(self.folder, CLIPS), 1):  # noqa: B007
-            if row["frames"] <= step or len(self) == limit:  # one frame is no pair
-                continue
-            self._offsets.append(row["offset"])
-            self._lengths.append(row["length"])
-            self._shards.append(numbers.setdefault(row["shard"], len(numbers)))
-            self.people.append(known.setdefault(row["person"], row["person"]))
-            self.videos.append(videos.setdefault(video_of(row["video"]), len(videos)))
-            names.update(row["key"].encode())
-            self.frames += -(-row["frames"] // step)
+        try:
+            for rows, row in enumerate(read_lines(self.folder, CLIPS), 1):  # noqa: B007
+                if row["frames"] <= step or len(self) == limit:  # one frame is no pair
+                    continue
+                if not is_ours(row["shard"]):  # nor a path that leads elsewhere
+                    raise ValueError(f"{row['shard']!r} is no shard")
+                self._offsets.append(row["offset"])
+                self._lengths.append(row["length"])
+                self._shards.append(numbers.setdefault(row["shard"], len(numbers)))
+                self.people.append(known.setdefault(row["person"], row["person"]))
+                self.videos.append(videos.setdefault(video_of(row["video"]), len(videos)))
+                names.update(row["key"].encode())
+                self.frames += -(-row["frames"] // step)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            where = f"{self.folder / CLIPS}: line {rows}"
+            raise InputError(f"{where} is damaged ({brief(error)}); run prepare again") from error
         self._names = list(numbers)
         self.fingerprint = names.hexdigest()
-        if rows != index["clips"]:
-            raise InputError(f"{self.folder / CLIPS}: has {rows} of {index['clips']} clips; run prepare again")
+        if rows != index.get("clips"):
+            raise InputError(f"{self.folder / CLIPS}: has {rows} of {index.get('clips')} clips; run prepare again")
         if not len(self):
             raise InputError(f"{self.folder.name}: no clips of two frames or more, {step} frames apart")
 

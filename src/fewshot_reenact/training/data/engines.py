@@ -15,7 +15,7 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from fewshot_reenact.errors import ReenactError, UsageError
+from fewshot_reenact.errors import MissingExtra, ReenactError, UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -145,6 +145,4 @@ def import_ray() -> Any:
     try:
         return import_module("ray")
     except ImportError as error:
-        raise UsageError(
-            "--engine ray needs Ray, which is not installed: pip install 'fewshot-reenact[cluster]'"
-        ) from error
+        raise MissingExtra("--engine ray needs Ray, which is not installed", "cluster") from error

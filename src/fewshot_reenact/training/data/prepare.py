@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, Literal
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.files import held_folder
 from fewshot_reenact.landmarks.registry import BACKENDS, Landmarks
 from fewshot_reenact.training.data import engines
 from fewshot_reenact.training.data.clipping import MAX_SIDE, ClipOptions
@@ -136,27 +137,38 @@ def prepare(
         "landmarks": landmarks,
         "options": asdict(options),
     }
-    finished = _begin(folder, plan, overwrite)
     where, _ = choose_device(device)
-    missing = [unit for unit in units if unit.number not in finished]
     task = ShardTask(str(out), options, landmarks, str(where))
-    try:
-        with tempfile.TemporaryDirectory(prefix="reenact-") as in_hand:
-            if in_this_process or (engine == "processes" and len(missing) < 2):
-                results = engines.run_here(partial(make_shard, task), missing)
-            elif engine == "processes":
-                task = replace(task, in_hand=in_hand)
-                some = min(workers or 1, len(missing))
-                again = partial(without_crashing, task)
-                results = engines.run_processes(partial(make_shard, task), missing, some, again)
-            else:
-                results = engines.run_ray(partial(make_shard, task), missing, workers, address, where.type == "cuda")
-            run = _follow(results, sum(len(unit.sources) for unit in missing), progress)
-    finally:
-        folder.remove([name for name in folder.sizes() if is_partial(name)])  # of workers that were stopped
-    index = _finish(folder, plan, units)
+    with _alone_in(folder):
+        finished = _begin(folder, plan, overwrite)
+        missing = [unit for unit in units if unit.number not in finished]
+        try:
+            with tempfile.TemporaryDirectory(prefix="reenact-") as in_hand:
+                if in_this_process or (engine == "processes" and len(missing) < 2):
+                    results = engines.run_here(partial(make_shard, task), missing)
+                elif engine == "processes":
+                    task = replace(task, in_hand=in_hand)
+                    some = min(workers or 1, len(missing))
+                    again = partial(without_crashing, task)
+                    results = engines.run_processes(partial(make_shard, task), missing, some, again)
+                else:
+                    results = engines.run_ray(
+                        partial(make_shard, task), missing, workers, address, where.type == "cuda"
+                    )
+                run = _follow(results, sum(len(unit.sources) for unit in missing), progress)
+        finally:
+            folder.remove([name for name in folder.sizes() if is_partial(name)])  # of workers that were stopped
+        index = _finish(folder, plan, units)
     counts = {name: index[name] for name in ("videos", "skipped", "clips", "people", "frames", "bytes", "notes")}
     return Prepared(str(out), **counts, run=run, device=str(where), index=index)
+
+
+def _alone_in(folder: Folder) -> AbstractContextManager[None]:
+    """No two runs in one local OUT, where each would remove the other's partial files. Raises UsageError."""
+    if folder.local is None:
+        return nullcontext()  # uploads appear whole, under their name
+    folder.sizes()  # says it is a file, where it is one
+    return held_folder(folder.local, f"{folder.name}: another `reenact prepare` is at work there; wait for it")
 
 
 def _check(options: ClipOptions, landmarks: str, workers: int | None, engine: str, address: str | None) -> None:
@@ -200,7 +212,16 @@ def _made(folder: Folder, number: int, sizes: dict[str, int]) -> dict[str, Any] 
     """What is in a shard that is finished, or None. sizes: of the folder's files."""
     if shard_name(number, ".json") not in sizes:
         return None
-    made = read_json(folder, shard_name(number, ".json"))
+    try:
+        made = read_json(folder, shard_name(number, ".json"))
+        texts = {"clips": ("key", "video", "person"), "skipped": ("video", "reason"), "notes": ("video", "note")}
+        rows = all(isinstance(row[key], str) for name, keys in texts.items() for row in made[name] for key in keys)
+        counts = [made[name] for name in ("bytes", "videos", "frames")] + [row["frames"] for row in made["clips"]]
+        whole = all(isinstance(count, int) and 0 <= count < 1 << 50 for count in counts)
+        if not (rows and whole and 0 <= made["seconds"] < 1e12 and made["shard"] == shard_name(number)):
+            return None
+    except (InputError, KeyError, TypeError):
+        return None  # damaged: it is made again
     return made if not made["clips"] or sizes.get(shard_name(number)) == made["bytes"] else None
 
 

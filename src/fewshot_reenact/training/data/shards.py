@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fewshot_reenact.errors import InputError
+from fewshot_reenact.errors import InputError, brief
 from fewshot_reenact.training.data.clipping import CutClip
 from fewshot_reenact.training.data.storage import Folder
 
@@ -99,8 +99,7 @@ def read_clip(folder: Folder, shard: str, offset: int, length: int) -> StoredCli
             raise ValueError("points and frames do not agree")
         return StoredClip(facts["key"], parts[".mp4"][1], points, person, facts)
     except Exception as error:  # whatever damaged bytes make of tar, zip and JSON
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{where} is damaged ({reason}); delete the shard and run prepare again") from error
+        raise InputError(f"{where} is damaged ({brief(error)}); delete the shard and run prepare again") from error
 
 
 def read_json(folder: Folder, name: str) -> dict[str, Any]:

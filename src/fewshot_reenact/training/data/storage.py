@@ -8,7 +8,7 @@ from typing import Any
 
 import fsspec
 
-from fewshot_reenact.errors import InputError, ReenactError, UsageError
+from fewshot_reenact.errors import InputError, MissingExtra, ReenactError, UsageError
 from fewshot_reenact.files import output_error, partial_file
 
 # Object stores have no folders: names begin to be there when something is written. Asked for one, they make a bucket.
@@ -26,6 +26,8 @@ def open_filesystem(url: str) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
         kind = url.split("://")[0]
+        if kind in ("s3", "s3a"):
+            raise MissingExtra(f"{url}: {kind}:// needs s3fs, which is not installed", "cluster") from error
         raise UsageError(f"{url}: {kind}:// needs a package that is missing ({error}); pip install it") from error
     except (ValueError, OSError) as error:
         raise UsageError(f"{url}: is no address that can be used ({error})") from error

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fewshot_reenact.errors import UsageError
+from fewshot_reenact.errors import MissingExtra
 
 _PHOTOGRAPHS = (  # of scikit-image, public domain or free; those without people
     "coffee.png", "chelsea.png", "rocket.jpg", "coins.png", "brick.png", "grass.png", "gravel.png", "page.png",
@@ -21,9 +21,7 @@ def _photographs() -> list[np.ndarray]:
         try:
             import skimage
         except ImportError as error:  # without it there are other scenes, and other figures
-            raise UsageError(
-                "the photographs of things behind and between faces are scikit-image's: pip install '.[train]'"
-            ) from error
+            raise MissingExtra("the photographs behind and between faces are scikit-image's", "train") from error
         for name in _PHOTOGRAPHS:
             picture = cv2.imread(str(Path(skimage.__file__).parent / "data" / name), cv2.IMREAD_COLOR)
             if picture is not None:
