@@ -14,8 +14,9 @@ from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE, eye_di
 from fewshot_reenact.landmarks import network
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.landmarks.detector import DetectorNet, face_size, find
-from fewshot_reenact.landmarks.network import PointNet, fuse, load_network, save_network
+from fewshot_reenact.landmarks.network import PointNet, load_network, save_network
 from fewshot_reenact.landmarks.registry import load_backend
+from fewshot_reenact.models.convolutions import fuse
 from fewshot_reenact.weights import WEIGHTS
 
 

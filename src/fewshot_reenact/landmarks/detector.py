@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fewshot_reenact.landmarks.network import ConvNorm, Thin
+from fewshot_reenact.models.convolutions import ConvNorm, Thin
 
 STRIDE = 8
 SIZE_UNIT = 32.0  # faces of this size (see `face_size`) have log-size 0

@@ -1,4 +1,4 @@
-"""The three trainers by the name in a config's `trainer`: meta, landmarks, refiner."""
+"""The trainers by the name in a config's `trainer`: meta, landmarks, refiner, matte."""
 
 import os
 from collections.abc import Callable
@@ -124,6 +124,22 @@ def _refiner(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, Training
     return config, run
 
 
+def _matte(path: Path, overrides: dict[str, Any]) -> tuple[BaseModel, TrainingJob]:
+    from fewshot_reenact.training.matte.config import MatteConfig
+    from fewshot_reenact.training.matte.data import Labelled
+    from fewshot_reenact.training.matte.train import train_matte
+
+    config = check_config(path, read_yaml(path), MatteConfig, **overrides)
+    run = TrainingJob(
+        lambda folder, _device, minutes: train_matte(config, folder, minutes),
+        lambda: Labelled(config.packed),
+        _processor,
+        "matte.safetensors",
+        config.steps,
+    )
+    return config, run
+
+
 def _processor(name: str) -> tuple[torch.device, str]:
     """The one device of the landmarks' trainer. Raises UsageError: another was asked for, or several processes."""
     _refuse_several()
@@ -143,4 +159,4 @@ def _refuse_several() -> None:
         raise UsageError("trainer: landmarks and refiner train in one process; start reenact train without torchrun")
 
 
-_TRAINERS = {"meta": _meta, "landmarks": _landmarks, "refiner": _refiner}
+_TRAINERS = {"meta": _meta, "landmarks": _landmarks, "refiner": _refiner, "matte": _matte}
