@@ -30,7 +30,7 @@ def here() -> np.ndarray:
 def test_unmoved_it_is_the_picture_again():
     picture, matte, points = scene()
     layers = Layers.of(picture, matte, lift(points))
-    made = layers.seen(here(), np.ones((SIZE, SIZE), np.float32), (0, 0))
+    made = layers.seen(here(), np.ones((SIZE, SIZE), np.float32), (0, 0))[0]
     apart = np.abs(made.astype(int) - picture).max(2)
     assert apart.mean() < 0.5 and np.quantile(apart, 0.99) <= 6 and apart.max() < 40, "a trace of it at the rim"
 
@@ -50,7 +50,7 @@ def test_the_ground_has_no_head_and_is_itself_elsewhere():
 def test_a_head_that_moves_leaves_the_ground_behind():
     picture, matte, points = scene()
     layers = Layers.of(picture, matte, lift(points))
-    made = layers.seen(here() - np.float32([60, 0]), np.ones((SIZE, SIZE), np.float32), (0, 0)).astype(int)
+    made = layers.seen(here() - np.float32([60, 0]), np.ones((SIZE, SIZE), np.float32), (0, 0))[0].astype(int)
     x, y = points.mean(0).astype(int)
     left = (slice(y - 5, y + 5), slice(x - 25, x - 15))
     assert picture[left][..., 0].min() > 180 and made[left][..., 0].max() < 60
@@ -59,14 +59,14 @@ def test_a_head_that_moves_leaves_the_ground_behind():
 def test_where_nothing_is_known_there_is_ground():
     picture, matte, points = scene()
     layers = Layers.of(picture, matte, lift(points))
-    made = layers.seen(here(), np.zeros((SIZE, SIZE), np.float32), (0, 0))
+    made = layers.seen(here(), np.zeros((SIZE, SIZE), np.float32), (0, 0))[0]
     assert np.abs(made.astype(int) - layers.ground).max() <= 1
 
 
 def test_without_a_matte_all_of_it_moves():
     picture, _, points = scene()
     layers = Layers.of(picture, None, lift(points))
-    assert np.array_equal(layers.seen(here(), np.ones((SIZE, SIZE), np.float32), (0, 0)), picture)
+    assert np.array_equal(layers.seen(here(), np.ones((SIZE, SIZE), np.float32), (0, 0))[0], picture)
 
 
 def test_the_other_side_is_drawn_where_it_has_a_share():
@@ -80,3 +80,14 @@ def test_the_other_side_is_drawn_where_it_has_a_share():
     x, y = 46, 82
     assert np.abs(made[y, x].astype(int) - np.clip(picture[y, x + 30].astype(int) + 5, 0, 255)).max() <= 1
     assert np.array_equal(made[:50], picture[:50]) and np.array_equal(made[:, 90:], picture[:, 90:])
+
+
+def test_another_ground_is_all_behind_the_person():
+    picture, matte, points = scene()
+    behind = np.full_like(picture, 7)
+    layers = Layers.of(picture, matte, lift(points), behind)
+    whole = layers.whole()
+    assert (whole[matte < 0.01] == 7).all() and np.abs(
+        whole[matte > 0.99].astype(int) - picture[matte > 0.99]
+    ).max() <= 1
+    assert whole[(matte > 0.2) & (matte < 0.8)][:, 2].max() < 160, "and none of the old ground shines through"

@@ -107,6 +107,17 @@ _default = AnimateOptions.default
 @smooth_option(_default("smooth"))
 @start_option
 @end_option
+@click.option(
+    "--matte",
+    type=FILE,
+    metavar="FILE",
+    help="A picture as large as PORTRAIT, white (or opaque) where the person is. [default: found by a network]",
+)
+@click.option(
+    "--background",
+    metavar="COLOUR|FILE",
+    help="What is shown behind the person: white, #1e90ff, or a picture. [default: the portrait's own ground]",
+)
 @click.option("--compare", is_flag=True, help="Write portrait, driver and output side by side.")
 @click.option(
     "--audio",

@@ -11,16 +11,21 @@ from fewshot_reenact.geometry.head_crop import cut_square, square_about
 @dataclass(frozen=True)
 class Portrait:
     """A picture (H, W, 3) uint8 RGB and the 83 points of its face, (83, 2) float32 pixels. matte: (H, W) float32, 1
-    where the person is and 0 where the ground is; None where nobody knows.
+    where the person is and 0 where the ground is; None where nobody knows. ground: (H, W, 3) uint8, what is
+    shown behind the person in place of the picture's own ground; None: that.
     """
 
     picture: np.ndarray
     points: np.ndarray
     matte: np.ndarray | None = None
+    ground: np.ndarray | None = None
 
 
 def crop_portrait(portrait: Portrait, size: int) -> Portrait:
     """A square about the head, size x size pixels."""
     h, w = portrait.picture.shape[:2]
-    picture, matrix = cut_square(portrait.picture, square_about(portrait.points, (w, h)), size)
-    return Portrait(picture, transform(matrix, portrait.points).astype(np.float32))
+    square = square_about(portrait.points, (w, h))
+    picture, matrix = cut_square(portrait.picture, square, size)
+    matte = None if portrait.matte is None else cut_square(portrait.matte, square, size)[0].clip(0, 1)
+    ground = None if portrait.ground is None else cut_square(portrait.ground, square, size)[0]
+    return Portrait(picture, transform(matrix, portrait.points).astype(np.float32), matte, ground)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,18 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
 
     Raises InputError: no such file, a folder, not a picture, damaged or cut off, under 16 or over 16,384 pixels a side.
     """
-    path = Path(path)
+    return _read(Path(path), _to_rgb)
+
+
+def read_mask(path: str | Path) -> NDArray[np.uint8]:
+    """Reads a mask as (H, W) uint8, upright: a picture's transparency where it has any, otherwise its brightness.
+
+    Raises InputError as `read_picture` does.
+    """
+    return _read(Path(path), _to_mask)
+
+
+def _read(path: Path, convert: Callable[[Path, Image.Image], Image.Image]) -> NDArray[np.uint8]:
     image = _open(path)
     with image:
         width, height = image.size
@@ -71,16 +82,16 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
                 # Pillow warns of oddities (EXIF, palettes) that change nothing here.
                 warnings.simplefilter("ignore")
                 image.load()
-                rgb = _to_rgb(path, _upright(image))
+                made = convert(path, _upright(image))
         except MemoryError as error:
             raise InputError(f"{path}: {width} x {height} pixels do not fit into memory; scale it down") from error
         except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{path}: the picture is damaged or cut off ({reason}); get it again") from error
     if max(width, height) > WORKING:
-        rgb.thumbnail((WORKING, WORKING), Image.Resampling.LANCZOS)
-        logger.warning("%s: %d x %d pixels, scaled down to %d x %d", path, width, height, rgb.size[0], rgb.size[1])
-    return np.array(rgb, dtype=np.uint8)
+        made.thumbnail((WORKING, WORKING), Image.Resampling.LANCZOS)
+        logger.warning("%s: %d x %d pixels, scaled down to %d x %d", path, width, height, *made.size)
+    return np.array(made, dtype=np.uint8)
 
 
 def write_picture(
@@ -184,6 +195,12 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
         flat = Image.alpha_composite(white, rgba).convert("RGB")
         return _to_srgb(flat, image.info.get("icc_profile")) if image.mode == "RGBA" else flat
     return _to_srgb(image, image.info.get("icc_profile"))
+
+
+def _to_mask(path: Path, image: Image.Image) -> Image.Image:  # noqa: ARG001
+    if image.has_transparency_data:
+        return image.convert("RGBA").getchannel("A")
+    return _to_8_bit(image).convert("L")
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

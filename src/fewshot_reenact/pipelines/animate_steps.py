@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from fewshot_reenact.device import choose_device
-from fewshot_reenact.errors import UsageError
+from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import check_output, sha256
 from fewshot_reenact.inputs.driver import Driver, DriverSource
+from fewshot_reenact.inputs.grounds import Ground, with_mask
 from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
 from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
@@ -28,6 +29,7 @@ from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.pipelines.side_by_side import side_by_side
 from fewshot_reenact.progress import Progress, stage
 from fewshot_reenact.rendering.dense_motion import dense_motion_of
+from fewshot_reenact.rendering.matte import with_matte
 from fewshot_reenact.rendering.plan import Plan
 from fewshot_reenact.rendering.renderer import Renderer, open_renderer, renderer_class
 
@@ -41,6 +43,7 @@ class Job:
     output: Path
     inputs: list[Path]
     overwrite: bool
+    ground: Ground | None = None
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,21 @@ def parse(
     """Look at everything that was given, before anything takes long."""
     portraits = PortraitSource.parse(portrait, options.face)
     source = DriverSource.parse(driver, face=options.driver_face, start=options.start, end=options.end)
-    inputs = [*portraits.files, *([] if source.path is None else [source.path]), *options.credentials]
+    ground = None if options.background is None else Ground.parse(options.background)
+    more = [Path(options.matte)] if options.matte is not None else []
+    inputs = [
+        *more,
+        *(ground.files if ground else ()),
+        *portraits.files,
+        *([] if source.path is None else [source.path]),
+        *options.credentials,
+    ]
     kinds = PICTURE_OUTPUTS if source.is_still else VIDEO_OUTPUTS
     path = Path(output) if output is not None else Path(f"{portraits.name}--{source.name}{kinds[0]}")
     path = check_output(path, overwrite, inputs, kinds)
     if report is not None and check_output(report, overwrite, inputs).resolve() == path.resolve():
         raise UsageError(f"{report}: is the output; write the report to another file")
-    return Job(portraits, source, path, inputs, overwrite)
+    return Job(portraits, source, path, inputs, overwrite, ground)
 
 
 def load(options: AnimateOptions, job: Job) -> Cast:
@@ -89,8 +100,13 @@ def load(options: AnimateOptions, job: Job) -> Cast:
     people, notes = (list(person.portraits), []) if person else job.portraits.load(backend)
     kind = renderer_class(networks)
     notes += kind.notes(networks.dims)
-    if options.frame == "crop" and kind.corrects_warp:
-        people[0] = crop_portrait(people[0], options.size)
+    if not kind.corrects_warp and (job.ground or options.matte is not None):
+        raise UsageError("a model of kind 'paper' paints the ground too: leave out --matte and --background")
+    if kind.corrects_warp:
+        people[0], said = _cut_out(people[0], options, job.ground)
+        notes += said
+        if options.frame == "crop":
+            people[0] = crop_portrait(people[0], options.size)
     first = job.portraits.files[0]
     return Cast(
         model=networks,
@@ -103,6 +119,18 @@ def load(options: AnimateOptions, job: Job) -> Cast:
         device=where,
         device_why=why,
     )
+
+
+def _cut_out(portrait: Portrait, options: AnimateOptions, ground: Ground | None) -> tuple[Portrait, list[str]]:
+    """The portrait with its matte and the ground that was asked for. Raises InputError: there is no matte for it."""
+    if options.matte is not None:
+        portrait = with_mask(portrait, Path(options.matte))
+    portrait, notes = with_matte(portrait)
+    if ground is None:
+        return portrait, notes
+    if portrait.matte is None:
+        raise InputError(f"--background {options.background}: {notes[0]}")
+    return replace(portrait, ground=ground.of(portrait.picture.shape[:2])), notes
 
 
 def render(options: AnimateOptions, cast: Cast, driven: Driver, plan: Plan) -> tuple[Renderer, Iterator[np.ndarray]]:

@@ -35,6 +35,8 @@ class AnimateOptions:
     size: side of the square in pixels, 256 to 1024; only for "crop". A model of kind "paper" makes squares of its own.
     face, driver_face: "largest", or N counted from the left, beginning with 1.
     start, end: seconds of the driver.
+    matte: a picture that is white (or opaque) where the person is; None: found by the matte network. background: a
+        colour ("white", "#1e90ff") or a picture, shown behind the person; None: the portrait's own ground.
     compare: portrait, driver and output side by side. audio: "driver" or "none".
 
     Compute:
@@ -59,6 +61,8 @@ class AnimateOptions:
     smooth: float = 0.5
     start: float | None = None
     end: float | None = None
+    matte: str | Path | None = None
+    background: str | None = None
     compare: bool = False
     audio: Audio = "driver"
     landmarks: str | LandmarkBackend = "builtin"

@@ -29,9 +29,11 @@ class Layers:
     ground: np.ndarray
 
     @classmethod
-    def of(cls, picture: np.ndarray, matte: np.ndarray | None, lift: Lift) -> "Layers":
+    def of(
+        cls, picture: np.ndarray, matte: np.ndarray | None, lift: Lift, behind: np.ndarray | None = None
+    ) -> "Layers":
         """picture: (H, W, 3) uint8 RGB. matte: (H, W) float32, 1 where the person is; None: all of it moves, softly
-        less away from the head. lift: of its head.
+        less away from the head. lift: of its head. behind: (H, W, 3) uint8, what is shown in place of the ground.
         """
         if matte is None:
             return cls(np.concatenate([picture, np.full_like(picture[..., :1], 255)], -1), picture)
@@ -39,11 +41,17 @@ class Layers:
         covered = smoothstep(np.clip((matte - _NONE) / (1 - 2 * _NONE), 0, 1)).astype(np.float32)[..., None]
         own = np.clip(picture - (1 - covered) * ground, 0, 255 * covered)
         person = np.concatenate([own, 255 * covered], -1)
-        return cls(np.round(person).astype(np.uint8), ground)
+        return cls(np.round(person).astype(np.uint8), ground if behind is None else behind)
 
-    def seen(self, flow: np.ndarray, covered: np.ndarray, at: tuple[int, int]) -> np.ndarray:
+    def whole(self) -> np.ndarray:
+        """Person over ground, unmoved, (H, W, 3) uint8."""
+        share = self.person[..., 3:].astype(np.float32) / 255
+        return np.round(self.person[..., :3] + (1 - share) * self.ground).clip(0, 255).astype(np.uint8)
+
+    def seen(self, flow: np.ndarray, covered: np.ndarray, at: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """The person through a flow (h, w, 2) of picture pixels, over the ground. covered: (h, w), 0 where the person's
-        picture shows nothing of the place. at: x, y of the part's corner in the picture. Returns (h, w, 3) uint8.
+        picture shows nothing of the place. at: x, y of the part's corner in the picture. Returns (h, w, 3) uint8, and
+        how much of each pixel is the person, (h, w) float32.
         """
         x, y = at
         h, w = flow.shape[:2]
@@ -52,7 +60,7 @@ class Layers:
         share = cv2.multiply(person[..., 3], covered, scale=1 / 255, dtype=cv2.CV_32F)
         through = cv2.merge([1 - share] * 3)
         shown = cv2.multiply(person[..., :3], cv2.merge([covered] * 3), dtype=cv2.CV_32F)
-        return cv2.convertScaleAbs(cv2.add(shown, cv2.multiply(ground, through, dtype=cv2.CV_32F)))
+        return cv2.convertScaleAbs(cv2.add(shown, cv2.multiply(ground, through, dtype=cv2.CV_32F))), share
 
 
 def show_other_side(

@@ -84,6 +84,7 @@ def paste_change(
     feather: np.ndarray,
     frame: np.ndarray,
     magnified: float,
+    person: np.ndarray | None = None,
 ) -> None:
     """Add the networks' change to the full-resolution picture, in place.
 
@@ -91,7 +92,7 @@ def paste_change(
     the face frame; `warped` is what the networks saw of the portrait. feather: (S, S), zero at the frame's edge.
     frame: (2, 3), frame -> picture pixels. magnified: picture pixels of the portrait per frame pixel; above 1 the
     picture holds detail that the networks did not see, and where they change much it is hidden by their own, smoother
-    picture.
+    picture. person: (H, W) float32, where the picture shows the person: the ground is not the networks' to change.
     """
     bounds = frame_bounds(frame, len(change), (picture.shape[1], picture.shape[0]))
     x0, y0, x1, y1 = bounds
@@ -99,8 +100,13 @@ def paste_change(
         return
     part = picture[y0:y1, x0:x1].astype(np.float32)
     added = onto_picture(change * 255, frame, bounds)
+    share = None if person is None else person[y0:y1, x0:x1, None]
+    if share is not None:
+        added *= share
     if magnified > 1.1:
         gate = onto_picture(hiding_gate(change) * feather, frame, bounds)[..., None]
+        if share is not None:
+            gate = gate * share
         smooth = onto_picture(warped * 255, frame, bounds)
         part += gate * (smooth - part)
     part += added

@@ -7,7 +7,6 @@ change pasted onto it.
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
 
@@ -27,50 +26,17 @@ from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
 from fewshot_reenact.motion.heads import HeadMotion, lift
+from fewshot_reenact.rendering.composing import Composer, InferredFace, OtherSide
 from fewshot_reenact.rendering.flow import displace, enlarge, to_signed
-from fewshot_reenact.rendering.head_flow import HeadFlow
-from fewshot_reenact.rendering.layers import Layers, show_other_side
+from fewshot_reenact.rendering.matte import with_matte
 from fewshot_reenact.rendering.mixing import match_colour, nearest, portrait_state
-from fewshot_reenact.rendering.paste import cut_face, paste_change
+from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.rendering.solid.portrait import Frames, SolidPortrait, moving_box
 from fewshot_reenact.rendering.tone import Tone
 from fewshot_reenact.rendering.view import View, match_light
 from fewshot_reenact.rendering.warp import sample
 
 BATCH = 4  # frames through the networks at once: faster than one by one, and little memory
-
-
-@dataclass(frozen=True)
-class _Face:
-    """One pose, inferred.
-
-    frame, shown: (2, 3), face frame -> picture, of the networks' side S and of the finished face's L, which is larger
-    where refiners follow. face_flow: (S, S, 2) over the frame, portrait pixels, and box_offset: (rows, columns, 2) over
-    the box. covered: (rows, columns), see rendering.solid. shift: (S, S, 2) frame pixels, how dense motion and networks
-    correct the flow. warped, change: (L, L, 3) float32 on the 0..1 scale; warped is the portrait seen through the
-    corrected flow.
-    """
-
-    frame: np.ndarray
-    shown: np.ndarray
-    face_flow: np.ndarray
-    box_offset: np.ndarray
-    covered: np.ndarray
-    shift: np.ndarray | None
-    warped: np.ndarray
-    change: np.ndarray
-    mirror: "_Mirror | None" = None
-
-
-@dataclass(frozen=True)
-class _Mirror:
-    """The head's other side in one pose. offset: (rows, columns, 2) and share: (rows, columns), as those of _Face.
-    tone: (S, S, 3) over the frame, 0..255 scale, what has to be added to it.
-    """
-
-    offset: np.ndarray
-    share: np.ndarray
-    tone: np.ndarray
 
 
 class TexturedRenderer:
@@ -95,7 +61,8 @@ class TexturedRenderer:
         psi: Tensor | None = None,
     ) -> "TexturedRenderer":
         """See renderer.open_renderer."""
-        first = portraits[0]
+        first, _ = with_matte(portraits[0])
+        portraits = [first, *portraits[1:]]
         size = (first.picture.shape[1], first.picture.shape[0])
         own = lift(first.points)
         box = moving_box(own, motion if isinstance(motion, HeadMotion) else HeadMotion.of(motion, own), size)
@@ -126,17 +93,14 @@ class TexturedRenderer:
         self.device, self.warp_only, self.psi = torch.device(device), warp_only, psi
         self.size, self.shown = model.dims.size, model.dims.size if warp_only else model.dims.shown
         self.seconds = {"dense": 0.0, "warp": 0.0, "networks": 0.0, "compose": 0.0}
-        self.feather = model.feather[0, 0].cpu().numpy()
         self.edge = feather(self.shown, self.shown)
         self.frames = [face_frame(p.points, self.size) for p in portraits]
-        size = (portraits[0].picture.shape[1], portraits[0].picture.shape[0])
-        self.flow = HeadFlow(box, size, self.feather)
         self.lifts = [lift(p.points) for p in portraits]
         self.solids = [
             SolidPortrait(own, box if k == 0 else moving_box(own, None, _size(p)), box, self.size)
             for k, (own, p) in enumerate(zip(self.lifts, portraits, strict=True))
         ]
-        self.layers = Layers.of(portraits[0].picture, portraits[0].matte, self.lifts[0])
+        self.composer = Composer(portraits[0], self.lifts[0], box, self.size, self.shown)
         shapes = [take_out(p.points[None]).shape for p in portraits]
         self.states = np.concatenate([portrait_state(s) for s in shapes])
         self._prepare()
@@ -197,7 +161,7 @@ class TexturedRenderer:
                 yield from map(self._compose, last.result())
 
     @torch.inference_mode()
-    def _infer(self, heads: HeadMotion, dense_shifts: Iterator[np.ndarray] | None = None) -> list["_Face"]:
+    def _infer(self, heads: HeadMotion, dense_shifts: Iterator[np.ndarray] | None = None) -> list[InferredFace]:
         """Flow and change for a few poses at once, small."""
         began = time.perf_counter()
         dense = None if dense_shifts is None else self._next(dense_shifts, len(heads))
@@ -213,13 +177,13 @@ class TexturedRenderer:
         self.seconds["networks"] += time.perf_counter() - began
         shifts = [None] * len(heads) if shift is None else list(shift)
         face, box, covered = warp.face.numpy(), _pictures(warp.box), warp.covered[:, 0].numpy()
-        mirrors: list[_Mirror | None] = [None] * len(heads)
+        mirrors: list[OtherSide | None] = [None] * len(heads)
         if warp.mirror is not None and view.tone is not None:
             away, share = _pictures(warp.mirror.box), warp.mirror.box_share[:, 0].numpy()
             tone = _pictures(view.tone) * 127.5
-            mirrors = [_Mirror(*parts) for parts in zip(away, share, tone, strict=True)]
+            mirrors = [OtherSide(*parts) for parts in zip(away, share, tone, strict=True)]
         return [
-            _Face(frames[i], shown[i], face[i], box[i], covered[i], shifts[i], warped[i], change[i], mirrors[i])
+            InferredFace(frames[i], shown[i], face[i], box[i], covered[i], shifts[i], warped[i], change[i], mirrors[i])
             for i in range(len(heads))
         ]
 
@@ -235,7 +199,7 @@ class TexturedRenderer:
     def _faces(
         self, heads: HeadMotion, frames: np.ndarray, view: View, visible: Tensor, dense: Tensor | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """What the networks see and make. Returns `warped`, `change` and `shift` of _Face for a batch."""
+        """What the networks see and make. Returns `warped`, `change` and `shift` of InferredFace for a batch."""
         points, first = heads.points, [0] * len(heads)
         drawn = self._signed([self._draw(p, f) for p, f in zip(points, frames, strict=True)])
         fine = view.displaced(dense)
@@ -321,24 +285,9 @@ class TexturedRenderer:
             made[rows] = sample(picture.expand(len(rows), -1, -1, -1), where)
         return made
 
-    # ---- the picture's part, at full resolution -------------------------------------------------------------------
-
-    def _compose(self, face: "_Face") -> np.ndarray:
+    def _compose(self, face: InferredFace) -> np.ndarray:
         began = time.perf_counter()
-        picture = self.portraits[0].picture.copy()
-        x0, y0, x1, y1 = self.box
-        flow = self.flow.full(face.frame, face.face_flow, face.box_offset, face.shift)
-        covered = cv2.resize(face.covered, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-        picture[y0:y1, x0:x1] = self.layers.seen(flow, covered, (x0, y0))
-        if face.mirror is not None:
-            other = face.mirror
-            show_other_side(
-                picture, self.portraits[0].picture, self.box, other.offset, other.share, other.tone, face.frame
-            )
-        magnified = float(np.sqrt(np.linalg.det(self.frames[0][:, :2]))) * self.size / self.shown
-        # In the box alone, whatever the pose: the picture around it is promised to stay.
-        inside = face.shown - np.array([[0, 0, x0], [0, 0, y0]])
-        paste_change(picture[y0:y1, x0:x1], face.change, face.warped, self.edge[0, 0].numpy(), inside, magnified)
+        picture = self.composer.compose(face)
         self.seconds["compose"] += time.perf_counter() - began
         return picture
 

@@ -100,7 +100,7 @@ def _moved(picture: np.ndarray, matte: np.ndarray, rng: np.random.Generator) -> 
     """Mirrored, turned a little, larger or smaller."""
     angle, scale = rng.normal(0, 8), np.exp(rng.normal(0, 0.15))
     matrix = cv2.getRotationMatrix2D((127.5, 127.5), angle, scale)
-    matrix[:, 2] += rng.normal(0, 10, 2)
+    matrix = matrix + np.array([[0, 0, rng.normal(0, 10)], [0, 0, rng.normal(0, 10)]])
     if rng.random() < 0.5:
         picture, matte = picture[:, ::-1], matte[:, ::-1]
     shown = [

@@ -1,0 +1,72 @@
+"""What the user gives for a portrait's matte and for the ground behind the person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import ImageColor
+
+from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.files import refuse_odd_input
+from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.media.pictures import read_mask, read_picture
+
+_ALIKE = 0.02  # by how much a matte's proportions may differ from the portrait's
+
+
+@dataclass(frozen=True)
+class Ground:
+    """One colour, (3,) uint8, or a picture, (H, W, 3) uint8; `files` are those that were read."""
+
+    colour: np.ndarray
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def parse(cls, given: str) -> Ground:
+        """A colour's name (white, #1e90ff, rgb(30,144,255)) or a picture's. Raises UsageError, InputError."""
+        try:
+            return cls(np.array(ImageColor.getrgb(given)[:3], np.uint8))
+        except ValueError:
+            pass
+        refuse_odd_input(given)
+        path = Path(given)
+        if not path.exists() and not path.suffix:
+            raise UsageError(f"background {given!r}: is neither a colour (white, #1e90ff) nor a picture's name")
+        return cls(read_picture(path), (path,))
+
+    def of(self, size: tuple[int, int]) -> np.ndarray:
+        """It behind a portrait of (height, width) pixels, filling it: (H, W, 3) uint8."""
+        height, width = size
+        if self.colour.ndim == 1:
+            return np.broadcast_to(self.colour, (height, width, 3)).copy()
+        h, w = self.colour.shape[:2]
+        scale = max(height / h, width / w)
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        large = cv2.resize(
+            self.colour, (max(width, round(w * scale)), max(height, round(h * scale))), interpolation=how
+        )
+        y, x = (large.shape[0] - height) // 2, (large.shape[1] - width) // 2
+        return np.ascontiguousarray(large[y : y + height, x : x + width])
+
+
+def with_mask(portrait: Portrait, path: Path) -> Portrait:
+    """The portrait with the matte of a file: white, or opaque, where the person is.
+
+    Raises InputError: unreadable, of other proportions than the portrait, empty at the face.
+    """
+    mask = read_mask(path)
+    height, width = portrait.picture.shape[:2]
+    h, w = mask.shape
+    if abs(np.log((w / h) / (width / height))) > _ALIKE:
+        raise InputError(
+            f"{path}: the matte is {w} x {h} pixels, the portrait {width} x {height}: give one of the same proportions"
+        )
+    how = cv2.INTER_AREA if w > width else cv2.INTER_LINEAR
+    matte = cv2.resize(mask, (width, height), interpolation=how).astype(np.float32) / 255
+    x, y = (int(v) for v in np.clip(np.round(portrait.points[17:68].mean(0)), 0, [width - 1, height - 1]))
+    if matte[y, x] < 0.5:
+        raise InputError(f"{path}: the matte leaves out the face; white (or opaque) is where the person is")
+    return replace(portrait, matte=matte)

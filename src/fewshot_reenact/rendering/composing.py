@@ -1,0 +1,80 @@
+"""The picture's part of rendering: what was inferred small, put onto the portrait at its full resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fewshot_reenact.geometry.face_frame import face_frame
+from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.models.feather import feather
+from fewshot_reenact.motion.heads import Lift
+from fewshot_reenact.rendering.head_flow import HeadFlow
+from fewshot_reenact.rendering.layers import Layers, show_other_side
+from fewshot_reenact.rendering.paste import paste_change
+
+
+@dataclass(frozen=True)
+class InferredFace:
+    """One pose, inferred.
+
+    frame, shown: (2, 3), face frame -> picture, of the networks' side S and of the finished face's L, which is larger
+    where refiners follow. face_flow: (S, S, 2) over the frame, portrait pixels, and box_offset: (rows, columns, 2) over
+    the box. covered: (rows, columns), see rendering.solid. shift: (S, S, 2) frame pixels, how dense motion and networks
+    correct the flow. warped, change: (L, L, 3) float32 on the 0..1 scale; warped is the portrait seen through the
+    corrected flow.
+    """
+
+    frame: np.ndarray
+    shown: np.ndarray
+    face_flow: np.ndarray
+    box_offset: np.ndarray
+    covered: np.ndarray
+    shift: np.ndarray | None
+    warped: np.ndarray
+    change: np.ndarray
+    mirror: OtherSide | None = None
+
+
+@dataclass(frozen=True)
+class OtherSide:
+    """The head's other side in one pose. offset: (rows, columns, 2) and share: (rows, columns), as those of
+    InferredFace. tone: (S, S, 3) over the frame, 0..255 scale, what has to be added to it.
+    """
+
+    offset: np.ndarray
+    share: np.ndarray
+    tone: np.ndarray
+
+
+class Composer:
+    """Draws poses onto a portrait. box: x0, y0, x1, y1, the part that may move. size, shown: sides S and L of the face
+    frames.
+    """
+
+    def __init__(self, portrait: Portrait, lift: Lift, box: tuple[int, int, int, int], size: int, shown: int):
+        self.picture, self.box = portrait.picture, box
+        limits = (portrait.picture.shape[1], portrait.picture.shape[0])
+        self.flow = HeadFlow(box, limits, feather(size, size)[0, 0].numpy())
+        self.layers = Layers.of(portrait.picture, portrait.matte, lift, portrait.ground)
+        self.base = portrait.picture if portrait.ground is None else self.layers.whole()
+        self.edge = feather(shown, shown)[0, 0].numpy()
+        scale = float(np.sqrt(np.linalg.det(face_frame(portrait.points, size)[:, :2])))
+        self.magnified = scale * size / shown
+
+    def compose(self, face: InferredFace) -> np.ndarray:
+        """The portrait in that pose, (H, W, 3) uint8."""
+        picture = self.base.copy()
+        x0, y0, x1, y1 = self.box
+        flow = self.flow.full(face.frame, face.face_flow, face.box_offset, face.shift)
+        covered = cv2.resize(face.covered, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+        picture[y0:y1, x0:x1], person = self.layers.seen(flow, covered, (x0, y0))
+        if face.mirror is not None:
+            other = face.mirror
+            show_other_side(picture, self.picture, self.box, other.offset, other.share, other.tone, face.frame)
+        # In the box alone, whatever the pose: the picture around it is promised to stay.
+        inside = face.shown - np.array([[0, 0, x0], [0, 0, y0]])
+        paste_change(picture[y0:y1, x0:x1], face.change, face.warped, self.edge, inside, self.magnified, person)
+        return picture

@@ -1,0 +1,103 @@
+"""Where the person is in a portrait: the matte network about the head, refined to hair at the picture's own size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from fewshot_reenact.geometry.smoothstep import smoothstep
+from fewshot_reenact.geometry.topology import eye_distance
+from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.landmarks.network import load_network
+from fewshot_reenact.models.matte import SIDE, MatteNet
+from fewshot_reenact.rendering.guided import guided_filter
+from fewshot_reenact.weights import WEIGHTS
+
+WEIGHTS_FILE = WEIGHTS / "matte.safetensors"
+_REACH = 3.1  # eye distances from the head's middle to the sides of the square that the network sees
+_MIDDLE = 0.35  # eye distances from between the eyes down to that middle
+_HAIR, _SOFTNESS = 0.06, 1e-3  # of the guided filter: eye distances; variance of brightness
+_LOW, _HIGH = 0.15, 0.85  # shares of the mask that count as none and as all: the filter leaves a veil
+_EDGE = 0.08  # of the square's side, over which the whole picture's mask takes over
+# A usable matte holds the face's points, and leaves some ground beside or above the head.
+_FACE, _GROUND = 0.9, 0.02
+
+
+def with_matte(portrait: Portrait) -> tuple[Portrait, list[str]]:
+    """The portrait with its matte, and what the user should know: that it has none that could be used.
+
+    A portrait that has a matte keeps it. Raises ModelError: the network's weights are missing or damaged.
+    """
+    if portrait.matte is not None:
+        return portrait, []
+    matte = find_matte(portrait.picture, portrait.points)
+    if matte is None:
+        return portrait, [
+            "the person in the portrait cannot be told from the ground: a soft part of the picture moves with the "
+            "head; --matte FILE takes a mask of yours"
+        ]
+    return replace(portrait, matte=matte), []
+
+
+def find_matte(picture: np.ndarray, points: np.ndarray, weights: Path = WEIGHTS_FILE) -> np.ndarray | None:
+    """picture: (H, W, 3) uint8 RGB. points: (83, 2) pixels. Returns (H, W) float32, 1 where the person is; None where
+    that cannot be right: the face is not in it, or there is no ground.
+    """
+    height, width = picture.shape[:2]
+    unit = float(eye_distance(points))
+    middle = points[[36, 45]].mean(0) + np.array([0, _MIDDLE * unit])
+    side = max(8.0, 2 * _REACH * unit)
+    # What is far from the head is seen in the whole picture, coarsely; about it in a square of its own.
+    mask = _look(picture, ((width - 1) / 2, (height - 1) / 2), float(max(width, height)), weights)
+    near = _look(picture, (float(middle[0]), float(middle[1])), side, weights)
+    share = _square((height, width), (float(middle[0]), float(middle[1])), side)
+    mask += share * (near - mask)
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    fine = guided_filter(grey, mask, max(1, round(_HAIR * unit)), _SOFTNESS)
+    matte = np.clip((fine - _LOW) / (_HIGH - _LOW), 0, 1).astype(np.float32)
+    return matte if _usable(matte, points, unit) else None
+
+
+@cache
+def _network(weights: Path) -> torch.nn.Module:
+    return load_network(MatteNet, weights)
+
+
+@torch.inference_mode()
+def _look(picture: np.ndarray, middle: tuple[float, float], side: float, weights: Path) -> np.ndarray:
+    """What the network sees in a square of the picture, over the whole picture: (H, W) float32."""
+    scale = side / SIDE
+    place = np.array([[scale, 0, middle[0] - side / 2 + scale / 2], [0, scale, middle[1] - side / 2 + scale / 2]])
+    # Far smaller squares are averaged first, or fine patterns would alias.
+    small = picture if scale < 1.5 else cv2.blur(picture, (round(scale), round(scale)))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    seen = cv2.warpAffine(small, place, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    signed = torch.from_numpy(seen).permute(2, 0, 1)[None].float() / 127.5 - 1
+    found = _network(weights)(signed.contiguous(memory_format=torch.channels_last)).sigmoid()[0, 0].numpy()
+    size = (picture.shape[1], picture.shape[0])
+    return cv2.warpAffine(found, place, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _square(size: tuple[int, int], middle: tuple[float, float], side: float) -> np.ndarray:
+    """(H, W) float32: 1 in a square, 0 outside, softly."""
+    ramps = []
+    for count, at in zip(size, (middle[1], middle[0]), strict=True):
+        away = np.abs(np.arange(count, dtype=np.float32) - at) / side
+        ramps.append(smoothstep(np.clip((0.5 - away) / _EDGE, 0, 1)))
+    return (ramps[0][:, None] * ramps[1][None, :]).astype(np.float32)
+
+
+def _usable(matte: np.ndarray, points: np.ndarray, unit: float) -> bool:
+    height, width = matte.shape
+    inner = np.round(points[17:68]).astype(int)
+    inner = inner[((inner >= 0) & (inner < [width, height])).all(1)]
+    if not len(inner) or matte[inner[:, 1], inner[:, 0]].mean() < _FACE:
+        return False
+    (x0, y0), (x1, y1) = points.min(0) - 1.2 * unit, points.max(0) + 1.2 * unit
+    about = matte[max(0, int(y0)) : max(1, int(y1)), max(0, int(x0)) : max(1, int(x1))]
+    return bool((about < 0.5).mean() > _GROUND)

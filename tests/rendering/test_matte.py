@@ -1,0 +1,76 @@
+"""The person told from the ground, by the network that is shipped, and refined."""
+
+import numpy as np
+import pytest
+
+from fewshot_reenact.errors import ModelError
+from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
+from fewshot_reenact.media.pictures import read_picture
+from fewshot_reenact.rendering.guided import guided_filter
+from fewshot_reenact.rendering.matte import WEIGHTS_FILE, find_matte, with_matte
+from painted_clips import face_points
+from places import ROOT
+
+ASSETS = ROOT / "src" / "fewshot_reenact" / "assets"
+
+
+@pytest.fixture(scope="module", params=["grace_hopper.jpg", "astronaut.jpg"])
+def portrait(request) -> Portrait:
+    picture = read_picture(ASSETS / request.param)
+    return Portrait(picture, BuiltinLandmarks().detect(picture)[0].points)
+
+
+def test_the_face_is_in_it_and_the_corners_above_are_not(portrait):
+    matte = find_matte(portrait.picture, portrait.points)
+    assert matte is not None and matte.shape == portrait.picture.shape[:2] and matte.dtype == np.float32
+    assert matte.min() >= 0 and matte.max() <= 1
+    x, y = np.round(portrait.points).astype(int).T
+    assert matte[y[17:68], x[17:68]].mean() > 0.97
+    unit = int(np.ptp(portrait.points[[36, 45], 0]))
+    chin = portrait.points[8].astype(int)
+    assert matte[min(chin[1] + unit, len(matte) - 1), chin[0]] > 0.8, "the neck is"
+    assert 0.1 < (matte > 0.5).mean() < 0.95
+
+
+def test_it_is_the_same_however_large_the_picture(portrait):
+    matte = find_matte(portrait.picture, portrait.points)
+    half = find_matte(np.ascontiguousarray(portrait.picture[::2, ::2]), portrait.points / 2)
+    assert matte is not None and half is not None
+    assert np.abs(matte[::2, ::2][: half.shape[0], : half.shape[1]] - half).mean() < 0.06
+
+
+def test_a_portrait_keeps_the_matte_that_it_has(portrait):
+    own = np.zeros(portrait.picture.shape[:2], np.float32)
+    given = Portrait(portrait.picture, portrait.points, own)
+    made, said = with_matte(given)
+    assert made is given and not said
+    found, said = with_matte(portrait)
+    assert found.matte is not None and not said
+
+
+def test_where_there_is_no_person_it_says_so():
+    level = np.linspace(60, 220, 200)[:, None, None] * np.array([0.5, 0.8, 1.0])
+    sky = np.broadcast_to(level, (200, 200, 3)).astype(np.uint8)
+    made, said = with_matte(Portrait(np.ascontiguousarray(sky), face_points(200)))
+    assert made.matte is None and len(said) == 1 and "--matte FILE" in said[0]
+
+
+def test_missing_weights(portrait, tmp_path):
+    with pytest.raises(ModelError):
+        find_matte(portrait.picture, portrait.points, tmp_path / "none.safetensors")
+
+
+def test_the_weights_are_small():
+    assert WEIGHTS_FILE.stat().st_size < 400_000
+
+
+def test_a_mask_takes_the_edge_of_its_picture():
+    """A blurred mask is sharp where its picture is, and stays what it is where its picture says nothing."""
+    x = np.mgrid[:100, :100][1].astype(np.float32)
+    guide = (x > 50).astype(np.float32)
+    mask = np.clip((x - 50.5) / 24 + 0.5, 0, 1)
+    fine = guided_filter(guide, mask, 6, 1e-4)
+    assert mask[50, 51] - mask[50, 50] < 0.1 < 0.25 < fine[50, 51] - fine[50, 50]
+    flat = guided_filter(np.full_like(mask, 0.5), mask, 3, 1e-2)
+    assert np.abs(flat - mask)[20:-20, 20:-20].max() < 0.05
