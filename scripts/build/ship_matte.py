@@ -21,8 +21,8 @@ The network that tells the person from the ground in a portrait (`models/matte.p
 256 x 256 pixels about a head in, where the person is out. {parameters:,} parameters, {size:,} bytes, SHA-256 {digest}.
 
 Made by `reenact train --config configs/matte.yaml` ({note}), distilled from a teacher's labels:
-`scripts/build/label_mattes.py` asked MediaPipe's selfie segmenter (package mediapipe 0.10.21, Apache-2.0) about crops of
-5,573 still portraits and four frames of each of 614 training clips. What the teacher does wrong is learnt with the rest.
+`scripts/build/label_mattes.py` asked MediaPipe's selfie segmenter (package mediapipe 0.10.21, Apache-2.0) about crops
+of 5,573 still portraits and four frames of each of 614 training clips. What the teacher does wrong is learnt too.
 No picture and nothing of the teacher is in the file. Pictures are altered at random: painted, grey, toned, in other
 light, blurred, and people before other grounds.
 
@@ -49,7 +49,7 @@ def main(weights: Path) -> None:
     target = WEIGHTS / "matte.safetensors"
     with safe_open(weights, framework="numpy") as file:
         note = file.metadata()["note"]
-        parameters = sum(file.get_tensor(name).size for name in file.keys())
+        parameters = sum(file.get_tensor(name).size for name in list(file.keys()))
     with partial_file(target, overwrite=True) as partial:
         shutil.copyfile(weights, partial)
     step = re.match(r"step (\d+ of \d+)", note)

@@ -233,7 +233,7 @@ def _stack(pictures: list[np.ndarray]) -> Tensor:
 
 
 def _colours(size: int) -> ModelDimensions:
-    return replace(ModelDimensions.textured(), size=size, flow=False)
+    return replace(ModelDimensions.textured(), size=size, flow=False, visible=False)
 
 
 _SMALL = replace(_colours(128), down_channels=(40, 80, 160), up_channels=(96, 48, 32))

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,11 +13,15 @@ from fake_face import PaintedFaces, paint
 from fewshot_reenact.checks import limits, measures
 from fewshot_reenact.checks.files import check
 from fewshot_reenact.checks.report import GOOD, POOR, UNUSABLE, USABLE, Finding, Report
-from fewshot_reenact.errors import UsageError
+from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.geometry.pose import head_pose
+from fewshot_reenact.geometry.rotation import rotation_from
+from fewshot_reenact.geometry.solid import HeadPose, head_shapes
 from fewshot_reenact.geometry.topology import mirror
 from fewshot_reenact.landmarks import registry
 from fewshot_reenact.media.pictures import read_picture
+from fewshot_reenact.motion.builtins import load_builtin_motion
+from fewshot_reenact.motion.files import save_motion
 from painted_clips import face_points, paint_face
 
 
@@ -264,3 +269,31 @@ def test_bundled_portraits_are_usable_and_blurred_ones_are_not(assets, tmp_path)
     cv2.imwrite(str(file), cv2.GaussianBlur(picture, (0, 0), 4)[..., ::-1])
     blurred = findings(check([file], landmarks=backend)[0])
     assert blurred["sharpness"].verdict in (POOR, UNUSABLE)
+
+
+def turning(angles: list[float], folder: Path) -> Path:
+    """A motion file of a head that turns by these yaws."""
+    rotation = rotation_from(np.array([[yaw, 0, 0] for yaw in angles], float))
+    zeros = [np.zeros(len(modes)) for modes in (head_shapes().identity, head_shapes().expression)]
+    count = len(angles)
+    pose = HeadPose(
+        rotation, np.full(count, 40.0), np.tile([100.0, 90.0], (count, 1)), zeros[0], np.tile(zeros[1], (count, 1))
+    )
+    motion = load_builtin_motion("nod").slice(end=(count - 0.5) / 25)
+    motion = replace(motion, points=pose.placed()[..., :2].astype(np.float32), size=(200, 200))
+    save_motion(motion, folder / "turning.npz", overwrite=True)
+    return folder / "turning.npz"
+
+
+def test_how_far_a_driver_goes_beyond_a_portrait(painted, tmp_path):
+    """The turns are counted from the portrait's own view, as animate counts them."""
+    picture = portrait_file(tmp_path / "ann.png")
+    for yaws, beyond in (([0, 5, 10, 20], 0), ([0, 10, 55, 60], 2)):
+        file = turning(yaws, tmp_path)
+        found = findings(check([file], portrait=picture)[0])
+        assert found["turns beyond"].value["frames"] == beyond and found["goes beyond"].value["frames"] == 0
+        assert ("40 degrees" in found["turns beyond"].advice) == (beyond > 0)
+        assert found["turns beyond"].verdict == ("poor" if beyond else "good")
+    assert "turns beyond" not in findings(check([file])[0])
+    with pytest.raises(InputError, match="no such file"):
+        check([file], portrait=tmp_path / "none.png")

@@ -351,3 +351,21 @@ def test_the_builtin_model(stage: Stage, assets: Path, talking: Path) -> None:
     )  # fmt: skip
     assert with_it.shape == warped.shape and np.abs(with_it - warped).max() > 8
     assert np.abs(with_it - warped).mean() < 10, "it changes the face and does not paint over the picture"
+
+
+def test_a_matte_and_a_background_of_ones_own(stage: Stage, tmp_path: Path) -> None:
+    """Behind the person is what was asked for, in every frame; the matte of a file decides who that is."""
+    y, x = np.mgrid[:120, :160]
+    mask = (np.hypot((x - 80) / 46, (y - 56) / 58) < 1).astype(np.uint8) * 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    made = stage.made("--matte", tmp_path / "mask.png", "--background", "#00c000", "--travel", 0)
+    corner = made[:, 2:30, 2:20].reshape(-1, 3).mean(0)
+    assert np.abs(corner - [0, 192, 0]).max() < 12
+    face = made[0, 50:66, 70:90].reshape(-1, 3).mean(0)
+    assert np.abs(face - [0, 192, 0]).max() > 40, "the person is not covered"
+    Image.fromarray(mask[:60]).save(tmp_path / "half.png")
+    result = run("animate", stage.portrait, stage.driver, "-o", stage.output, "--overwrite", "--model", stage.model,
+                 "--matte", tmp_path / "half.png")  # fmt: skip
+    assert "give one of the same proportions" in complaint(result, 3)
+    result = run("animate", stage.portrait, stage.driver, "-o", stage.output, "--overwrite", "--background", "purplish")
+    assert "neither a colour" in complaint(result, 2)

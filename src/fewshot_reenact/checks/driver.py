@@ -8,16 +8,22 @@ from fewshot_reenact.checks.report import GOOD, USABLE, VERDICTS, Finding, Repor
 from fewshot_reenact.geometry.solid import fit_track
 from fewshot_reenact.geometry.topology import eye_distance
 from fewshot_reenact.inputs.driver import Driver, DriverSource
+from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.media.timestamps import is_variable
 from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.motion.retarget import Retargeting
 from fewshot_reenact.progress import Count
+from fewshot_reenact.rendering.plan import plan_motion
+
+_SMOOTH = 0.5  # as animate does where nothing else is asked for
 
 
 def check_driver(
-    source: DriverSource, backend: LandmarkBackend, progress: Count | None = None
+    source: DriverSource, backend: LandmarkBackend, progress: Count | None = None, portrait: Portrait | None = None
 ) -> tuple[Report, Motion]:
-    """Look at a whole video or motion file. Returns the report and the motion that was measured.
+    """Look at a whole video or motion file. portrait: the one that it is to drive, None: nothing is said of that.
+    Returns the report and the motion that was measured.
 
     Raises InputError when it cannot be read or shows no face at all.
     """
@@ -29,6 +35,7 @@ def check_driver(
         *([faces_found(motion.most_faces, "at once", source.face)] if driver.source.is_video else []),
         face_size(float(np.median(eye_distance(points)))),
         _poses(points),
+        *([] if portrait is None else _beyond(motion, portrait)),
         _cuts(motion),
         _rate(motion),
         *([_sound(driver)] if driver.source.is_video else []),
@@ -64,8 +71,27 @@ def _poses(points: np.ndarray) -> Finding:
         {name: [round(float(a), 1), round(float(b), 1)] for name, a, b in zip(names, low, high, strict=True)},
         ", ".join(f"{name} {a:+.0f} to {b:+.0f}" for name, a, b in zip(names, low, high, strict=True)) + " degrees",
         verdict,
-        "" if verdict == GOOD else "the head turns far: there the points are less exact and the result is stretched",
+        "" if verdict == GOOD else "the head turns far: there the points are less exact",
     )
+
+
+def _beyond(motion: Motion, portrait: Portrait) -> list[Finding]:
+    """What of the motion this portrait cannot show, see motion.bounds."""
+    bounds = plan_motion(motion, portrait, Retargeting(), _SMOOTH).bounds
+    count, turned = len(bounds.turned), float(bounds.turned.max())
+    findings = []
+    for name, unshown, text in (
+        ("turns beyond", bounds.beyond, f"up to {turned:.0f} degrees from its own view"),
+        ("goes beyond", bounds.farther, "beyond the room about its head"),
+    ):
+        share = float(unshown.mean())
+        note = next((line for line in bounds.notes() if ("turn" in line) == name.startswith("turn")), "")
+        value = {"frames": int(unshown.sum()), "of": count, "share": round(share, 4)}
+        if name.startswith("turn"):
+            value["farthest"] = round(turned, 1)
+        told = f"{int(unshown.sum())} of {count} frames" + (f", {text}" if share or name.startswith("turn") else "")
+        findings.append(Finding(name, value, told, limits.BEYOND(share), note if share else ""))
+    return findings
 
 
 def _cuts(motion: Motion) -> Finding:

@@ -15,6 +15,7 @@ from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import as_paths, check_output
 from fewshot_reenact.inputs.driver import DriverSource
+from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import Landmarks, load_backend
 from fewshot_reenact.landmarks.selection import parse_face
@@ -37,6 +38,7 @@ def check(
     files: str | Path | Sequence[str | Path],
     *,
     picture: str | Path | None = None,
+    portrait: str | Path | None = None,
     face: str | int = "largest",
     landmarks: Landmarks | LandmarkBackend = "builtin",
     device: str = "auto",
@@ -45,13 +47,14 @@ def check(
 ) -> list[Report]:
     """Say of each file how good it is: a picture as a portrait, a video or a motion file as a driver.
 
-    files: one or several. picture: also write a picture (.png, .jpg) of them, annotated, one below the other; of eight
+    files: one or several. portrait: the picture that the drivers among them are to move; how far they go beyond what it
+    can show is said too. picture: also write a picture (.png, .jpg) of them, annotated, one below the other; of eight
     files at most. face: "largest" or N from the left. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu",
     "cuda", "cuda:1", "mps". overwrite: replace `picture` if it exists. progress: see progress.Progress; the stage is
     the file's name.
 
     Returns a Report for each file, in the order given. A file that cannot be read is unusable and its report says why.
-    Raises UsageError (no file, an output that cannot be written), ModelError.
+    Raises UsageError (no file, an output that cannot be written), InputError (`portrait`), ModelError.
 
     Example:
 
@@ -70,6 +73,7 @@ def check(
         check_output(picture, overwrite, paths, PICTURE_OUTPUTS)
     where, _ = choose_device(device)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
+    moved = None if portrait is None else PortraitSource.parse(portrait).load(backend)[0][0]
     reports, drawn = [], []
     for path in paths:
         kind = "portrait" if is_picture(path) and path.suffix.lower() not in SUFFIXES else "driver"
@@ -81,7 +85,7 @@ def check(
                 if picture is not None:
                     shown = annotated_portrait(report, path, None if found is None else found.points)
             else:
-                report, motion = check_driver(source, backend, stage(progress, str(path)))
+                report, motion = check_driver(source, backend, stage(progress, str(path)), moved)
                 if picture is not None:
                     shown = annotated_driver(report, source, motion)
         except InputError as error:

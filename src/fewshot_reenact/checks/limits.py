@@ -40,8 +40,7 @@ FACE_SIZE = Limit(60, 35, 18, least=True)
 SHARPNESS = Limit(0.28, 0.20, 0.11, least=True)
 
 # Degrees off the front. Measured in the README: points of single pictures are off by 1.9 % up to 15 degrees of yaw,
-# 3.2 % up to 30, 5.4 % beyond; the warp shears the far cheek from about 20; a side that is not in the picture cannot
-# be shown.
+# 3.2 % up to 30, 5.4 % beyond; a side that is not in the picture is the other side's mirror image, or a guess.
 YAW = Limit(15, 25, 45)
 PITCH = Limit(15, 22, 35)
 # Turned in the picture's plane: everything works in upright frames, but the detector was trained up to 45 degrees.
@@ -75,6 +74,8 @@ FOUND = Limit(0.99, 0.90, 0.10, least=True)
 # Degrees, the largest of 98 % of a driver's frames: the points' own error grows with the turn (see YAW).
 DRIVER_YAW = Limit(25, 40)
 DRIVER_PITCH = Limit(20, 30)
+# Share of a driver's frames in which the head would turn, or go, farther than a portrait can show (motion.bounds).
+BEYOND = Limit(0.0, 0.25)
 # After each cut the motion starts from a reference of its own, so the portrait's head can jump.
 CUTS = Limit(0, 1e9)
 # Frames a second: below, lips and lids go from open to closed within one frame.

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     metavar="OUT",
     help="Also write an annotated picture (.png, .jpg), several FILEs one below the other.",
 )
+@click.option(
+    "--portrait",
+    type=common.FILE,
+    metavar="PICTURE",
+    help="What the drivers among FILEs are to move: say how far they go beyond what it can show.",
+)
 @common.face_option
 @common.landmarks_option
 @common.device_option
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 def check(
     files: tuple[Path, ...],
     picture: Path | None,
+    portrait: Path | None,
     face: str,
     landmarks: "Landmarks",
     device: str,
@@ -42,6 +49,7 @@ def check(
     \b
     reenact check portrait.jpg driver.mp4
     reenact check portrait.jpg driver.mp4 --picture seen.png
+    reenact check driver.mp4 --portrait portrait.jpg
     reenact check *.jpg --json -
 
     The verdicts are good, usable, poor and unusable; a FILE has that of its worst finding. Exit code 3 when a FILE is
@@ -56,6 +64,7 @@ def check(
         reports = run(
             files,
             picture=picture,
+            portrait=portrait,
             face=face,
             landmarks=landmarks,
             device=device,
