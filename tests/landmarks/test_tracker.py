@@ -12,7 +12,8 @@ from fake_face import REST, PaintedFaces, paint, points_in
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.geometry.topology import eye_distance
 from fewshot_reenact.landmarks.selection import find_face, parse_face
-from fewshot_reenact.landmarks.tracker import VERIFY_EVERY, Tracker, track_video
+from fewshot_reenact.landmarks.tracker import VERIFY_EVERY, Tracker
+from fewshot_reenact.landmarks.video import track_video
 from fewshot_reenact.motion.builtins import load_builtin_motion
 from fewshot_reenact.motion.motion import Motion, fill_gaps
 from fewshot_reenact.motion.smoothing import OneEuro, smooth_motion

@@ -14,7 +14,7 @@ from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import refuse_odd_input
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, find_face, parse_face
-from fewshot_reenact.landmarks.tracker import track_video
+from fewshot_reenact.landmarks.video import track_video
 from fewshot_reenact.media.pictures import is_picture, read_picture
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.motion.builtins import PREFIX, is_builtin_motion, load_builtin_motion

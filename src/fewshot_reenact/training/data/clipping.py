@@ -14,7 +14,7 @@ from fewshot_reenact.errors import InputError
 from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.head_crop import cut_square, square_about
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.tracker import track_video
+from fewshot_reenact.landmarks.video import track_video
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.training.data.codec import ClipEncoder
