@@ -66,7 +66,7 @@ class BuiltinLandmarks:
             some = matrices[at : at + _BATCH]
             crops = torch.from_numpy(np.stack([align.cut(picture, m) for m in some])).to(self.device)
             x = (crops.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-            inside, logit, apart = self.network.measure(x)
+            inside, logit, apart = self.network.measure(x)  # type: ignore[operator]
             local = inside.double().cpu().numpy()
             points += [transform(m, p) for m, p in zip(some, local, strict=True)]
             sure.append(logit.sigmoid().cpu().numpy())

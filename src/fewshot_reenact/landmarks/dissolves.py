@@ -1,11 +1,12 @@
 """Tells slow transitions from one shot to the next: dissolves and wipes, in which no single frame is a cut.
 
-In a transition every pixel lies between what it was before and what it is afterwards, and both ends are another picture.
+In a transition every pixel lies between what it was before and what it is afterwards, and the ends are two pictures.
 Whatever moves before a camera shows pixels that are in neither.
 """
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ _CHANGED, _MOSTLY = 20.0, 0.4  # levels of 255; share of the colour values
 _SLACK = 10.0  # levels by which a value may lie outside what it was and what it becomes
 _OUTSIDE = 0.12  # share of the changed values that may lie farther outside
 _BEGUN, _DONE = 0.15, 0.85  # shares of the new picture between which a frame shows both
+_AT_ONCE = 0.4  # share of the change that one frame of a slow transition brings at most
 _LOOKS = 5  # frames of the transition that are compared
 _BLACK = 10.0  # a picture whose values spread less is no picture: a fade, during which nobody is seen
 _STEADY = 0.12  # share of the whole change by which the picture may still change at either end
@@ -80,7 +82,7 @@ class TransitionDetector:
         shares = [float(((frames[-1 - length + t] - before) * change).sum()) / square for t in range(length + 1)]
         begin = max((t for t in range(length + 1) if shares[t] < _BEGUN), default=0)
         end = min((t for t in range(begin + 1, length + 1) if shares[t] > _DONE), default=length)
-        if end - begin < 2:  # a cut: CutDetector tells it
+        if max(b - a for a, b in pairwise(shares)) > _AT_ONCE:  # a cut, which CutDetector tells
             return None
         middle = next((t for t in range(begin + 1, end + 1) if shares[t] >= 0.5), end)
         return Transition(length - begin, length - middle, length - end)

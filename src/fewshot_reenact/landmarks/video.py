@@ -61,9 +61,7 @@ class _Track:
 
     def spreads(self) -> np.ndarray | None:
         """(T, 83), NaN where there is no face; None where the backend does not tell."""
-        if not any(
-            confidence and one is not None for confidence, one in zip(self.confidence, self.spread, strict=True)
-        ):
+        if all(one is None for one in self.spread):
             return None
         empty = np.full(N_POINTS, np.nan, np.float16)
         return np.stack([empty if one is None else one for one in self.spread]).astype(np.float32)
@@ -164,9 +162,8 @@ def _believe(track: _Track, size: tuple[int, int], name: str) -> list[str]:
     for frames, what in ((seen.covered, "something covers the face"), (seen.leaving, "a part of the face is cut off")):
         if frames.any() and (found & ~frames).any():
             times = _spans(frames, track.times)
-            notes.append(
-                f"{what} in {int(frames.sum())} of {len(found)} frames ({times}): the whole face is held there"
-            )
+            where = f"{int(frames.sum())} of {len(found)} frames ({times})"
+            notes.append(f"{what} in {where}: the whole face is held there")
     gone = seen.covered | seen.leaving
     if (found & ~gone).any():
         track.forget(np.flatnonzero(gone))
