@@ -16,6 +16,7 @@ from fewshot_reenact.landmarks.backend import Face, LandmarkBackend
 from fewshot_reenact.landmarks.cuts import CERTAIN, OTHER_FACE, Cut, CutDetector, Tiny, difference, tiny
 from fewshot_reenact.landmarks.dissolves import Transition, TransitionDetector
 from fewshot_reenact.landmarks.selection import LARGEST, Place, choose_face, parse_face
+from fewshot_reenact.landmarks.whole import redness_of_lips
 
 # Detection from scratch this often, in frames: it costs little at that rate, notices a face that slid off its person,
 # and learns where the other people are before it matters.
@@ -54,7 +55,7 @@ class TrackedFrame:
 
     points: (83, 2) float32 pixels, the last known ones where no face was found (NaN before the first).
     confidence: 0..1, 0 where no face was found. cut: a new shot begins with this frame. spread: (83,), see `Face`; None
-    where the backend does not tell or no face was found. slow: the slow transition that is over with this frame.
+    where the backend does not tell or no face was found. redness: of the lips, see `whole.redness_of_lips`. slow: the slow transition that is over with this frame.
     """
 
     points: np.ndarray
@@ -62,6 +63,7 @@ class TrackedFrame:
     found: bool
     cut: bool
     spread: np.ndarray | None = None
+    redness: float = 0.0
     slow: Transition | None = None
 
 
@@ -108,7 +110,9 @@ class Tracker:
         self._place = Place.of(face)
         assert self._cuts.now is not None
         self._seen = self._cuts.now, _patch(picture, self._place)
-        return TrackedFrame(self._points, float(np.clip(face.confidence, 0, 1)), True, cut, face.spread, slow)
+        redness = 0.0 if face.spread is None else redness_of_lips(picture, self._points)
+        confidence = float(np.clip(face.confidence, 0, 1))
+        return TrackedFrame(self._points, confidence, True, cut, face.spread, redness, slow)
 
     @property
     def followed(self) -> Known | None:

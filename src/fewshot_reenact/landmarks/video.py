@@ -33,6 +33,7 @@ class _Track:
     points: list[np.ndarray] = field(default_factory=list)
     confidence: list[float] = field(default_factory=list)
     spread: list[np.ndarray | None] = field(default_factory=list)
+    redness: list[float] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     pts: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
@@ -51,6 +52,7 @@ class _Track:
         self.points.append(seen.points if seen.found else _NOTHING)
         self.confidence.append(seen.confidence)
         self.spread.append(None if seen.spread is None else seen.spread.astype(np.float16))
+        self.redness.append(seen.redness)
         self.times.append(time)
         self.pts.append(pts)
 
@@ -156,8 +158,9 @@ def _who_moves(reader: "VideoReader", backend: LandmarkBackend, still: Known, fr
 
 def _believe(track: _Track, size: tuple[int, int], name: str) -> list[str]:
     """Forgets the frames that show less than a whole face, unless none is left. Returns what the user should know."""
-    seen = look_over(np.stack(track.points), np.array(track.confidence), track.spreads(), size, track.cuts)
-    found = np.array(track.confidence) > 0
+    points, confidence = np.stack(track.points), np.array(track.confidence)
+    seen = look_over(points, confidence, track.spreads(), np.array(track.redness), size, track.cuts)
+    found = confidence > 0
     notes = ["something seems to cover the mouth all along: its motion is guessed"] if seen.always else []
     for frames, what in ((seen.covered, "something covers the face"), (seen.leaving, "a part of the face is cut off")):
         if frames.any() and (found & ~frames).any():

@@ -7,29 +7,38 @@ nor be what relative motion is measured from.
 What tells them is how far apart the network's votes for a point lie (`Face.spread`), measured against what is usual for
 the same face in the same video. Measured on 3,292 frames of 102 clips and drivers, and on covers painted over 53 frames
 of 17 of them: the spread at the mouth grows by a factor of 2.0 under a hand, 2.2 under a mask, at most 1.6 in any
-uncovered frame. What lies between is a mouth pushed forward or a far turn, so both are looked at too.
+uncovered frame. What lies between is a mouth pushed forward or a far turn. So it counts too whether the lips are redder
+than the skin about them, as they usually are in this video: of that redness uncovered frames keep 0.47 and more, a hand
+over the mouth 0.3 and less, a microphone none.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cv2
 import numpy as np
 
+from fewshot_reenact.geometry.affine import transform
+from fewshot_reenact.geometry.align import cut
+from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.pose import head_pose
 from fewshot_reenact.geometry.shape import openness, take_out
-from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE, eye_distance
+from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, OUTER_LIP, RIGHT_EYE, eye_distance
 
+_SIDE = 32  # of the face frame in which colours of the lips are compared
 _NOSE = list(range(27, 36))
 _USUAL = 25  # per cent of the frames are clearer than what counts as usual: a face may be covered half of the time
+_CLEAR = 1.05  # times the usual spread up to which a mouth is clearly seen, and shows how red its lips are
 _FEW = 12  # frames: a shorter shot has no usual of its own, and takes the whole video's
 
-# A covered mouth: this many times the usual spread, and this many pixels, while the lips seem closed and the head is
-# not turned away. Of the uncovered frames 10 are; of painted hands 94 to 100 %, masks and boards 100 %.
-_MOUTH_TIMES, _MOUTH_PIXELS, _CLOSED = 1.3, 5.5, 0.17
-# So much is no expression any more, whatever the lips do.
-_CERTAIN_TIMES, _CERTAIN_PIXELS = 1.7, 6.5
-_EYE_TIMES, _EYE_PIXELS, _EYE_GONE = 1.6, 7.0, 11.0
+# A covered mouth: (times the usual spread, pixels of spread, most of the lips' usual redness), all of one line.
+_COVERED = ((1.15, 4.6, 0.4), (1.3, 5.5, 0.6))
+_REDDER = 3.0  # levels of a* in CIELAB: where lips are usually less red than that, nothing is told from it,
+_PALE_TIMES, _PALE_PIXELS, _CLOSED = 1.4, 6.0, 0.17  # but from a mouth that seems closed,
+_CERTAIN_TIMES, _CERTAIN_PIXELS = 1.7, 6.5  # or from so much that is no expression any more
+_EYE_TIMES, _EYE_PIXELS = 1.6, 7.0
+_EYE_GONE, _UNSURE = 11.0, 0.9  # pixels, however the head is turned; and a confidence that no mere turn has
 _NOSE_TIMES, _NOSE_PIXELS = 1.45, 6.5
 _FAR, _TURNED = 15.0, 30.0  # degrees of yaw: more than usual, and off the front
 # Beside covered frames less is enough: what covers comes and goes.
@@ -57,13 +66,14 @@ def look_over(
     points: np.ndarray,
     confidence: np.ndarray,
     spread: np.ndarray | None,
+    redness: np.ndarray,
     size: tuple[int, int],
     cuts: Sequence[int] = (),
 ) -> Wholeness:
     """Which frames of a track show less than a whole face.
 
     points: (T, 83, 2) pixels, NaN where there is no face. confidence: (T,). spread: (T, 83), None where the backend
-    does not tell. size: (width, height). cuts: first frames of new shots.
+    does not tell. redness: (T,), see `redness_of_lips`. size: (width, height). cuts: first frames of new shots.
     """
     covered, leaving = np.zeros(len(points), bool), np.zeros(len(points), bool)
     found = np.asarray(confidence) > 0
@@ -79,7 +89,7 @@ def look_over(
         return Wholeness(covered, leaving)
     seen = found & ~leaving
     seen = seen if seen.any() else found
-    values = _Values.of(points, spread)
+    values = _Values.of(points, np.asarray(confidence), spread, redness)
     everywhere = values.usual(seen)
     for shot in shots:
         here = np.zeros(len(points), bool)
@@ -94,22 +104,26 @@ def look_over(
 
 @dataclass(frozen=True)
 class _Values:
-    """Of each frame: spreads of the regions in pixels, how open the mouth is, and the head's yaw in degrees; (T,)."""
+    """Of each frame, (T,): spreads of the regions in pixels, how open the mouth is, the head's yaw in degrees, how red
+    the lips are, and the confidence.
+    """
 
     mouth: np.ndarray
     eyes: np.ndarray  # (T, 2)
     nose: np.ndarray
     open: np.ndarray
     yaw: np.ndarray
+    red: np.ndarray
+    sure: np.ndarray
 
     @staticmethod
-    def of(points: np.ndarray, spread: np.ndarray) -> "_Values":
+    def of(points: np.ndarray, confidence: np.ndarray, spread: np.ndarray, redness: np.ndarray) -> "_Values":
         found = ~np.isnan(points).any((1, 2))
         opened, yaw = np.full(len(points), np.nan), np.full(len(points), np.nan)
         opened[found] = openness(take_out(points[found].astype(np.float64)).shape)[:, 0]
         yaw[found] = head_pose(points[found])[:, 0]
         eyes = np.stack([spread[:, part].mean(1) for part in (LEFT_EYE, RIGHT_EYE)], 1)
-        return _Values(spread[:, MOUTH].mean(1), eyes, spread[:, _NOSE].mean(1), opened, yaw)
+        return _Values(spread[:, MOUTH].mean(1), eyes, spread[:, _NOSE].mean(1), opened, yaw, redness, confidence)
 
     def usual(self, frames: np.ndarray) -> "_Values":
         """What is usual in some frames, (T,) bool: spreads of a clear one, and the median yaw."""
@@ -117,8 +131,10 @@ class _Values:
         def low(values: np.ndarray) -> np.ndarray:
             return np.percentile(values[frames], _USUAL, axis=0)
 
-        opened, yaw = (np.asarray(np.median(v[frames])) for v in (self.open, self.yaw))
-        return _Values(low(self.mouth), low(self.eyes), low(self.nose), opened, yaw)
+        mouth = low(self.mouth)
+        clear = frames & (self.mouth <= _CLEAR * mouth)
+        opened, yaw, sure = (np.asarray(np.median(v[frames])) for v in (self.open, self.yaw, self.sure))
+        return _Values(mouth, low(self.eyes), low(self.nose), opened, yaw, np.asarray(np.median(self.red[clear])), sure)
 
 
 def _covered(values: _Values, usual: _Values, part: np.ndarray, shot: slice) -> np.ndarray:
@@ -126,11 +142,16 @@ def _covered(values: _Values, usual: _Values, part: np.ndarray, shot: slice) -> 
     with np.errstate(invalid="ignore"):
         front = (np.abs(values.yaw) < _TURNED) & (np.abs(values.yaw - usual.yaw) < _FAR)
         times = values.mouth / usual.mouth
-        mouth = (times > _MOUTH_TIMES) & (values.mouth > _MOUTH_PIXELS) & (values.open < _CLOSED)
-        mouth |= (times > _CERTAIN_TIMES) & (values.mouth > _CERTAIN_PIXELS)
+        if usual.red >= _REDDER:
+            red = values.red / usual.red
+            mouth = np.any([(times > t) & (values.mouth > p) & (red < share) for t, p, share in _COVERED], axis=0)
+        else:
+            mouth = (times > _PALE_TIMES) & (values.mouth > _PALE_PIXELS) & (values.open < _CLOSED)
+            mouth |= (times > _CERTAIN_TIMES) & (values.mouth > _CERTAIN_PIXELS)
         eyes = ((values.eyes / usual.eyes > _EYE_TIMES) & (values.eyes > _EYE_PIXELS)).any(1)
         nose = (values.nose / usual.nose > _NOSE_TIMES) & (values.nose > _NOSE_PIXELS)
-        out = part & (((mouth | eyes | nose) & front) | (values.eyes > _EYE_GONE).any(1))
+        gone = (values.eyes > _EYE_GONE).any(1) & (values.sure < _UNSURE)
+        out = part & (((mouth | eyes | nose) & front) | gone)
         beside = (times > _BESIDE_TIMES) | (values.eyes / usual.eyes > _BESIDE_TIMES).any(1)
     for frame in np.flatnonzero(out):
         for step in (-1, 1):
@@ -139,6 +160,25 @@ def _covered(values: _Values, usual: _Values, part: np.ndarray, shot: slice) -> 
                     break
                 out[at] = True
     return out
+
+
+def redness_of_lips(picture: np.ndarray, points: np.ndarray) -> float:
+    """How much redder the lips are than the skin about them, levels of a* in CIELAB; 0 where they are too small.
+
+    picture: (H, W, 3) uint8 RGB. points: (83, 2) pixels.
+    """
+    matrix = face_frame(points, _SIDE)
+    small = cut(picture, matrix, _SIDE).astype(np.float32) / 255
+    red = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1]
+    inverse = cv2.invertAffineTransform(matrix)
+    outline = transform(inverse, points[OUTER_LIP].astype(np.float64))
+    lips = np.zeros((_SIDE, _SIDE), np.uint8)
+    cv2.fillPoly(lips, [np.round(outline.clip(-_SIDE, 2 * _SIDE) * 8).astype(np.int32)], 1, cv2.LINE_8, 3)
+    near, far = (cv2.dilate(lips, np.ones((side, side), np.uint8)) for side in (3, 7))
+    about = (far > 0) & (near == 0)
+    if lips.sum() < 4 or not about.any():
+        return 0.0
+    return float(np.percentile(red[lips > 0], 60) - np.median(red[about]))
 
 
 def drop_torn(points: list[np.ndarray], confidence: list[float]) -> None:
