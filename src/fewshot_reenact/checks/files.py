@@ -73,7 +73,7 @@ def check(
         kind = "portrait" if is_picture(path) and path.suffix.lower() not in SUFFIXES else "driver"
         shown: np.ndarray | None = None
         try:
-            source = DriverSource.parse(path, face=chosen)  # what holds for any input: a file that is there
+            source = DriverSource.parse(path, face=chosen, option="--face")  # what holds for any input: a file that is there
             if kind == "portrait":
                 report, found = check_portrait(path, backend, chosen)
                 if picture is not None:

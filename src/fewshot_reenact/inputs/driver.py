@@ -30,7 +30,8 @@ class DriverSource:
     """DRIVER as it was given, looked at once: what it is and which part of it counts. Nothing is measured yet.
 
     kind: "video", "picture" (a pose), "motion" (a file) or "builtin". name: without folders and suffix. path: the file,
-    None for a built-in motion. start, end: seconds, None for all. face: "largest" or N from the left.
+    None for a built-in motion. start, end: seconds, None for all. face: "largest" or N from the left. option: how the
+    user chooses a face of it, for messages. turn: quarter turns, counterclockwise, by which its pictures stand upright.
     """
 
     kind: Literal["video", "picture", "motion", "builtin"]
@@ -39,6 +40,8 @@ class DriverSource:
     start: float | None = None
     end: float | None = None
     face: FaceChoice = LARGEST
+    option: str = "--driver-face"
+    turn: int = 0
 
     @classmethod
     def parse(
@@ -48,6 +51,7 @@ class DriverSource:
         face: str | int = "largest",
         start: float | None = None,
         end: float | None = None,
+        option: str = "--driver-face",
     ) -> DriverSource:
         """What can be said at once, before networks are loaded and portraits measured; by name and first bytes.
 
@@ -67,12 +71,12 @@ class DriverSource:
         if not path.exists():
             raise InputError(f"{path}: no such file; check the name")
         if path.suffix.lower() in SUFFIXES:
-            return cls("motion", path.stem, path, start, end, chosen)
+            return cls("motion", path.stem, path, start, end, chosen, option)
         if not is_picture(path):
-            return cls("video", path.stem, path, start, end, chosen)
+            return cls("video", path.stem, path, start, end, chosen, option)
         if start is not None or end is not None:
             raise UsageError(f"{path}: is a picture, which has no --start and --end")
-        return cls("picture", path.stem, path, face=chosen)
+        return cls("picture", path.stem, path, face=chosen, option=option)
 
     @property
     def is_builtin(self) -> bool:

@@ -22,6 +22,7 @@ from fewshot_reenact.landmarks.whole import redness_of_lips
 # and learns where the other people are before it matters.
 VERIFY_EVERY = 30
 _DOUBTS = 3
+_MUCH_LARGER = 1.5  # times the size of the face followed
 # All distances are in sizes of the face (the root of its area). Two places this near are one face:
 _SAME = 0.5
 # A face that was lost is looked for this far away, and further with every frame it is missing.
@@ -55,7 +56,8 @@ class TrackedFrame:
 
     points: (83, 2) float32 pixels, the last known ones where no face was found (NaN before the first).
     confidence: 0..1, 0 where no face was found. cut: a new shot begins with this frame. spread: (83,), see `Face`; None
-    where the backend does not tell or no face was found. redness: of the lips, see `whole.redness_of_lips`. slow: the slow transition that is over with this frame.
+    where the backend does not tell or no face was found. redness: of the lips, see `whole.redness_of_lips`. slow: the
+    slow transition that is over with this frame.
     """
 
     points: np.ndarray
@@ -84,6 +86,7 @@ class Tracker:
         self._elsewhere = False  # whether a slow transition led to another shot since
         self._seen: tuple[Tiny, Tiny] | None = None  # the picture and the face when it was last seen
         self._since_detection = 0
+        self._larger = 0  # detections that found a much larger face than the one followed
         self._doubts = 0  # detections in a row that found others, but not the face followed
 
     def update(self, picture: np.ndarray) -> TrackedFrame:
@@ -118,6 +121,11 @@ class Tracker:
     def followed(self) -> Known | None:
         """Where the face followed was last seen; None before it was."""
         return None if self._place is None or self._seen is None else (self._place, self._seen[1])
+
+    @property
+    def larger_seen(self) -> bool:
+        """Whether somebody else was much larger than the face followed, more than once."""
+        return self._larger > 1
 
     @property
     def others_seen(self) -> bool:
@@ -232,5 +240,6 @@ class Tracker:
             self._since_detection = VERIFY_EVERY
             return face if self._doubts < _DOUBTS else None
         self._doubts = 0
+        self._larger += any(Place.of(one).size > _MUCH_LARGER * place.size for one in faces)
         self._others = [_other(picture, one) for one in faces if one is not nearest]
         return face

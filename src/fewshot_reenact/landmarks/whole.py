@@ -29,6 +29,7 @@ from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, OUTER_LIP, RIGHT_
 _SIDE = 32  # of the face frame in which colours of the lips are compared
 _NOSE = list(range(27, 36))
 _USUAL = 25  # per cent of the frames are clearer than what counts as usual: a face may be covered half of the time
+_MOST_USUAL = (5.5, 6.2, 6.2)  # pixels of spread, mouth, eyes, nose: no clear face usually has more
 _CLEAR = 1.05  # times the usual spread up to which a mouth is clearly seen, and shows how red its lips are
 _FEW = 12  # frames: a shorter shot has no usual of its own, and takes the whole video's
 
@@ -38,7 +39,9 @@ _REDDER = 3.0  # levels of a* in CIELAB: where lips are usually less red than th
 _PALE_TIMES, _PALE_PIXELS, _CLOSED = 1.4, 6.0, 0.17  # but from a mouth that seems closed,
 _CERTAIN_TIMES, _CERTAIN_PIXELS = 1.7, 6.5  # or from so much that is no expression any more
 _EYE_TIMES, _EYE_PIXELS = 1.6, 7.0
-_EYE_GONE, _UNSURE = 11.0, 0.9  # pixels, however the head is turned; and a confidence that no mere turn has
+# Half of the face: pixels at an eye, however the head is turned; less while the head is not in profile (measured: 17 to
+# 22 behind a board, which looks like a yaw of 30 degrees; up to 12 in a true profile, at 45).
+_EYE_GONE, _EYE_HIDDEN, _PROFILE = 14.0, 11.0, 36.0
 _NOSE_TIMES, _NOSE_PIXELS = 1.45, 6.5
 _FAR, _TURNED = 15.0, 30.0  # degrees of yaw: more than usual, and off the front
 # Beside covered frames less is enough: what covers comes and goes.
@@ -89,7 +92,7 @@ def look_over(
         return Wholeness(covered, leaving)
     seen = found & ~leaving
     seen = seen if seen.any() else found
-    values = _Values.of(points, np.asarray(confidence), spread, redness)
+    values = _Values.of(points, spread, redness)
     everywhere = values.usual(seen)
     for shot in shots:
         here = np.zeros(len(points), bool)
@@ -99,13 +102,13 @@ def look_over(
         part = np.zeros(len(points), bool)
         part[shot] = found[shot]
         covered |= _covered(values, usual, part, shot)
-    return Wholeness(covered, leaving, bool(everywhere.mouth > _NEVER_CLEAR))
+    return Wholeness(covered, leaving, bool(np.percentile(values.mouth[seen], _USUAL) > _NEVER_CLEAR))
 
 
 @dataclass(frozen=True)
 class _Values:
     """Of each frame, (T,): spreads of the regions in pixels, how open the mouth is, the head's yaw in degrees, how red
-    the lips are, and the confidence.
+    the lips are.
     """
 
     mouth: np.ndarray
@@ -114,27 +117,33 @@ class _Values:
     open: np.ndarray
     yaw: np.ndarray
     red: np.ndarray
-    sure: np.ndarray
 
     @staticmethod
-    def of(points: np.ndarray, confidence: np.ndarray, spread: np.ndarray, redness: np.ndarray) -> "_Values":
+    def of(points: np.ndarray, spread: np.ndarray, redness: np.ndarray) -> "_Values":
         found = ~np.isnan(points).any((1, 2))
         opened, yaw = np.full(len(points), np.nan), np.full(len(points), np.nan)
         opened[found] = openness(take_out(points[found].astype(np.float64)).shape)[:, 0]
         yaw[found] = head_pose(points[found])[:, 0]
-        eyes = np.stack([spread[:, part].mean(1) for part in (LEFT_EYE, RIGHT_EYE)], 1)
-        return _Values(spread[:, MOUTH].mean(1), eyes, spread[:, _NOSE].mean(1), opened, yaw, redness, confidence)
+        mouth, nose, left, right = (spread[:, part].mean(1) for part in (MOUTH, _NOSE, LEFT_EYE, RIGHT_EYE))
+        return _Values(mouth, np.stack([left, right], 1), nose, opened, yaw, redness)
 
     def usual(self, frames: np.ndarray) -> "_Values":
         """What is usual in some frames, (T,) bool: spreads of a clear one, and the median yaw."""
 
-        def low(values: np.ndarray) -> np.ndarray:
-            return np.percentile(values[frames], _USUAL, axis=0)
+        def low(values: np.ndarray, most: float) -> np.ndarray:
+            return np.minimum(np.percentile(values[frames], _USUAL, axis=0), most)
 
-        mouth = low(self.mouth)
+        mouth = low(self.mouth, _MOST_USUAL[0])
         clear = frames & (self.mouth <= _CLEAR * mouth)
-        opened, yaw, sure = (np.asarray(np.median(v[frames])) for v in (self.open, self.yaw, self.sure))
-        return _Values(mouth, low(self.eyes), low(self.nose), opened, yaw, np.asarray(np.median(self.red[clear])), sure)
+        opened, yaw = (np.asarray(np.median(v[frames])) for v in (self.open, self.yaw))
+        return _Values(
+            mouth,
+            low(self.eyes, _MOST_USUAL[1]),
+            low(self.nose, _MOST_USUAL[2]),
+            opened,
+            yaw,
+            np.asarray(np.median(self.red[clear]) if clear.any() else 0.0),
+        )
 
 
 def _covered(values: _Values, usual: _Values, part: np.ndarray, shot: slice) -> np.ndarray:
@@ -150,7 +159,8 @@ def _covered(values: _Values, usual: _Values, part: np.ndarray, shot: slice) -> 
             mouth |= (times > _CERTAIN_TIMES) & (values.mouth > _CERTAIN_PIXELS)
         eyes = ((values.eyes / usual.eyes > _EYE_TIMES) & (values.eyes > _EYE_PIXELS)).any(1)
         nose = (values.nose / usual.nose > _NOSE_TIMES) & (values.nose > _NOSE_PIXELS)
-        gone = (values.eyes > _EYE_GONE).any(1) & (values.sure < _UNSURE)
+        gone = (values.eyes > _EYE_GONE).any(1)
+        gone |= (values.eyes > _EYE_HIDDEN).any(1) & (np.abs(values.yaw) < _PROFILE)
         out = part & (((mouth | eyes | nose) & front) | gone)
         beside = (times > _BESIDE_TIMES) | (values.eyes / usual.eyes > _BESIDE_TIMES).any(1)
     for frame in np.flatnonzero(out):

@@ -151,7 +151,7 @@ def _source(path: Path, face: str | int, start: float | None, end: float | None)
     """What is to be measured: a video or a picture."""
     if path.suffix.lower() in SUFFIXES and path.is_file():
         raise InputError(f"{path}: is a motion file already; use it as DRIVER, or give a video or a picture")
-    return DriverSource.parse(path, face=face, start=start, end=end)
+    return DriverSource.parse(path, face=face, start=start, end=end, option="--face")
 
 
 def _backend(landmarks: str | LandmarkBackend, device: object) -> LandmarkBackend:
