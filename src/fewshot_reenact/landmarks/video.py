@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from fewshot_reenact.media.reader import VideoReader
 
 _NOTHING = np.full((N_POINTS, 2), np.nan, np.float32)
-# The mean movement of a face's points about their middle places, in eye distances: a face that moves less over a whole
-# video is a picture. Measured: 0.0002 for paintings in compressed videos; of 61 clips of people one 0.0018 (an actor who
+# The mean movement of a face's points about their middle places, in eye distances: what moves less over a whole video
+# is a picture. Measured: 0.0002 for paintings in compressed videos; of 61 clips of people one 0.0018 (an actor who
 # holds still; nobody else is there), the others 0.013 and more.
 _STILL, _STILL_FRAMES = 0.006, 10
 _ENOUGH = 0.3  # share of the frames in which another face must be seen to be followed instead

@@ -35,10 +35,10 @@ _FEW = 12  # frames: a shorter shot has no usual of its own, and takes the whole
 
 # A covered mouth: (times the usual spread, pixels of spread, most of the lips' usual redness), all of one line.
 _COVERED = ((1.15, 4.6, 0.4), (1.3, 5.5, 0.6))
-_REDDER = 3.0  # levels of a* in CIELAB: where lips are usually less red than that, nothing is told from it,
+_REDDER = 5.0  # levels of a* in CIELAB: where lips are usually less red than that, nothing is told from it,
 _PALE_TIMES, _PALE_PIXELS, _CLOSED = 1.4, 6.0, 0.17  # but from a mouth that seems closed,
 _CERTAIN_TIMES, _CERTAIN_PIXELS = 1.7, 6.5  # or from so much that is no expression any more
-_EYE_TIMES, _EYE_PIXELS = 1.6, 7.0
+_EYE_TIMES, _EYE_PIXELS = 1.8, 9.0  # more than a wink has, 1.7 and 7.9
 # Half of the face: pixels at an eye, however the head is turned; less while the head is not in profile (measured: 17 to
 # 22 behind a board, which looks like a yaw of 30 degrees; up to 12 in a true profile, at 45).
 _EYE_GONE, _EYE_HIDDEN, _PROFILE = 14.0, 11.0, 36.0

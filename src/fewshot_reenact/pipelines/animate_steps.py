@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fewshot_reenact.checks.portrait import what_is_poor
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.files import check_output, sha256
@@ -87,6 +88,9 @@ def load(options: AnimateOptions, job: Job) -> Cast:
     if isinstance(backend, str):
         backend = load_backend(backend, str(where))
     people, notes = (list(person.portraits), []) if person else job.portraits.load(backend)
+    if not person:
+        for path, one in zip(job.portraits.files, people, strict=True):
+            notes += what_is_poor(path.name, one, backend)
     kind = renderer_class(networks)
     notes += kind.notes(networks.dims)
     if options.frame == "crop" and kind.corrects_warp:

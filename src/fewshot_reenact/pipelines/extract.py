@@ -10,13 +10,12 @@ from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import check_output
 from fewshot_reenact.geometry.overlay import draw_points
-from fewshot_reenact.inputs.driver import DriverSource, measure_video
+from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import Landmarks, load_backend
 from fewshot_reenact.media import timestamps
 from fewshot_reenact.media.marks import PlainNote
-from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, read_picture, write_picture
-from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
 from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
 from fewshot_reenact.motion.files import SUFFIXES, save_motion
 from fewshot_reenact.motion.motion import Motion
@@ -113,12 +112,14 @@ def extract(
     where, why = choose_device(device)
     if driver.is_still:
         backend = _backend(landmarks, where)
-        motion = driver.measure(backend).motion
+        measured = driver.measure(backend)
+        driver, motion = measured.source, measured.motion
     else:
         # The video is opened first: what is wrong with it is told before networks are loaded.
-        with VideoReader(path, start, end) as reader:
+        with driver.open():
             backend = _backend(landmarks, where)
-            motion = measure_video(reader, backend, driver.face, stage(progress, "measure"))
+        measured = driver.measure(backend, stage(progress, "measure"))
+        driver, motion = measured.source, measured.motion
     if smooth:
         motion = _smoothed(motion, smooth)
     if "picture" in files:
@@ -169,7 +170,7 @@ def _smoothed(motion: Motion, strength: float) -> Motion:
 def _frame(driver: DriverSource, index: int) -> np.ndarray:
     """One frame of a video; the picture itself of a picture."""
     if driver.is_still:
-        return read_picture(driver.file)
+        return driver.picture()
     for number, picture in driver.frames():
         if number == index:
             return picture
@@ -180,7 +181,7 @@ def _write_overlay(driver: DriverSource, path: Path, motion: Motion, overwrite: 
     """A second pass through the video: smoothing looks ahead, so nothing could be drawn in the first."""
     points, found = motion.filled().points, motion.found
     pts, time_base = timestamps.fit(motion.pts.tolist(), motion.time_base)
-    with VideoReader(driver.file, driver.start, driver.end) as reader:
+    with driver.open() as reader:
         info = reader.info
         with VideoWriter(
             path,
