@@ -127,7 +127,7 @@ class DriverSource:
         with source.open() as reader:
             motion = measure_video(reader, backend, source.face, progress, source.option)
             sound = source.path if reader.info.has_audio else None
-            return Driver(source, source.told(motion), sound, reader.audio_start, reader.audio_end)
+            return Driver(source, source.told(motion), sound, reader.audio_start, reader.audio_end, tuple(reader.jumps))
 
     def upright(self, backend: LandmarkBackend) -> DriverSource:
         """The same with its pictures turned upright, if they lie otherwise; looks at a few frames with a face."""
@@ -175,8 +175,8 @@ class DriverSource:
 class Driver:
     """A driver, measured.
 
-    motion: of the part that counts, with NaN where no face was found. audio_from, audio_start, audio_end: where its
-    sound is, for VideoWriter; None without sound.
+    motion: of the part that counts, with NaN where no face was found. audio_from, audio_start, audio_end, audio_jumps: where
+    its sound is, for VideoWriter; None without sound.
     """
 
     source: DriverSource
@@ -184,6 +184,7 @@ class Driver:
     audio_from: Path | None = None
     audio_start: Fraction = Fraction(0)
     audio_end: Fraction | None = None
+    audio_jumps: tuple[Fraction, ...] = ()
 
     def pictures(self) -> Iterator[np.ndarray] | None:
         """Its pictures in order, (H, W, 3) uint8 RGB, one for each frame of the motion; None where there are none."""

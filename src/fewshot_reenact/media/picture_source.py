@@ -34,6 +34,7 @@ class PictureSource:
         self.path = path
         self.damaged: str | None = None
         self.partial = False
+        self.jumps: list[Fraction] = []
         self.origin_ticks, self.origin = 0, Fraction(0)
         if path.is_dir():
             if fps is None:

@@ -75,6 +75,9 @@ class VideoReader:
 
     To give a writer the sound that belongs to it, hand it `audio_start` and `audio_end`.
 
+    Where the clock jumps back (recordings joined by hand) it goes on from the last frame; `jumps` says by how many
+    seconds what follows each jump was moved, for the sound.
+
     `damaged` is a reason once something could not be decoded (a warning is logged at the end), else None.
 
     Raises InputError: no such file, not a video, no video stream, no frame can be decoded, `start` behind the end.
@@ -99,7 +102,7 @@ class VideoReader:
         if self._end is not None and self._end <= (self._start or 0):
             raise UsageError(f"the end of a cut ({end} s) must lie after its start ({start or 0} s)")
         self.damaged: str | None = None
-        self._last_time = Fraction(0)
+        self.jumps: list[Fraction] = []
         self._generators: list[Iterator[Frame]] = []
         # The first frame tells what the header cannot: that something decodes, the rotation, where a cut begins.
         opened = self._open()
@@ -171,6 +174,7 @@ class VideoReader:
                 logger.warning("%s: is damaged: %s; %d frames are used", self.path, source.damaged, index)
         finally:
             self.damaged = self.damaged or source.damaged
+            self.jumps = max(self.jumps, source.jumps, key=len)
             source.close()
 
     def _open(self) -> tuple[_Source, Iterator[VideoFrame], VideoFrame]:

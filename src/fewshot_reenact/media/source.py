@@ -90,6 +90,7 @@ class VideoSource:
         self.damaged: str | None = None
         self.partial = False  # set by whoever does not read from the first frame to the last
         self.packets = 0
+        self._clock: timestamps.Continued | None = None
         self.container = open_container(path)
         try:
             self.stream = self._video_stream()
@@ -102,6 +103,11 @@ class VideoSource:
         except BaseException:
             self.container.close()
             raise
+
+    @property
+    def jumps(self) -> list[Fraction]:
+        """By how many seconds what follows each jump of the clock, so far, was moved."""
+        return [] if self._clock is None else [offset * self.time_base for offset in self._clock.offsets]
 
     def close(self) -> None:
         """Close the file."""
@@ -117,7 +123,13 @@ class VideoSource:
         return True
 
     def frames(self) -> Iterator[VideoFrame]:
-        """Decoded frames in the order of their display, their pts in the stream's own clock (or None)."""
+        """Decoded frames in the order of their display, their pts in the stream's own clock (or None), which goes on
+        where it jumps back.
+        """
+        rate = timestamps.frame_rate(self.stream.average_rate, getattr(self.stream, "guessed_rate", None))
+        # At most a second: what claims fewer frames than that has an odd clock, not a low rate.
+        step = min(timestamps.frame_duration(rate, self.time_base), max(1, timestamps.to_ticks(1, self.time_base)))
+        self._clock = timestamps.Continued(step)
         for packet in self._demux():
             try:
                 decoded: list[Any] = list(self.stream.decode(packet))
@@ -127,6 +139,8 @@ class VideoSource:
             for frame in decoded:
                 if frame.is_corrupt:
                     self._note("some frames are damaged")
+                if frame.pts is not None:
+                    frame.pts = self._clock(frame.pts)
                 yield frame
 
     def _demux(self) -> Iterator[Any]:

@@ -106,3 +106,35 @@ class Increasing:
             self.mended += 1
         self._last = pts
         return pts
+
+
+class Continued:
+    """Goes on where a clock jumps back: recordings joined by hand begin anew at each joint.
+
+    What follows a jump is moved by one offset, so that its first frame follows the last by `step` ticks. A single frame
+    whose time is wrong is no jump: the next one is where it would have been. `offsets` are those of the jumps so far, in
+    ticks.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.offsets: list[int] = []
+        self._last: int | None = None
+
+    def __call__(self, pts: int) -> int:
+        """The time at which this frame would stand, had the clock gone on."""
+        offset = self.offsets[-1] if self.offsets else 0
+        before = self.offsets[-2] if len(self.offsets) > 1 else 0
+        now = pts + offset
+        if (
+            self._last is not None
+            and self.offsets
+            and abs(pts + before - self._last) < self.step < abs(now - self._last)
+        ):
+            self.offsets.pop()  # it was one frame only
+            now = pts + before
+        elif self._last is not None and now <= self._last - 2 * self.step:
+            self.offsets.append(self._last + self.step - pts)
+            now = self._last + self.step
+        self._last = now if self._last is None else max(self._last, now)
+        return now

@@ -147,6 +147,7 @@ def write(
         audio_from=driven.audio_from if options.audio == "driver" else None,
         audio_start=driven.audio_start,
         audio_end=driven.audio_end,
+        audio_jumps=driven.audio_jumps,
         marks=marks,
         inputs=job.inputs,
         overwrite=job.overwrite,
@@ -156,6 +157,7 @@ def write(
         for t, picture in enumerate(pictures, start=1):
             writer.write(picture, pts[t])
             tell(t + 1, len(motion))
+        motion.notes.extend(writer.notes)
     return width + width % 2, height + height % 2  # the writer makes odd sides even
 
 

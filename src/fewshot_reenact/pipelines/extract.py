@@ -1,6 +1,7 @@
 """`reenact extract`: the motion of the face in a video or a picture, as a file that can drive a portrait."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def extract(
         shown = draw_points(_frame(driver, index), motion.points[index])
         write_picture(files["picture"], shown, overwrite, marks=_Overlay())
     if "video" in files:
-        _write_overlay(driver, files["video"], motion, overwrite, stage(progress, "draw"))
+        _write_overlay(driver, files["video"], motion, overwrite, stage(progress, "draw"), measured.audio_jumps)
     # Last, so that whoever waits for the motion file finds everything in place.
     save_motion(motion, output, overwrite)
     return Extraction(motion, f"{where} ({why})", backend.name, smooth, {key: str(path) for key, path in files.items()})
@@ -177,7 +178,9 @@ def _frame(driver: DriverSource, index: int) -> np.ndarray:
     raise InputError(f"{driver.file}: frame {index} could be read once but not again; is the file being written to?")
 
 
-def _write_overlay(driver: DriverSource, path: Path, motion: Motion, overwrite: bool, progress: Count) -> None:
+def _write_overlay(
+    driver: DriverSource, path: Path, motion: Motion, overwrite: bool, progress: Count, jumps: tuple[Fraction, ...]
+) -> None:
     """A second pass through the video: smoothing looks ahead, so nothing could be drawn in the first."""
     points, found = motion.filled().points, motion.found
     pts, time_base = timestamps.fit(motion.pts.tolist(), motion.time_base)
@@ -192,6 +195,7 @@ def _write_overlay(driver: DriverSource, path: Path, motion: Motion, overwrite: 
             audio_from=driver.file if info.has_audio else None,
             audio_start=reader.audio_start,
             audio_end=reader.audio_end,
+            audio_jumps=jumps,
             marks=_Overlay(),
             inputs=(driver.file,),
             overwrite=overwrite,
