@@ -154,7 +154,9 @@ def test_animations_give_their_first_frame(tmp_path: Path, picture: Array) -> No
     frames = [Image.fromarray(picture), Image.fromarray(255 - picture)]
     frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], lossless=True)
     assert difference(read_picture(tmp_path / "a.webp"), picture) == 0
-    assert is_picture(tmp_path / "a.webp")
+    assert is_video(tmp_path / "a.webp"), "as a driver all frames count"
+    frames[0].save(tmp_path / "b.webp", lossless=True)
+    assert is_picture(tmp_path / "b.webp")
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert is_video(tmp_path / "a.gif")
 

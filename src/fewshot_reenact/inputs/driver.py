@@ -36,7 +36,7 @@ class DriverSource:
     kind: "video", "picture" (a pose), "motion" (a file) or "builtin". name: without folders and suffix. path: the file,
     None for a built-in motion. start, end: seconds, None for all. face: "largest" or N from the left. option: how the
     user chooses a face of it, for messages. fps: of a folder of numbered frames. mirror: left and right are exchanged.
-    turn: quarter turns, counterclockwise, by which its pictures stand upright; known when it is measured.
+    any_size: see VideoReader.     turn: quarter turns, counterclockwise, by which its pictures stand upright; known when it is measured.
     """
 
     kind: Literal["video", "picture", "motion", "builtin"]
@@ -48,6 +48,7 @@ class DriverSource:
     option: str = "--driver-face"
     fps: Fraction | None = None
     mirror: bool = False
+    any_size: bool = False
     turn: int = 0
 
     @classmethod
@@ -61,6 +62,7 @@ class DriverSource:
         option: str = "--driver-face",
         fps: float | None = None,
         mirror: bool = False,
+        any_size: bool = False,
     ) -> DriverSource:
         """What can be said at once, before networks are loaded and portraits measured; by name and first bytes.
 
@@ -82,7 +84,9 @@ class DriverSource:
             raise UsageError(f"{source.given}: has a frame rate of its own; --fps is for a folder of numbered frames")
         if source.is_still and (start is not None or end is not None):
             raise UsageError(f"{source.given}: is a picture, which has no --start and --end")
-        return replace(source, start=start, end=end, face=chosen, option=option, fps=rate, mirror=mirror)
+        return replace(
+            source, start=start, end=end, face=chosen, option=option, fps=rate, mirror=mirror, any_size=any_size
+        )
 
     @property
     def is_builtin(self) -> bool:
@@ -168,7 +172,9 @@ class DriverSource:
 
     def open(self) -> VideoReader:
         """Its pictures as a stream. Raises InputError when they cannot be read, UsageError for a bad start or end."""
-        return VideoReader(self.file, self.start, self.end, fps=self.fps, turn=self.turn, mirror=self.mirror)
+        return VideoReader(
+            self.file, self.start, self.end, fps=self.fps, turn=self.turn, mirror=self.mirror, any_size=self.any_size
+        )
 
 
 @dataclass(frozen=True)
@@ -176,7 +182,7 @@ class Driver:
     """A driver, measured.
 
     motion: of the part that counts, with NaN where no face was found. audio_from, audio_start, audio_end, audio_jumps: where
-    its sound is, for VideoWriter; None without sound.
+    its sound is, for VideoWriter; None without sound. hdr: what the user should know where its colours are shown.
     """
 
     source: DriverSource
@@ -185,6 +191,7 @@ class Driver:
     audio_start: Fraction = Fraction(0)
     audio_end: Fraction | None = None
     audio_jumps: tuple[Fraction, ...] = ()
+    hdr: str | None = None
 
     def pictures(self) -> Iterator[np.ndarray] | None:
         """Its pictures in order, (H, W, 3) uint8 RGB, one for each frame of the motion; None where there are none."""

@@ -30,7 +30,7 @@ class PictureSource:
     Raises InputError: no frame in it, a frame that cannot be read, frames of several sizes; UsageError without fps.
     """
 
-    def __init__(self, path: Path, fps: Fraction | None = None) -> None:
+    def __init__(self, path: Path, fps: Fraction | None = None, any_size: bool = False) -> None:
         self.path = path
         self.damaged: str | None = None
         self.partial = False
@@ -38,9 +38,7 @@ class PictureSource:
         self.origin_ticks, self.origin = 0, Fraction(0)
         if path.is_dir():
             if fps is None:
-                raise UsageError(
-                    f"{path}: is a folder; if it holds the frames of a video, say how many a second: --fps"
-                )
+                raise UsageError(f"{path}: is a folder; say how many frames a second it holds: --fps N")
             self._files = numbered_frames(path)
             self.time_base, count = 1 / fps, len(self._files)
             rate = fps
@@ -50,8 +48,8 @@ class PictureSource:
             durations = _durations(path)
             count, rate = len(durations), Fraction(1000 * len(durations), sum(durations))
             self._durations = durations
-        if count > MOST_FRAMES:
-            raise InputError(f"{path}: {count} frames are too many; make a video of it first")
+        if count > MOST_FRAMES and not any_size:
+            raise InputError(f"{path}: {count} frames are too many; make a video of it first, or use --any-size")
         length = count if self._files else sum(self._durations)
         self.stream: Any = SimpleNamespace(
             average_rate=rate, guessed_rate=None, sample_aspect_ratio=None, duration=length, frames=count,

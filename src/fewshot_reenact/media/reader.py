@@ -71,7 +71,7 @@ class VideoReader:
     and sound stay in step and output timestamps equal the driver's.
 
     fps: of a folder of numbered frames. turn: quarter turns counterclockwise by which every frame is turned; mirror:
-    then left and right are exchanged.
+    then left and right are exchanged. any_size: without the limits of size that keep damaged and hostile files off.
 
     To give a writer the sound that belongs to it, hand it `audio_start` and `audio_end`.
 
@@ -92,9 +92,10 @@ class VideoReader:
         fps: Fraction | None = None,
         turn: int = 0,
         mirror: bool = False,
+        any_size: bool = False,
     ) -> None:
         self.path = Path(path)
-        self._fps, self._turn, self._mirror = fps, turn % 4, mirror
+        self._fps, self._turn, self._mirror, self._any_size = fps, turn % 4, mirror, any_size
         self._start = None if not start else Fraction(start)
         self._end = None if end is None else Fraction(end)
         if self._start is not None and self._start < 0:
@@ -129,6 +130,16 @@ class VideoReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def hdr(self) -> str | None:
+        """What the user should know where the pictures' colours are shown: that they are HDR. None where they are not."""
+        curve = self._converter.curve
+        return (
+            f"{self.path.name}: is HDR ({curve}); its colours will look flat, convert it to SDR first"
+            if curve
+            else None
+        )
 
     def close(self) -> None:
         """Closes the file; iterating again opens it again."""
@@ -201,9 +212,9 @@ class VideoReader:
             raise
 
     def _source(self) -> _Source:
-        if self.path.is_dir() or is_animated_webp(self.path):
-            return PictureSource(self.path, self._fps)
-        return VideoSource(self.path)
+        if (self.path.is_dir() and self._fps is not None) or is_animated_webp(self.path):
+            return PictureSource(self.path, self._fps, self._any_size)
+        return VideoSource(self.path, self._any_size)
 
     def _stood(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self._turn:

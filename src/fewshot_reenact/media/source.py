@@ -85,8 +85,8 @@ class VideoSource:
     `damaged` becomes a short reason as soon as something could not be decoded; decoding goes on with what can.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, any_size: bool = False) -> None:
+        self.path, self._any_size = path, any_size
         self.damaged: str | None = None
         self.partial = False  # set by whoever does not read from the first frame to the last
         self.packets = 0
@@ -176,10 +176,10 @@ class VideoSource:
 
     def _video_stream(self) -> VideoStream:
         best = best_video(self.container)
-        if best is not None and (best.width or 0) * (best.height or 0) > MOST_PIXELS:
+        if best is not None and (best.width or 0) * (best.height or 0) > MOST_PIXELS and not self._any_size:
             raise InputError(
                 f"{self.path}: {best.width} x {best.height} pixels are too many for a video; scale it down to 8,192 x "
-                "8,192 or less"
+                "8,192 or less (animate takes it with --any-size)"
             )
         if best is None:
             if any(not _is_cover(s) for s in self.container.streams.video):
@@ -201,9 +201,7 @@ class Converter:
         self._width, self._height = width, height
         self.transposed, self.mirror, self.upside_down = orientation(first)
         self.width, self.height = (height, width) if self.transposed else (width, height)
-        curve = _HDR_CURVES.get(first.color_trc) if hasattr(first, "color_trc") else None
-        if curve:
-            logger.warning("%s: is HDR (%s); its colours will look flat, convert it to SDR first", path, curve)
+        self.curve = _HDR_CURVES.get(first.color_trc) if hasattr(first, "color_trc") else None
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """One frame, (H, W, 3) uint8 RGB."""

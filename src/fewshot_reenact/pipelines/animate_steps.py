@@ -19,7 +19,7 @@ from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
 from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import load_backend
-from fewshot_reenact.media import timestamps
+from fewshot_reenact.media import level, timestamps
 from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
 from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
@@ -69,7 +69,15 @@ def parse(
 ) -> Job:
     """Look at everything that was given, before anything takes long."""
     portraits = PortraitSource.parse(portrait, options.face)
-    source = DriverSource.parse(driver, face=options.driver_face, start=options.start, end=options.end)
+    source = DriverSource.parse(
+        driver,
+        face=options.driver_face,
+        start=options.start,
+        end=options.end,
+        fps=options.fps,
+        mirror=options.mirror,
+        any_size=options.any_size,
+    )
     inputs = [*portraits.files, *([] if source.path is None else [source.path]), *options.credentials]
     kinds = PICTURE_OUTPUTS if source.is_still else VIDEO_OUTPUTS
     path = Path(output) if output is not None else Path(f"{portraits.name}--{source.name}{kinds[0]}")
@@ -118,6 +126,8 @@ def render(options: AnimateOptions, cast: Cast, driven: Driver, plan: Plan) -> t
     shifts = dense_motion_of(driven, plan, options.retargeting, cast.model.dims.size) if wanted else None
     pictures = renderer.render(plan.moves, shifts)
     if options.compare:
+        if driven.hdr:
+            driven.motion.notes.append(driven.hdr)
         pictures = side_by_side(cast.people[0].picture, driven, pictures)
     return renderer, pictures
 
@@ -133,6 +143,15 @@ def write(
     """Write the frames at the driver's timestamps, or the one picture. Returns (width, height) of what is written."""
     first = next(pictures)
     height, width = first.shape[:2]
+    if not job.driver.is_still and not options.full_size:
+        most = level.largest(width, height, driven.motion.fps)
+        if most != (width, height):
+            driven.motion.notes.append(
+                f"{width}x{height} would be more than most players show; the video is scaled to {most[0]}x{most[1]} "
+                "(H.264 level 5.1), --full-size keeps it as it is"
+            )
+            width, height = most
+            first, pictures = level.scaled(first, most), (level.scaled(picture, most) for picture in pictures)
     if job.driver.is_still:
         write_picture(job.output, first, job.overwrite, inputs=job.inputs, marks=marks)
         return width, height

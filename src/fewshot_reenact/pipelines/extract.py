@@ -123,6 +123,8 @@ def extract(
         driver, motion = measured.source, measured.motion
     if smooth:
         motion = _smoothed(motion, smooth)
+    if measured.hdr and ("picture" in files or "video" in files):
+        motion.notes.append(measured.hdr)
     if "picture" in files:
         index = int(np.flatnonzero(motion.found)[0])
         shown = draw_points(_frame(driver, index), motion.points[index])

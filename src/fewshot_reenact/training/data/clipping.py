@@ -64,6 +64,7 @@ def cut_video(path: Path, person: str, backend: LandmarkBackend, options: ClipOp
     with VideoReader(path) as reader:
         motion = track_video(reader, backend)
         notes = [f"is damaged ({reader.damaged}); what could be read is used"] if reader.damaged else []
+        notes += [reader.hdr] if reader.hdr else []
         spans, refused = choose_spans(motion, options)
         if not spans:
             raise InputError("no piece can be used: " + ", ".join(refused))
