@@ -36,7 +36,8 @@ class DriverSource:
     kind: "video", "picture" (a pose), "motion" (a file) or "builtin". name: without folders and suffix. path: the file,
     None for a built-in motion. start, end: seconds, None for all. face: "largest" or N from the left. option: how the
     user chooses a face of it, for messages. fps: of a folder of numbered frames. mirror: left and right are exchanged.
-    any_size: see VideoReader.     turn: quarter turns, counterclockwise, by which its pictures stand upright; known when it is measured.
+    any_size: see VideoReader. turn: quarter turns, counterclockwise, by which its pictures stand upright; known when it
+    is measured.
     """
 
     kind: Literal["video", "picture", "motion", "builtin"]
@@ -131,7 +132,15 @@ class DriverSource:
         with source.open() as reader:
             motion = measure_video(reader, backend, source.face, progress, source.option)
             sound = source.path if reader.info.has_audio else None
-            return Driver(source, source.told(motion), sound, reader.audio_start, reader.audio_end, tuple(reader.jumps))
+            return Driver(
+                source,
+                source.told(motion),
+                sound,
+                reader.audio_start,
+                reader.audio_end,
+                tuple(reader.jumps),
+                reader.hdr,
+            )
 
     def upright(self, backend: LandmarkBackend) -> DriverSource:
         """The same with its pictures turned upright, if they lie otherwise; looks at a few frames with a face."""
@@ -181,8 +190,8 @@ class DriverSource:
 class Driver:
     """A driver, measured.
 
-    motion: of the part that counts, with NaN where no face was found. audio_from, audio_start, audio_end, audio_jumps: where
-    its sound is, for VideoWriter; None without sound. hdr: what the user should know where its colours are shown.
+    motion: of the part that counts, with NaN where no face was found. audio_from, audio_start, audio_end, audio_jumps:
+    where its sound is, for VideoWriter; None without sound. hdr: what the user should know where its colours are shown.
     """
 
     source: DriverSource

@@ -133,13 +133,10 @@ class VideoReader:
 
     @property
     def hdr(self) -> str | None:
-        """What the user should know where the pictures' colours are shown: that they are HDR. None where they are not."""
+        """What the user should know where colours are shown: that they are HDR. None where they are not."""
         curve = self._converter.curve
-        return (
-            f"{self.path.name}: is HDR ({curve}); its colours will look flat, convert it to SDR first"
-            if curve
-            else None
-        )
+        said = f"is HDR ({curve}); its colours will look flat, convert it to SDR first"
+        return f"{self.path.name}: {said}" if curve else None
 
     def close(self) -> None:
         """Closes the file; iterating again opens it again."""

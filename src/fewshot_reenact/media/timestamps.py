@@ -112,8 +112,8 @@ class Continued:
     """Goes on where a clock jumps back: recordings joined by hand begin anew at each joint.
 
     What follows a jump is moved by one offset, so that its first frame follows the last by `step` ticks. A single frame
-    whose time is wrong is no jump: the next one is where it would have been. `offsets` are those of the jumps so far, in
-    ticks.
+    whose time is wrong is no jump: the next one is where it would have been. `offsets` are those of the jumps so far,
+    in ticks.
     """
 
     def __init__(self, step: int) -> None:

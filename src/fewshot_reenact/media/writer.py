@@ -37,7 +37,8 @@ class VideoWriter:
     time_base: seconds a tick of `pts`, as in `VideoInfo.time_base`; the file holds the given timestamps exactly.
     fps: average frames a second (for the encoder's rate control and the last frame's duration).
     audio_from: a media file whose sound goes in, in step: from `audio_start` to `audio_end` seconds on the clock of
-        `VideoReader` (use its properties of that name; `audio_jumps` is its `jumps`). Copied if MP4 can hold it, else made into AAC.
+        `VideoReader` (use its properties of that name; `audio_jumps` is its `jumps`). Copied if MP4 can hold it, else
+        made into AAC.
     marks: how the file says that it is AI-generated; a plain comment at least. metadata: more tags.
     inputs: files that are never written over, whatever `overwrite` says; `audio_from` is always one.
     crf: quality, 0 (lossless) to 51, smaller is better. preset: x264's trade of time against size.
