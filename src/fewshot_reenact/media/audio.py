@@ -30,7 +30,6 @@ _LOWEST_MP3_RATE = 16_000  # Hz; MP4 knows no MP3 below
 _BIT_RATE = "192k"
 _MOST_CHANNELS = 8  # of AAC in MP4, as every encoder and player knows it: 7.1
 _JUMP = Fraction(1, 20)  # seconds by which a clock goes back that was set back, not merely rounded
-_SEAM = Fraction(1, 10)  # seconds within which joined pieces of sound are laid end to end
 
 
 class Sound:
@@ -83,6 +82,8 @@ class Sound:
             if packet.pts is None:
                 continue
             time = place(packet)
+            if time is None:  # at a seam: what the piece before still covers
+                continue
             if until is not None and time >= until:
                 return
             if self.start > 0 and time + (packet.duration or 0) * packet.time_base <= 0:
@@ -206,12 +207,16 @@ class _Clock:
         self._next: int | None = None
         self._last: int | None = None
 
-    def __call__(self, packet: Any) -> Fraction:
-        """Changes a packet's timestamps; returns its time in seconds."""
+    def __call__(self, packet: Any) -> Fraction | None:
+        """Changes a packet's timestamps; returns its time in seconds. None where joined pieces overlap: it is left out,
+        so that the pieces stay in step with their pictures.
+        """
         base = Fraction(packet.time_base)
         pts = timestamps.to_ticks(packet.pts * base - self._shift + self._offset, self._tick)
         if self._last is not None and self._next is not None and pts < self._last - _JUMP / self._tick:
             pts = self._after_jump(packet.pts * base - self._shift)
+        if self._jumped and self._next is not None and pts < self._next - (self._samples or 0) // 2:
+            return None
         duration = timestamps.to_ticks((packet.duration or 0) * base, self._tick)
         if base != self._tick:
             duration = self._samples or duration
@@ -227,15 +232,12 @@ class _Clock:
         return pts * self._tick
 
     def _after_jump(self, time: Fraction) -> int:
-        """The clock jumped back: as far as the pictures were moved, or end to end where that is nearly the same."""
+        """The clock jumped back: as far as the pictures were moved, or end to end where they were not."""
         assert self._next is not None
         end = self._next * self._tick
-        moved = self._jumps[self._jumped] if self._jumped < len(self._jumps) else end - time
+        self._offset = self._jumps[self._jumped] if self._jumped < len(self._jumps) else end - time
         self._jumped += 1
-        if abs(time + moved - end) < _SEAM:
-            moved = end - time
-        self._offset = moved
-        return timestamps.to_ticks(time + moved, self._tick)
+        return timestamps.to_ticks(time + self._offset, self._tick)
 
 
 def _best(container: InputContainer) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Literal
 
@@ -18,6 +19,7 @@ _DECODERS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "PPM", 
 _PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _VIDEO_STARTS = (b"\x1a\x45\xdf\xa3", b"FLV\x01", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"\x30\x26\xb2\x75", b"YUV4MPEG2")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"hevc", b"msf1")
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -51,10 +53,30 @@ def open_image(path: str | Path | IO[bytes]) -> Image.Image:
 
     Raises what Pillow raises: UnidentifiedImageError for every other kind of file, OSError, DecompressionBombError.
     """
+    decoders: tuple[str, ...] = _DECODERS
+    if isinstance(path, str | Path) and is_heic(path) and knows_heic():
+        decoders = (*_DECODERS, "HEIF")
     with warnings.catch_warnings():
         # Pillow warns of large pictures, where the limits are our own, and of odd EXIF, which changes nothing.
         warnings.simplefilter("ignore")
-        return Image.open(path, formats=_DECODERS)
+        return Image.open(path, formats=decoders)
+
+
+def is_heic(path: str | Path) -> bool:
+    """Whether a file begins as a HEIC picture does, which phones write."""
+    start = _first_bytes(Path(path))
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
+
+
+def knows_heic() -> bool:
+    """Whether the extra `heif` is installed; then Pillow reads HEIC too."""
+    try:
+        pillow_heif = import_module("pillow_heif")
+    except ImportError:
+        return False
+    if "HEIF" not in Image.OPEN:
+        pillow_heif.register_heif_opener(thumbnails=False)
+    return True
 
 
 def is_picture(path: str | Path) -> bool:
