@@ -16,9 +16,10 @@ from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, find_face, parse_face
 from fewshot_reenact.landmarks.upright import how_it_lies, quarter_turns, turned
 from fewshot_reenact.landmarks.video import track_video
-from fewshot_reenact.media.picture_source import numbered_frames, rate_of_frames
+from fewshot_reenact.media.picture_source import numbered_frames
 from fewshot_reenact.media.pictures import is_picture, read_picture
 from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.media.timestamps import rate_of_frames
 from fewshot_reenact.motion.builtins import PREFIX, is_builtin_motion, load_builtin_motion
 from fewshot_reenact.motion.files import SUFFIXES, load_motion
 from fewshot_reenact.motion.motion import Motion

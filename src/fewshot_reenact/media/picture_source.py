@@ -13,7 +13,6 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.media import timestamps
 from fewshot_reenact.media.file_types import PICTURE_SUFFIXES, open_image
 from fewshot_reenact.media.pictures import read_picture
 
@@ -127,15 +126,3 @@ def _durations(path: Path) -> list[int]:
         if not out:
             raise InputError(f"{path}: the animation cannot be read ({error}); get it again") from error
     return [duration if duration >= _SHORTEST else _INSTEAD for duration in out]
-
-
-def rate_of_frames(fps: float | None) -> Fraction | None:
-    """--fps as a fraction: 29.97 is 30000/1001, as everywhere. Raises UsageError outside 0.1 to 1000."""
-    if fps is None:
-        return None
-    if not 0.1 <= fps < timestamps.HIGHEST_RATE:
-        raise UsageError(f"--fps {fps:g} is not between 0.1 and {timestamps.HIGHEST_RATE}")
-    for whole in (24, 30, 48, 60, 120):
-        if abs(fps - whole * 1000 / 1001) < 0.005:
-            return Fraction(whole * 1000, 1001)
-    return Fraction(fps).limit_denominator(1000)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from fewshot_reenact.errors import InputError
+from fewshot_reenact.errors import InputError, UsageError
 
 # Floats such as 0.1001 stand for rationals such as 3003/30000: two times nearer than this are the same time.
 SAME_TIME = Fraction(1, 1_000_000)
@@ -82,6 +82,18 @@ def fit(ticks: Sequence[int], time_base: Fraction) -> tuple[list[int], Fraction]
             "file cannot hold both times; cut the driver with --start and --end"
         )
     return moved, coarser
+
+
+def rate_of_frames(fps: float | None) -> Fraction | None:
+    """--fps as a fraction: 29.97 is 30000/1001, as everywhere. Raises UsageError outside 0.1 to 1000."""
+    if fps is None:
+        return None
+    if not 0.1 <= fps < HIGHEST_RATE:
+        raise UsageError(f"--fps {fps:g} is not between 0.1 and {HIGHEST_RATE}")
+    for whole in (24, 30, 48, 60, 120):
+        if abs(fps - whole * 1000 / 1001) < 0.005:
+            return Fraction(whole * 1000, 1001)
+    return Fraction(fps).limit_denominator(1000)
 
 
 class Increasing:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.selection import parse_face
-from fewshot_reenact.media.picture_source import rate_of_frames
+from fewshot_reenact.media.timestamps import rate_of_frames
 from fewshot_reenact.motion.retarget import MotionMode, Region, Retargeting
 
 Frame = Literal["full", "crop"]
