@@ -37,7 +37,7 @@ class _Frames:
             time_base=Fraction(1, 25), fps=Fraction(25), width=width, height=height, frames=len(pictures)
         )
 
-    def __iter__(self):  # noqa: ANN204
+    def __iter__(self):
         for t, picture in enumerate(self.pictures):
             yield SimpleNamespace(picture=picture, time=t / 25, pts=t)
 
