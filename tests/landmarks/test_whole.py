@@ -1,4 +1,4 @@
-"""Frames that show less than a whole face are not believed; slow transitions; pictures that lie; pictures on the wall."""
+"""Frames that show less than a whole face are not believed; slow transitions; pictures that lie or hang on a wall."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -72,7 +72,7 @@ def hand(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
 def microphone(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
     unit, middle = float(eye_distance(points)), points[MOUTH].mean(0)
     out = picture.copy()
-    centre = (middle + [0, 0.1 * unit]).round().astype(int).tolist()
+    centre = (middle + np.array([0, 0.1 * unit])).round().astype(int).tolist()
     cv2.circle(out, centre, round(0.26 * unit), (25, 25, 28), -1, cv2.LINE_AA)
     return out
 

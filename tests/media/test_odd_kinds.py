@@ -115,7 +115,7 @@ def test_a_clock_that_jumps_back_goes_on() -> None:
     clock = Continued(10)
     assert [clock(t) for t in (0, 10, 20, 30, 0, 10, 20, 5000, 5010)] == [0, 10, 20, 30, 40, 50, 60, 5040, 5050]
     assert clock.offsets == [40]
-    once = Continued(10)
+    once = Continued(10)  # one wrong time is no jump
     assert [once(t) for t in (100, 110, 120, 5, 140, 150)] == [100, 110, 120, 130, 140, 150], (
         "one wrong time is no jump"
     )
@@ -161,9 +161,8 @@ def test_sound_that_begins_at_another_time_stays_there(tmp_path: Path, delay: fl
             ) as out:
                 for frame in frames:
                     out.write(frame.picture, frame.pts, frame.duration)
-        flash = next(
-            float(time) for time, f in zip(frame_times(tmp_path / "o.mp4"), frames, strict=True) if flashes(f.picture)
-        )
+        times = zip(frame_times(tmp_path / "o.mp4"), frames, strict=True)
+        flash = next(float(time) for time, frame in times if flashes(frame.picture))
         assert abs(beep_times(tmp_path / "o.mp4")[0] - flash - delay) < 0.04, suffix
 
 
@@ -181,4 +180,4 @@ def test_sixteen_channels_are_mixed_down(tmp_path: Path) -> None:
     assert out.notes == ["many.mkv: 16 channels of sound are mixed down to two"]
     with av.open(str(tmp_path / "o.mp4")) as container:
         assert container.streams.audio[0].codec_context.channels == 2
-    assert np.allclose(beep_times(tmp_path / "o.mp4"), [0.4], atol=0.03)
+    assert abs(beep_times(tmp_path / "o.mp4")[0] - 0.4) < 0.03

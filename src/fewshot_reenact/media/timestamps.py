@@ -141,7 +141,7 @@ class Continued:
         if (
             self._last is not None
             and self.offsets
-            and abs(pts + before - self._last) < self.step < abs(now - self._last)
+            and abs(pts + before - self._last) <= self.step < abs(now - self._last)
         ):
             self.offsets.pop()  # it was one frame only
             now = pts + before
