@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 try:
     import fcntl
@@ -287,12 +288,21 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def refuse_odd_input(name: str | Path) -> None:
-    """What is neither a file nor a folder: an address (nothing is ever downloaded), or a pipe, which can be read once
-    only and would be waited for for ever. InputError.
+def as_file(name: str | Path) -> Path:
+    """An input as a path; `file://` addresses are paths too.
+
+    Raises InputError for what is neither a file nor a folder: an address (nothing is ever downloaded), or a pipe, which
+    can be read once only and would be waited for for ever.
     """
-    if re.match(r"[a-z]+://", str(name)):
+    text = str(name)
+    if re.match(r"file://(localhost)?/", text):
+        path = Path(unquote(text.removeprefix("file://").removeprefix("localhost")))
+        if re.match(r"/[A-Za-z]:/", path.as_posix()):  # file:///C:/...
+            path = Path(path.as_posix()[1:])
+    elif re.match(r"[a-z]+://", text):
         raise InputError(f"{name}: is an address on the net; download it first and give the file's name")
-    path = Path(name)
+    else:
+        path = Path(name)
     if path.exists() and not path.is_file() and not path.is_dir():
         raise InputError(f"{name}: is not an ordinary file (a pipe or a device); save it as a file first")
+    return path

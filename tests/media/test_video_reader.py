@@ -126,8 +126,9 @@ def test_hdr_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     hdr = tmp_path / "b.mp4"
     tags = "colour_primaries=9:transfer_characteristics=18:matrix_coefficients=9"
     ffmpeg("-i", plain, "-c", "copy", "-bsf:v", f"h264_metadata={tags}", hdr)
-    assert len(list(VideoReader(hdr))) == 3
-    assert "is HDR (HLG)" in caplog.text
+    reader = VideoReader(hdr)
+    assert len(list(reader)) == 3 and "is HDR (HLG)" in (reader.hdr or "")
+    assert VideoReader(plain).hdr is None and not caplog.text, "said where colours are shown, and only there"
 
 
 def test_frames_that_change_their_size(tmp_path: Path) -> None:

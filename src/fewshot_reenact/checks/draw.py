@@ -10,8 +10,8 @@ from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.head_crop import cut_square, square_about
 from fewshot_reenact.geometry.overlay import draw_points
 from fewshot_reenact.inputs.driver import DriverSource
+from fewshot_reenact.landmarks.upright import turned
 from fewshot_reenact.media.pictures import read_picture
-from fewshot_reenact.media.reader import read_frames
 from fewshot_reenact.motion.motion import Motion
 
 _SIDE = 480  # pixels of each view and height of the whole
@@ -24,7 +24,8 @@ _TEXT = (225, 225, 225)
 
 def annotated_portrait(report: Report, path: Path, points: np.ndarray | None) -> np.ndarray:
     """(480, W, 3) uint8: the head with its points (the whole picture where no face was found) and the findings."""
-    picture = read_picture(path)
+    lies = [one.value for one in report.findings if one.name == "orientation"]
+    picture = turned(read_picture(path), lies[0] if lies else 0)
     return np.concatenate([_view(picture, points), _panel(report)], 1)
 
 
@@ -36,7 +37,7 @@ def annotated_driver(report: Report, driver: DriverSource, motion: Motion) -> np
     found = np.flatnonzero(motion.found)
     wanted = sorted({int(found[round(at)]) for at in np.linspace(0, len(found) - 1, _SHOWN)})
     if driver.is_video:
-        pictures = read_frames(driver.file, wanted)  # once more: none was kept
+        pictures = {index: picture for index, picture in driver.frames() if index in wanted}  # none was kept
     else:
         pictures = {index: np.zeros((motion.size[1], motion.size[0], 3), np.uint8) for index in wanted}
     views = [_view(picture, motion.points[index]) for index, picture in pictures.items()]

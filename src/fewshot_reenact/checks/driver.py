@@ -4,7 +4,7 @@ import numpy as np
 
 from fewshot_reenact.checks import limits
 from fewshot_reenact.checks.portrait import face_size, faces_found
-from fewshot_reenact.checks.report import GOOD, USABLE, VERDICTS, Finding, Report
+from fewshot_reenact.checks.report import GOOD, POOR, USABLE, VERDICTS, Finding, Report
 from fewshot_reenact.geometry.solid import fit_track
 from fewshot_reenact.geometry.topology import eye_distance
 from fewshot_reenact.inputs.driver import Driver, DriverSource
@@ -21,9 +21,9 @@ _SMOOTH = 0.5  # as animate does where nothing else is asked for
 
 def check_driver(
     source: DriverSource, backend: LandmarkBackend, progress: Count | None = None, portrait: Portrait | None = None
-) -> tuple[Report, Motion]:
+) -> tuple[Report, Driver]:
     """Look at a whole video or motion file. portrait: the one that it is to drive, None: nothing is said of that.
-    Returns the report and the motion that was measured.
+    Returns the report and the driver that was measured.
 
     Raises InputError when it cannot be read or shows no face at all.
     """
@@ -39,9 +39,30 @@ def check_driver(
         _cuts(motion),
         _rate(motion),
         *([_sound(driver)] if driver.source.is_video else []),
-        *(Finding("damage", note, "yes", USABLE, note) for note in motion.notes if "is damaged" in note),
+        *_notes(motion),
     ]
-    return Report(source.given, "driver", motion.size, findings), motion
+    return Report(source.given, "driver", motion.size, findings), driver
+
+
+# What was noticed while the driver was measured, by words of the note: (name, words, verdict).
+_NOTED = (
+    ("damage", "is damaged", USABLE),
+    ("orientation", "lies on its", USABLE),
+    ("stillness", "never moves", USABLE),
+    ("larger face", "becomes larger", USABLE),
+    ("covered", "something covers", USABLE),
+    ("always covered", "all along", POOR),
+    ("cut off", "is cut off", USABLE),
+)
+
+
+def _notes(motion: Motion) -> list[Finding]:
+    return [
+        Finding(name, note, "yes", verdict, note)
+        for note in motion.notes
+        for name, words, verdict in _NOTED
+        if words in note
+    ]
 
 
 def _found(motion: Motion) -> Finding:

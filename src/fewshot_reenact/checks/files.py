@@ -79,15 +79,17 @@ def check(
         kind = "portrait" if is_picture(path) and path.suffix.lower() not in SUFFIXES else "driver"
         shown: np.ndarray | None = None
         try:
-            source = DriverSource.parse(path, face=chosen)  # what holds for any input: a file that is there
+            source = DriverSource.parse(
+                path, face=chosen, option="--face"
+            )  # what holds for any input: a file that is there
             if kind == "portrait":
                 report, found = check_portrait(path, backend, chosen)
                 if picture is not None:
                     shown = annotated_portrait(report, path, None if found is None else found.points)
             else:
-                report, motion = check_driver(source, backend, stage(progress, str(path)), moved)
+                report, driver = check_driver(source, backend, stage(progress, str(path)), moved)
                 if picture is not None:
-                    shown = annotated_driver(report, source, motion)
+                    shown = annotated_driver(report, driver.source, driver.motion)
         except InputError as error:
             report = unreadable(str(path), kind, str(error).removeprefix(f"{path}: "))
         if shown is not None:

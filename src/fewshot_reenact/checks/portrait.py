@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from fewshot_reenact.checks import limits, measures
-from fewshot_reenact.checks.report import GOOD, POOR, UNUSABLE, VERDICTS, Finding, Report
+from fewshot_reenact.checks.report import GOOD, POOR, UNUSABLE, USABLE, VERDICTS, Finding, Report
 from fewshot_reenact.geometry.solid import fit_head
 from fewshot_reenact.geometry.topology import eye_distance
+from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.landmarks.backend import Face, LandmarkBackend
 from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, choose_face, no_face
+from fewshot_reenact.landmarks.upright import how_it_lies, quarter_turns, turned
 from fewshot_reenact.media.pictures import read_picture
 
 
@@ -19,8 +21,29 @@ def check_portrait(path: Path, backend: LandmarkBackend, face: FaceChoice = LARG
     Raises InputError when it cannot be read.
     """
     picture = read_picture(path)
-    size = (picture.shape[1], picture.shape[0])
     faces = backend.detect(picture)
+    turn = quarter_turns(picture, faces, backend, face)
+    if turn:
+        picture = turned(picture, turn)
+        faces = backend.detect(picture)
+    return _check(path, picture, turn, faces, backend, face)
+
+
+def what_is_poor(name: str, portrait: Portrait, backend: LandmarkBackend) -> list[str]:
+    """What a check finds poor or worse in a portrait that has been read, as one line for whoever animates it."""
+    points = np.asarray(portrait.points, np.float32)
+    bad = [
+        one.advice
+        for one in _look(portrait.picture, points, 1.0, backend)
+        if one.advice and VERDICTS.index(one.verdict) >= VERDICTS.index(POOR)
+    ]
+    return [f"{name}: {'; '.join(bad)} (`reenact check` tells more)"] if bad else []
+
+
+def _check(
+    path: Path, picture: np.ndarray, turn: int, faces: list[Face], backend: LandmarkBackend, face: FaceChoice
+) -> tuple[Report, Face | None]:
+    size = (picture.shape[1], picture.shape[0])
     chosen = choose_face(faces, face)
     if chosen is None:
         missing = str(no_face(path.name, "the picture", face, len(faces))).removeprefix(f"{path.name}: ")
@@ -30,14 +53,28 @@ def check_portrait(path: Path, backend: LandmarkBackend, face: FaceChoice = LARG
     points = np.asarray(chosen.points, np.float32)
     findings = [
         faces_found(len(faces), "in the picture", face),
+        *([_lying(turn)] if turn else []),
+        *_look(picture, points, chosen.confidence, backend),
+    ]
+    return Report(str(path), "portrait", size, findings), chosen
+
+
+def _look(picture: np.ndarray, points: np.ndarray, confidence: float, backend: LandmarkBackend) -> list[Finding]:
+    """Everything that is measured of one face."""
+    return [
         face_size(float(eye_distance(points))),
         _sharpness(picture, points),
         _pose(points),
-        *_covered(picture, points, chosen.confidence, backend),
+        *_covered(picture, points, confidence, backend),
         *_eyes_and_mouth(points),
-        _cut_off(points, size),
+        _cut_off(points, (picture.shape[1], picture.shape[0])),
     ]
-    return Report(str(path), "portrait", size, findings), chosen
+
+
+def _lying(turn: int) -> Finding:
+    return Finding(
+        "orientation", turn, f"{90 * turn} degrees", USABLE, f"{how_it_lies(turn)}; it is used turned upright"
+    )
 
 
 def faces_found(count: int, where: str, face: FaceChoice) -> Finding:

@@ -118,6 +118,17 @@ _default = AnimateOptions.default
     metavar="COLOUR|FILE",
     help="What is shown behind the person: white, #1e90ff, or a picture. [default: the portrait's own ground]",
 )
+@click.option(
+    "--fps",
+    type=click.FloatRange(0.1, 999),
+    metavar="N",
+    help="Frames a second, where DRIVER is a folder of numbered frames.",
+)
+@click.option("--mirror", is_flag=True, help="Exchange left and right of DRIVER, filmed by a front camera.")
+@click.option("--any-size", is_flag=True, help="Take a DRIVER of any size; otherwise at most 8,192 x 8,192 pixels.")
+@click.option(
+    "--full-size", is_flag=True, help="Keep an output larger than H.264 level 5.1 allows, which few players show."
+)
 @click.option("--compare", is_flag=True, help="Write portrait, driver and output side by side.")
 @click.option(
     "--audio",

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ImageColor
 
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.files import refuse_odd_input
+from fewshot_reenact.files import as_file
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.media.pictures import read_mask, read_picture
 
@@ -31,8 +31,7 @@ class Ground:
             return cls(np.array(ImageColor.getrgb(given)[:3], np.uint8))
         except ValueError:
             pass
-        refuse_odd_input(given)
-        path = Path(given)
+        path = as_file(given)
         if not path.exists() and not path.suffix:
             raise UsageError(f"background {given!r}: is neither a colour (white, #1e90ff) nor a picture's name")
         return cls(read_picture(path), (path,))

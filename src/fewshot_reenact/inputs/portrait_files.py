@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.files import refuse_odd_input
+from fewshot_reenact.files import as_file
 from fewshot_reenact.inputs.person import Person, is_person, load_person
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, choose_face, find_face, parse_face
+from fewshot_reenact.landmarks.upright import how_it_lies, quarter_turns, turned
 from fewshot_reenact.media.pictures import PICTURE_SUFFIXES, is_picture, is_video, read_picture
 from fewshot_reenact.motion.builtins import is_builtin_motion
 
@@ -44,9 +45,8 @@ class PortraitSource:
         for name in given:
             if is_builtin_motion(name):
                 raise InputError(f"{name}: is a driver, not a picture; PORTRAIT comes first, then DRIVER")
-            refuse_odd_input(name)
         files: list[Path] = []
-        for path in map(Path, given):
+        for path in map(as_file, given):
             files += _pictures_in(path) if path.is_dir() else [path]
         for path in files:
             _check(path, alone=len(files) == 1)
@@ -80,6 +80,11 @@ class PortraitSource:
             picture = read_picture(path)
             wanted = self.face if number == 0 else LARGEST
             faces = backend.detect(picture)
+            turn = quarter_turns(picture, faces, backend, wanted)
+            if turn:
+                picture = turned(picture, turn)
+                faces = backend.detect(picture)
+                notes.append(f"{path.name}: {how_it_lies(turn)}; it is used turned upright")
             chosen = choose_face(faces, wanted)
             if chosen is None:
                 chosen = find_face(picture, backend, wanted, path.name)  # raises, with the reason

@@ -11,12 +11,15 @@ class Face:
     """One face in one picture.
 
     points: (83, 2) float32, pixels (see topology). confidence: 0..1, that this is a face and the points are right.
-    box: (4,) float32, x0 y0 x1 y1 in pixels, brows to chin.
+    box: (4,) float32, x0 y0 x1 y1 in pixels, brows to chin. spread: (83,) float32, how far apart the places lie that
+    the backend thinks possible for each point, in 1 / 128 of its crop; it grows where something covers the face. None
+    where a backend cannot tell.
     """
 
     points: np.ndarray
     confidence: float
     box: np.ndarray
+    spread: np.ndarray | None = None
 
 
 class LandmarkBackend(Protocol):

@@ -39,42 +39,44 @@ class BuiltinLandmarks:
         """The faces among candidates (N, 3, 2), largest first."""
         if not len(threes):
             return []
-        points, first = self._measure(picture, [align.crop_matrix(three) for three in threes])
+        points, first, _ = self._measure(picture, [align.crop_matrix(three) for three in threes])
         worth = first >= _SURE_FIRST
         if not worth.any():
             return []
         # A second look from where the points are: the detector's places are rough.
-        points, second = self._measure(picture, [align.crop_matrix(align.anchors(p)) for p in points[worth]])
+        points, second, spread = self._measure(picture, [align.crop_matrix(align.anchors(p)) for p in points[worth]])
         # Both looks must say so: what is a face only from one of two crops is none.
         confidence = np.minimum(first[worth], second)
-        faces = [_face(p, c) for p, c in zip(points, confidence, strict=True) if c >= _SURE_FOUND]
+        found = zip(points, confidence, spread, strict=True)
+        faces = [_face(p, c, s) for p, c, s in found if c >= _SURE_FOUND]
         return sorted(_distinct(faces), key=lambda face: -_area(face))
 
     def refine(self, picture: np.ndarray, points: np.ndarray) -> Face | None:
         """The face that was at `points` (83, 2), or None when there is none any more."""
         if not np.isfinite(points).all():
             return None
-        found, sure = self._measure(picture, [align.crop_matrix(align.anchors(points))])
-        return _face(found[0], float(sure[0])) if sure[0] >= _SURE_KEPT else None
+        found, sure, spread = self._measure(picture, [align.crop_matrix(align.anchors(points))])
+        return _face(found[0], float(sure[0]), spread[0]) if sure[0] >= _SURE_KEPT else None
 
     @torch.inference_mode()
-    def _measure(self, picture: np.ndarray, matrices: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Points (N, 83, 2) in picture pixels and confidences (N,) of the faces in these crops."""
-        points, sure = [], []
+    def _measure(self, picture: np.ndarray, matrices: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points (N, 83, 2) in picture pixels, confidences (N,) and spreads (N, 83) of the faces in these crops."""
+        points, sure, spread = [], [], []
         for at in range(0, len(matrices), _BATCH):
             some = matrices[at : at + _BATCH]
             crops = torch.from_numpy(np.stack([align.cut(picture, m) for m in some])).to(self.device)
             x = (crops.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-            inside, logit = self.network(x)
+            inside, logit, apart = self.network.measure(x)  # type: ignore[operator]
             local = inside.double().cpu().numpy()
             points += [transform(m, p) for m, p in zip(some, local, strict=True)]
             sure.append(logit.sigmoid().cpu().numpy())
-        return np.stack(points).astype(np.float32), np.concatenate(sure)
+            spread.append(apart.cpu().numpy())
+        return np.stack(points).astype(np.float32), np.concatenate(sure), np.concatenate(spread)
 
 
-def _face(points: np.ndarray, confidence: float) -> Face:
+def _face(points: np.ndarray, confidence: float, spread: np.ndarray) -> Face:
     inner = points[:68]
-    return Face(points, float(confidence), np.concatenate([inner.min(0), inner.max(0)]).astype(np.float32))
+    return Face(points, float(confidence), np.concatenate([inner.min(0), inner.max(0)]).astype(np.float32), spread)
 
 
 def _area(face: Face) -> float:

@@ -50,6 +50,18 @@ class PointNet(nn.Module):
 
     def look(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As forward, and the weights of the votes before the softmax, (B, 83, 256), which training steers too."""
+        points, sure, weights, _ = self._vote(crops)
+        return points, sure, weights
+
+    def measure(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As forward, and how far apart the votes for each point lie: (B, 83), root mean square in crop pixels."""
+        points, sure, weights, (x, y) = self._vote(crops)
+        share = weights.softmax(-1)
+        square = (share * ((x - points[..., :1]) ** 2 + (y - points[..., 1:]) ** 2)).sum(-1)
+        return points, sure, square.sqrt()
+
+    def _vote(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Points, logits, the weights of the votes, and the votes themselves: x and y, (B, 83, 256) each."""
         x = self.stem(crops)
         for stage in self.stages[:-1]:
             x = stage(x)
@@ -57,9 +69,10 @@ class PointNet(nn.Module):
         y = F.relu(self.lateral(x) + F.interpolate(self.above(top), scale_factor=2, mode="nearest"))
         votes = self.votes(F.relu(self.merge(y))).flatten(2).unflatten(1, (3, N_POINTS))
         share = votes[:, 0].softmax(-1)
-        points = torch.stack([(share * (votes[:, 1 + i] * 8 + self.grid[i])).sum(-1) for i in range(2)], -1)
+        places = [votes[:, 1 + i] * 8 + self.grid[i] for i in range(2)]
+        points = torch.stack([(share * place).sum(-1) for place in places], -1)
         pooled = torch.cat([top.mean((2, 3)), top.amax((2, 3))], 1)
-        return points, self.sure(pooled)[:, 0], votes[:, 0]
+        return points, self.sure(pooled)[:, 0], votes[:, 0], places
 
 
 def save_network(network: nn.Module, path: Path, dims: dict[str, Any], note: str) -> None:

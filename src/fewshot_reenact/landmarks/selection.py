@@ -36,7 +36,9 @@ def choose_face(faces: list[Face], face: FaceChoice, fewer: bool = False) -> Fac
     return ordered[min(face, len(ordered)) - 1]
 
 
-def find_face(picture: np.ndarray, backend: LandmarkBackend, face: str | int = LARGEST, name: str = "") -> Face:
+def find_face(
+    picture: np.ndarray, backend: LandmarkBackend, face: str | int = LARGEST, name: str = "", option: str = "--face"
+) -> Face:
     """The chosen face of one picture, (H, W, 3) uint8 RGB. `name` says which picture in the error.
 
     Raises InputError when it is not there, UsageError for a `face` that is neither "largest" nor a number from 1.
@@ -44,16 +46,16 @@ def find_face(picture: np.ndarray, backend: LandmarkBackend, face: str | int = L
     faces = backend.detect(picture)
     chosen = choose_face(faces, parse_face(face))
     if chosen is None:
-        raise no_face(name or "the picture", "the picture", face, len(faces))
+        raise no_face(name or "the picture", "the picture", face, len(faces), option)
     return backend.refine(picture, chosen.points) or chosen
 
 
-def no_face(name: str, where: str, face: str | int, most: int) -> InputError:
-    """What to raise where the face asked for is not there. most: faces seen at once."""
+def no_face(name: str, where: str, face: str | int, most: int, option: str = "--face") -> InputError:
+    """What to raise where the face asked for is not there. most: faces seen at once. option: how a face is chosen."""
     if most:
         return InputError(
             f"{name}: face {face} was asked for, but there {'are' if most > 1 else 'is'} only {most} in {where}: "
-            f"choose --face {'1' if most == 1 else f'1 to {most}'}"
+            f"choose {option} {'1' if most == 1 else f'1 to {most}'}"
         )
     return InputError(f"{name}: no face was found in {where}: use one with a face seen from the front, not too small")
 

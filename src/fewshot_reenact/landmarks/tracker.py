@@ -6,28 +6,23 @@ After a cut nobody can be recognised by place, so the choice is made anew by the
 seen (a black second, something held before the camera) is no cut if the picture afterwards is the one before.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fewshot_reenact.errors import InputError
-from fewshot_reenact.geometry.topology import N_POINTS, eye_distance
+from fewshot_reenact.geometry.topology import N_POINTS
 from fewshot_reenact.landmarks.backend import Face, LandmarkBackend
 from fewshot_reenact.landmarks.cuts import CERTAIN, OTHER_FACE, Cut, CutDetector, Tiny, difference, tiny
-from fewshot_reenact.landmarks.selection import LARGEST, Place, choose_face, no_face, parse_face
-from fewshot_reenact.motion.motion import Motion
-from fewshot_reenact.progress import Count
-
-if TYPE_CHECKING:
-    from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.landmarks.dissolves import Transition, TransitionDetector
+from fewshot_reenact.landmarks.selection import LARGEST, Place, choose_face, parse_face
+from fewshot_reenact.landmarks.whole import redness_of_lips
 
 # Detection from scratch this often, in frames: it costs little at that rate, notices a face that slid off its person,
 # and learns where the other people are before it matters.
 VERIFY_EVERY = 30
 _DOUBTS = 3
+_MUCH_LARGER = 1.5  # times the size of the face followed
 # All distances are in sizes of the face (the root of its area). Two places this near are one face:
 _SAME = 0.5
 # A face that was lost is looked for this far away, and further with every frame it is missing.
@@ -36,8 +31,6 @@ _REACH, _REACH_GROWTH = 1.0, 0.1
 _STANDING = 0.3
 # A face that moves this far in one frame while the picture changes suddenly was cut to another place (a jump cut).
 _JUMP = 0.12
-# The logarithm of a change of size in one frame that no head makes: something covers half of the face.
-_TORN = 0.09
 
 
 def _patch(picture: np.ndarray, place: Place) -> Tiny:
@@ -48,10 +41,11 @@ def _patch(picture: np.ndarray, place: Place) -> Tiny:
     return tiny(picture[y0:y1, x0:x1])
 
 
-_Other = tuple[Place, Tiny]
+Known = tuple[Place, Tiny]
+"""Where somebody was seen, and a tiny copy of the face."""
 
 
-def _other(picture: np.ndarray, face: Face) -> _Other:
+def _other(picture: np.ndarray, face: Face) -> Known:
     place = Place.of(face)
     return place, _patch(picture, place)
 
@@ -61,38 +55,49 @@ class TrackedFrame:
     """One frame's outcome.
 
     points: (83, 2) float32 pixels, the last known ones where no face was found (NaN before the first).
-    confidence: 0..1, 0 where no face was found. cut: a new shot begins with this frame.
+    confidence: 0..1, 0 where no face was found. cut: a new shot begins with this frame. spread: (83,), see `Face`; None
+    where the backend does not tell or no face was found. redness: of the lips, see `whole.redness_of_lips`. slow: the
+    slow transition that is over with this frame.
     """
 
     points: np.ndarray
     confidence: float
     found: bool
     cut: bool
+    spread: np.ndarray | None = None
+    redness: float = 0.0
+    slow: Transition | None = None
 
 
 class Tracker:
-    """Follows one face; give it every frame in turn."""
+    """Follows one face; give it every frame in turn. barred: who is not followed, such as a picture on the wall."""
 
-    def __init__(self, backend: LandmarkBackend, face: str | int = LARGEST) -> None:
+    def __init__(self, backend: LandmarkBackend, face: str | int = LARGEST, barred: Sequence[Known] = ()) -> None:
         self.backend = backend
         self.face = parse_face(face)
         self._counts: list[int] = []  # the two highest numbers of faces seen at once
-        self._cuts = CutDetector()
+        self._barred = list(barred)
+        self._cuts, self._transitions = CutDetector(), TransitionDetector()
         self._points = np.full((N_POINTS, 2), np.nan, np.float32)
         self._place: Place | None = None  # of the face followed, when last seen; None before it is chosen
-        self._others: list[_Other] = []  # other people in this shot
+        self._others: list[Known] = []  # other people in this shot
         self._missing = 0  # frames since the face was seen
         self._broken = False  # whether the picture changed suddenly since
+        self._elsewhere = False  # whether a slow transition led to another shot since
         self._seen: tuple[Tiny, Tiny] | None = None  # the picture and the face when it was last seen
         self._since_detection = 0
+        self._larger = 0  # detections that found a much larger face than the one followed
         self._doubts = 0  # detections in a row that found others, but not the face followed
 
     def update(self, picture: np.ndarray) -> TrackedFrame:
         """The face in the next frame, (H, W, 3) uint8 RGB."""
-        sudden = self._cuts(picture)
+        sudden, slow = self._cuts(picture), self._transitions(picture)
         cut = False
         if self._place is None:
             face = self._begin(picture)
+        elif slow is not None:
+            face = self._begin(picture)
+            cut = self._elsewhere = True
         elif self._missing:
             face, cut = self._while_lost(picture, sudden)
         elif sudden is Cut.NO:
@@ -102,13 +107,30 @@ class Tracker:
         if face is None:
             self._missing += 1
             self._doubts = 0
-            return TrackedFrame(self._points, 0.0, False, False)
-        self._missing, self._broken = 0, False
+            return TrackedFrame(self._points, 0.0, False, False, slow=slow)
+        self._missing, self._broken, self._elsewhere = 0, False, False
         self._points = np.asarray(face.points, np.float32)
         self._place = Place.of(face)
         assert self._cuts.now is not None
         self._seen = self._cuts.now, _patch(picture, self._place)
-        return TrackedFrame(self._points, float(np.clip(face.confidence, 0, 1)), True, cut)
+        redness = 0.0 if face.spread is None else redness_of_lips(picture, self._points)
+        confidence = float(np.clip(face.confidence, 0, 1))
+        return TrackedFrame(self._points, confidence, True, cut, face.spread, redness, slow)
+
+    @property
+    def followed(self) -> Known | None:
+        """Where the face followed was last seen; None before it was."""
+        return None if self._place is None or self._seen is None else (self._place, self._seen[1])
+
+    @property
+    def larger_seen(self) -> bool:
+        """Whether somebody else was much larger than the face followed, more than once."""
+        return self._larger > 1
+
+    @property
+    def others_seen(self) -> bool:
+        """Whether anybody else was ever seen."""
+        return bool(self._counts) and self._counts[-1] > 1
 
     @property
     def most_faces(self) -> int:
@@ -161,8 +183,9 @@ class Tracker:
         return self._choose(picture, faces), True
 
     def _choose(self, picture: np.ndarray, faces: list[Face]) -> Face | None:
+        free = [face for face in faces if all(at.distance(Place.of(face)) >= _SAME for at, _ in self._barred)]
         # Later shots may show fewer people than the one in which the number was given.
-        chosen = choose_face(faces, self.face, fewer=self._place is not None)
+        chosen = choose_face(free, self.face, fewer=self._place is not None)
         if chosen is None:
             return None
         self._others = [_other(picture, face) for face in faces if face is not chosen]
@@ -172,7 +195,7 @@ class Tracker:
         """Nobody was there in the frame before: (face, whether a new shot began meanwhile)."""
         assert self._seen is not None and self._cuts.now is not None
         self._broken = self._broken or sudden is not Cut.NO
-        if self._broken and difference(self._seen[0], self._cuts.now) >= CERTAIN:
+        if self._elsewhere or (self._broken and difference(self._seen[0], self._cuts.now) >= CERTAIN):
             face = self._begin(picture)
             return face, face is not None
         return self._find_again(picture), False
@@ -217,86 +240,6 @@ class Tracker:
             self._since_detection = VERIFY_EVERY
             return face if self._doubts < _DOUBTS else None
         self._doubts = 0
+        self._larger += any(Place.of(one).size > _MUCH_LARGER * place.size for one in faces)
         self._others = [_other(picture, one) for one in faces if one is not nearest]
         return face
-
-
-def _drop_torn(points: list[np.ndarray], confidence: list[float]) -> None:
-    """Declares faces missing that are half covered: beside a gap, and of another size than one frame further off.
-
-    Works in place. Held through the gap, such a face would be a grimace.
-    """
-
-    def torn(at: int, further: int) -> bool:
-        if not (0 <= further < len(points)) or not confidence[at] or not confidence[further]:
-            return False
-        ratios = (
-            eye_distance(points[at]) / eye_distance(points[further]),
-            (np.ptp(points[at], 0) / np.maximum(np.ptp(points[further], 0), 1e-3)),
-        )
-        return bool(np.abs(np.log(np.maximum(np.hstack(ratios), 1e-3))).max() > _TORN)
-
-    gaps = [t for t in range(len(points)) if not confidence[t]]
-    for gap in gaps:
-        for step in (-1, 1):
-            for at in range(gap + step, gap + 4 * step, step):
-                if not (0 <= at < len(points)) or not torn(at, at + step):
-                    break
-                points[at], confidence[at] = np.full_like(points[at], np.nan), 0.0
-
-
-def track_video(
-    reader: "VideoReader",
-    backend: LandmarkBackend,
-    face: str | int = LARGEST,
-    progress: Count | None = None,
-) -> Motion:
-    """Reads a whole video and returns the motion of one face, with NaN where it is not seen; no picture is kept.
-
-    progress: called after each frame with the frames done and the number expected, None where that is not known.
-    Raises InputError when the face is in no frame.
-    """
-    tracker = Tracker(backend, face)
-    points: list[np.ndarray] = []
-    confidence: list[float] = []
-    times: list[float] = []
-    pts: list[int] = []
-    cuts: list[int] = []
-    nothing = np.full((N_POINTS, 2), np.nan, np.float32)
-    info = reader.info
-    total = getattr(info, "frames", None)
-    for frame in reader:
-        tracked = tracker.update(frame.picture)
-        if tracked.cut and points:
-            cuts.append(len(points))
-        points.append(tracked.points if tracked.found else nothing)
-        confidence.append(tracked.confidence)
-        times.append(frame.time)
-        pts.append(frame.pts)
-        if progress is not None:
-            progress(len(points), total)
-    name = Path(reader.path).name
-    if not points:
-        cut = " between --start and --end" if getattr(reader, "audio_end", None) is not None else ""
-        raise InputError(f"{name}: the video has no frames{cut}")
-    if not any(confidence):
-        raise no_face(name, f"any of its {len(points)} frames", tracker.face, tracker.most_faces)
-    _drop_torn(points, confidence)
-    motion = Motion(
-        np.stack(points),
-        np.array(confidence),
-        np.array(times),
-        np.array(pts),
-        Fraction(info.time_base),
-        Fraction(info.fps),
-        (info.width, info.height),
-        cuts,
-        name,
-        most_faces=tracker.most_faces,
-    )
-    if tracker.most_faces > 1:
-        which = "the largest" if tracker.face == LARGEST else f"number {tracker.face} from the left"
-        motion.notes.append(
-            f"{name}: up to {tracker.most_faces} faces at once; {which} is followed, choose another with --face N"
-        )
-    return motion

@@ -11,7 +11,7 @@ import errno
 import logging
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,26 +30,33 @@ logger = logging.getLogger(__name__)
 COPIED = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac"})
 _LOWEST_MP3_RATE = 16_000  # Hz; MP4 knows no MP3 below
 _BIT_RATE = "192k"
+_MOST_CHANNELS = 8  # of AAC in MP4, as every encoder and player knows it: 7.1
+_JUMP = Fraction(1, 20)  # seconds by which a clock goes back that was set back, not merely rounded
 
 
 class Sound:
     """The sound of `path` from `start` to `end`, seconds from the first picture's clock (`timestamps.origin`).
 
-    `scratch` is where a converted sound is put while it is needed; whoever made the Sound closes it.
+    `scratch` is where a converted sound is put while it is needed; whoever made the Sound closes it. `jumps`: how far
+    the pictures were moved, in seconds, after each time that the clock jumped back (`VideoReader.jumps`).
     """
 
-    def __init__(self, path: Path, start: Fraction, end: Fraction | None, scratch: Path) -> None:
+    def __init__(
+        self, path: Path, start: Fraction, end: Fraction | None, scratch: Path, jumps: Sequence[Fraction] = ()
+    ) -> None:
         self.path, self.start, self.end = path, start, end
+        self._jumps = tuple(jumps)
         self._scratch = scratch
         self._converting: subprocess.Popen[bytes] | None = None
         self._container: InputContainer | None = open_container(path)
         self.converted = False
+        self.notes: list[str] = []
         self._shift = origin_of(self._container) + start
         stream = _best(self._container)
         self.available = stream is not None
         if stream is not None and not _can_copy(stream):
             logger.info("%s: the sound (%s) is converted to AAC, which MP4 can hold", path, stream.codec_context.name)
-            self._start_converting(self._container.streams.audio.index(stream))
+            self._start_converting(stream, self._container.streams.audio.index(stream))
         elif stream is None:
             logger.info("%s: has no sound", path)
             self.close()
@@ -71,12 +78,14 @@ class Sound:
             logger.info("%s: has no sound between the start and the end", self.path)
             return
         until = None if self.end is None else self.end - self.start
-        place = _Clock(stream, self._shift)
+        place = _Clock(stream, self._shift, self._jumps)
         before: tuple[Fraction, Any] | None = None
         for packet in self._demux(stream):
             if packet.pts is None:
                 continue
             time = place(packet)
+            if time is None:  # at a seam: what the piece before still covers
+                continue
             if until is not None and time >= until:
                 return
             if self.start > 0 and time + (packet.duration or 0) * packet.time_base <= 0:
@@ -108,7 +117,7 @@ class Sound:
 
     def _demux(self, stream: Any) -> Iterator[Any]:
         assert self._container is not None
-        if self.start > 2:
+        if self.start > 2 and not self._jumps:
             # Before the cut by more than a packet; the packets in between are passed over.
             with contextlib.suppress(FFmpegError, OSError):
                 offset = timestamps.to_ticks(self._shift - 2, Fraction(stream.time_base))
@@ -125,7 +134,7 @@ class Sound:
             if packet.size:
                 yield packet
 
-    def _start_converting(self, index: int) -> None:
+    def _start_converting(self, stream: Any, index: int) -> None:
         import imageio_ffmpeg
 
         try:
@@ -133,11 +142,13 @@ class Sound:
         except RuntimeError as error:
             raise InputError(
                 f"{self.path}: its sound must be converted, but there is no ffmpeg; reinstall imageio-ffmpeg or leave"
-                " the sound out"
+                " the sound out with --audio none"
             ) from error
         begin, length = self._shift, None if self.end is None else self.end - self.start
         # Gaps are filled with silence and the start is cut or padded to time 0 exactly, which the demuxer then finds.
-        cut = f"asetpts=PTS-({float(begin):.9f})/TB,aresample=async=1:min_hard_comp=0.1:first_pts=0"
+        # Where the clock jumps back, what is joined is laid end to end.
+        joined = "asetpts=STARTPTS+N/SR/TB," if self._jumps else ""
+        cut = f"{joined}asetpts=PTS-({float(begin):.9f})/TB,aresample=async=1:min_hard_comp=0.1:first_pts=0"
         if length is not None:
             cut += f",atrim=end={float(length):.9f}"
         command = [
@@ -153,6 +164,11 @@ class Sound:
             f"file:{self.path.absolute()}",
         ]
         command += ["-map", f"0:a:{index}", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-af", cut]
+        if (stream.codec_context.channels or 0) > _MOST_CHANNELS:
+            self.notes.append(
+                f"{self.path.name}: {stream.codec_context.channels} channels of sound are mixed down to two"
+            )
+            command += ["-ac", "2"]
         command += ["-c:a", "aac", "-b:a", _BIT_RATE, "-f", "mp4", f"file:{self._scratch.absolute()}"]
         # Runs beside the first frames; whoever asks for the stream waits for it.
         self._converting = subprocess.Popen(
@@ -168,7 +184,9 @@ class Sound:
             for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):  # of the output's disk, not of the sound
                 if any(os.strerror(number) in line for line in lines):
                     raise OSError(number, os.strerror(number), str(self._scratch))
-            raise InputError(f"{self.path}: its sound cannot be converted ({lines[-1]}); leave the sound out")
+            raise InputError(
+                f"{self.path}: its sound cannot be converted ({lines[-1]}); leave the sound out with --audio none"
+            )
         if said:
             logger.warning("%s: parts of the sound are damaged", self.path)
         self._container.close()
@@ -185,7 +203,8 @@ class _Clock:
     other without a gap are laid end to end, so that rounding neither tears nor shifts the sound.
     """
 
-    def __init__(self, stream: Any, shift: Fraction) -> None:
+    def __init__(self, stream: Any, shift: Fraction, jumps: Sequence[Fraction] = ()) -> None:
+        self._jumps, self._jumped, self._offset = list(jumps), 0, Fraction(0)
         context = stream.codec_context
         self._tick = Fraction(1, context.sample_rate)
         self._samples = int(context.frame_size or 0)
@@ -193,10 +212,16 @@ class _Clock:
         self._next: int | None = None
         self._last: int | None = None
 
-    def __call__(self, packet: Any) -> Fraction:
-        """Changes a packet's timestamps; returns its time in seconds."""
+    def __call__(self, packet: Any) -> Fraction | None:
+        """Changes a packet's timestamps; returns its time in seconds. None where joined pieces overlap: it is left out,
+        so that the pieces stay in step with their pictures.
+        """
         base = Fraction(packet.time_base)
-        pts = timestamps.to_ticks(packet.pts * base - self._shift, self._tick)
+        pts = timestamps.to_ticks(packet.pts * base - self._shift + self._offset, self._tick)
+        if self._last is not None and self._next is not None and pts < self._last - _JUMP / self._tick:
+            pts = self._after_jump(packet.pts * base - self._shift)
+        if self._jumped and self._next is not None and pts < self._next - (self._samples or 0) // 2:
+            return None
         duration = timestamps.to_ticks((packet.duration or 0) * base, self._tick)
         if base != self._tick:
             duration = self._samples or duration
@@ -210,6 +235,14 @@ class _Clock:
         packet.pts = packet.dts = pts
         packet.duration = duration
         return pts * self._tick
+
+    def _after_jump(self, time: Fraction) -> int:
+        """The clock jumped back: as far as the pictures were moved, or end to end where they were not."""
+        assert self._next is not None
+        end = self._next * self._tick
+        self._offset = self._jumps[self._jumped] if self._jumped < len(self._jumps) else end - time
+        self._jumped += 1
+        return timestamps.to_ticks(time + self._offset, self._tick)
 
 
 def _best(container: InputContainer) -> Any:

@@ -18,7 +18,15 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, Unidentifi
 
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.files import PartialFile, output_error
-from fewshot_reenact.media.file_types import PICTURE_SUFFIXES, is_picture, is_video, kind_of, open_image
+from fewshot_reenact.media.file_types import (
+    PICTURE_SUFFIXES,
+    is_heic,
+    is_picture,
+    is_video,
+    kind_of,
+    knows_heic,
+    open_image,
+)
 from fewshot_reenact.media.marks import Marks, PlainNote
 
 __all__ = [
@@ -161,8 +169,11 @@ def _what_else(path: Path) -> str:
         start = file.read(12)
     if not start:
         return f"{path}: is an empty file; get it again"
-    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"hevc", b"msf1"):
-        return f"{path}: is a HEIC picture, which cannot be read here; export it as JPEG"
+    if is_heic(path) and not knows_heic():
+        return (
+            f"{path}: is a HEIC picture; export it as JPEG, or install what reads it: "
+            "pip install 'fewshot-reenact[heif]' (in a checkout: pip install pillow-heif)"
+        )
     if is_video(path):
         return f"{path}: is a video, not a picture; give a {_KINDS} file"
     return f"{path}: is not a picture; give a {_KINDS} file"

@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.media import timestamps
+from fewshot_reenact.media.file_types import is_animated_webp
+from fewshot_reenact.media.picture_source import PictureSource
 from fewshot_reenact.media.source import Converter, VideoSource
+
+_Source = VideoSource | PictureSource
 
 logger = logging.getLogger(__name__)
 
@@ -66,15 +70,32 @@ class VideoReader:
     then has pts 0, so that a cut begins without a pause. Without `start`, timestamps are the file's own, so pictures
     and sound stay in step and output timestamps equal the driver's.
 
+    fps: of a folder of numbered frames. turn: quarter turns counterclockwise by which every frame is turned; mirror:
+    then left and right are exchanged. any_size: without the limits of size that keep damaged and hostile files off.
+
     To give a writer the sound that belongs to it, hand it `audio_start` and `audio_end`.
+
+    Where the clock jumps back (recordings joined by hand) it goes on from the last frame; `jumps` says by how many
+    seconds what follows each jump was moved, for the sound.
 
     `damaged` is a reason once something could not be decoded (a warning is logged at the end), else None.
 
     Raises InputError: no such file, not a video, no video stream, no frame can be decoded, `start` behind the end.
     """
 
-    def __init__(self, path: str | Path, start: float | None = None, end: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        start: float | None = None,
+        end: float | None = None,
+        *,
+        fps: Fraction | None = None,
+        turn: int = 0,
+        mirror: bool = False,
+        any_size: bool = False,
+    ) -> None:
         self.path = Path(path)
+        self._fps, self._turn, self._mirror, self._any_size = fps, turn % 4, mirror, any_size
         self._start = None if not start else Fraction(start)
         self._end = None if end is None else Fraction(end)
         if self._start is not None and self._start < 0:
@@ -82,12 +103,12 @@ class VideoReader:
         if self._end is not None and self._end <= (self._start or 0):
             raise UsageError(f"the end of a cut ({end} s) must lie after its start ({start or 0} s)")
         self.damaged: str | None = None
-        self._last_time = Fraction(0)
+        self.jumps: list[Fraction] = []
         self._generators: list[Iterator[Frame]] = []
         # The first frame tells what the header cannot: that something decodes, the rotation, where a cut begins.
         opened = self._open()
         try:
-            self._pending: tuple[VideoSource, Iterator[VideoFrame], VideoFrame] | None = opened
+            self._pending: tuple[_Source, Iterator[VideoFrame], VideoFrame] | None = opened
             source, _, first = opened
             self._converter = Converter(self.path, source.stream, first)
             average, guessed = source.stream.average_rate, getattr(source.stream, "guessed_rate", None)
@@ -109,6 +130,13 @@ class VideoReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def hdr(self) -> str | None:
+        """What the user should know where colours are shown: that they are HDR. None where they are not."""
+        curve = self._converter.curve
+        said = f"is HDR ({curve}); its colours will look flat, convert it to SDR first"
+        return f"{self.path.name}: {said}" if curve else None
 
     def close(self) -> None:
         """Closes the file; iterating again opens it again."""
@@ -140,7 +168,7 @@ class VideoReader:
                 pts = increasing(None if raw is None else raw - self._zero)
                 duration = int(getattr(current, "duration", 0) or 0)
                 yield Frame(
-                    picture=self._converter(current),
+                    picture=self._stood(self._converter(current)),
                     pts=pts,
                     time=float(pts * self._time_base),
                     index=index,
@@ -154,11 +182,12 @@ class VideoReader:
                 logger.warning("%s: is damaged: %s; %d frames are used", self.path, source.damaged, index)
         finally:
             self.damaged = self.damaged or source.damaged
+            self.jumps = max(self.jumps, source.jumps, key=len)
             source.close()
 
-    def _open(self) -> tuple[VideoSource, Iterator[VideoFrame], VideoFrame]:
+    def _open(self) -> tuple[_Source, Iterator[VideoFrame], VideoFrame]:
         """An opened source, the rest of its frames, and the first frame of the cut."""
-        source = VideoSource(self.path)
+        source = self._source()
         try:
             if self._start is not None and self._start > _SEEK_MARGIN and source.seek(self._start - _SEEK_MARGIN):
                 source.partial = True
@@ -168,7 +197,7 @@ class VideoReader:
                     return source, frames, self._first_of_cut(source, frames, first)
                 # Seeking went too far or nowhere: read from the beginning.
                 source.close()
-                source = VideoSource(self.path)
+                source = self._source()
             frames = source.frames()
             first = next(frames, None)
             if first is None:
@@ -179,7 +208,19 @@ class VideoReader:
             source.close()
             raise
 
-    def _first_of_cut(self, source: VideoSource, frames: Iterator[VideoFrame], first: VideoFrame) -> VideoFrame:
+    def _source(self) -> _Source:
+        if (self.path.is_dir() and self._fps is not None) or is_animated_webp(self.path):
+            return PictureSource(self.path, self._fps, self._any_size)
+        return VideoSource(self.path, self._any_size)
+
+    def _stood(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self._turn:
+            picture = np.rot90(picture, self._turn)
+        if self._mirror:
+            picture = picture[:, ::-1]
+        return np.ascontiguousarray(picture)
+
+    def _first_of_cut(self, source: _Source, frames: Iterator[VideoFrame], first: VideoFrame) -> VideoFrame:
         frame: VideoFrame | None = first
         last, seen = Fraction(0), 0
         while frame is not None:
@@ -194,14 +235,14 @@ class VideoReader:
             f"{self.path}: the start, {float(self._start or 0):g} s, is behind the end; the video lasts {length:.2f} s"
         )
 
-    def _before_start(self, source: VideoSource, pts: int) -> bool:
+    def _before_start(self, source: _Source, pts: int) -> bool:
         time = (pts - source.origin_ticks) * source.time_base
         return self._start is not None and time < self._start - timestamps.SAME_TIME
 
     def _before_end(self, pts: int) -> bool:
         return self._end is None or pts * self._time_base < self._end - timestamps.SAME_TIME
 
-    def _describe(self, source: VideoSource) -> VideoInfo:
+    def _describe(self, source: _Source) -> VideoInfo:
         stream, container = source.stream, source.container
         fps = timestamps.frame_rate(stream.average_rate, getattr(stream, "guessed_rate", None))
         duration: float | None = None
@@ -216,8 +257,8 @@ class VideoReader:
             frames = max(1, round((until - float(self.audio_start)) * fps))
         return VideoInfo(
             path=self.path,
-            width=self._converter.width,
-            height=self._converter.height,
+            width=self._converter.height if self._turn % 2 else self._converter.width,
+            height=self._converter.width if self._turn % 2 else self._converter.height,
             fps=fps,
             time_base=source.time_base,
             duration=duration,

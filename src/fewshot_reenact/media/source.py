@@ -85,11 +85,12 @@ class VideoSource:
     `damaged` becomes a short reason as soon as something could not be decoded; decoding goes on with what can.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, any_size: bool = False) -> None:
+        self.path, self._any_size = path, any_size
         self.damaged: str | None = None
         self.partial = False  # set by whoever does not read from the first frame to the last
         self.packets = 0
+        self._clock: timestamps.Continued | None = None
         self.container = open_container(path)
         try:
             self.stream = self._video_stream()
@@ -102,6 +103,11 @@ class VideoSource:
         except BaseException:
             self.container.close()
             raise
+
+    @property
+    def jumps(self) -> list[Fraction]:
+        """By how many seconds what follows each jump of the clock, so far, was moved."""
+        return [] if self._clock is None else [offset * self.time_base for offset in self._clock.offsets]
 
     def close(self) -> None:
         """Close the file."""
@@ -117,7 +123,13 @@ class VideoSource:
         return True
 
     def frames(self) -> Iterator[VideoFrame]:
-        """Decoded frames in the order of their display, their pts in the stream's own clock (or None)."""
+        """Decoded frames in the order of their display, their pts in the stream's own clock (or None), which goes on
+        where it jumps back.
+        """
+        rate = timestamps.frame_rate(self.stream.average_rate, getattr(self.stream, "guessed_rate", None))
+        # At most a second: what claims fewer frames than that has an odd clock, not a low rate.
+        step = min(timestamps.frame_duration(rate, self.time_base), max(1, timestamps.to_ticks(1, self.time_base)))
+        self._clock = timestamps.Continued(step)
         for packet in self._demux():
             try:
                 decoded: list[Any] = list(self.stream.decode(packet))
@@ -127,6 +139,8 @@ class VideoSource:
             for frame in decoded:
                 if frame.is_corrupt:
                     self._note("some frames are damaged")
+                if frame.pts is not None:
+                    frame.pts = self._clock(frame.pts)
                 yield frame
 
     def _demux(self) -> Iterator[Any]:
@@ -162,10 +176,10 @@ class VideoSource:
 
     def _video_stream(self) -> VideoStream:
         best = best_video(self.container)
-        if best is not None and (best.width or 0) * (best.height or 0) > MOST_PIXELS:
+        if best is not None and (best.width or 0) * (best.height or 0) > MOST_PIXELS and not self._any_size:
             raise InputError(
                 f"{self.path}: {best.width} x {best.height} pixels are too many for a video; scale it down to 8,192 x "
-                "8,192 or less"
+                "8,192 or less (animate takes it with --any-size)"
             )
         if best is None:
             if any(not _is_cover(s) for s in self.container.streams.video):
@@ -187,9 +201,7 @@ class Converter:
         self._width, self._height = width, height
         self.transposed, self.mirror, self.upside_down = orientation(first)
         self.width, self.height = (height, width) if self.transposed else (width, height)
-        curve = _HDR_CURVES.get(first.color_trc) if hasattr(first, "color_trc") else None
-        if curve:
-            logger.warning("%s: is HDR (%s); its colours will look flat, convert it to SDR first", path, curve)
+        self.curve = _HDR_CURVES.get(first.color_trc) if hasattr(first, "color_trc") else None
 
     def __call__(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """One frame, (H, W, 3) uint8 RGB."""

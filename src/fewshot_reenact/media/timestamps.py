@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from fewshot_reenact.errors import InputError
+from fewshot_reenact.errors import InputError, UsageError
 
 # Floats such as 0.1001 stand for rationals such as 3003/30000: two times nearer than this are the same time.
 SAME_TIME = Fraction(1, 1_000_000)
@@ -84,6 +84,18 @@ def fit(ticks: Sequence[int], time_base: Fraction) -> tuple[list[int], Fraction]
     return moved, coarser
 
 
+def rate_of_frames(fps: float | None) -> Fraction | None:
+    """--fps as a fraction: 29.97 is 30000/1001, as everywhere. Raises UsageError outside 0.1 to 1000."""
+    if fps is None:
+        return None
+    if not 0.1 <= fps < HIGHEST_RATE:
+        raise UsageError(f"--fps {fps:g} is not between 0.1 and {HIGHEST_RATE}")
+    for whole in (24, 30, 48, 60, 120):
+        if abs(fps - whole * 1000 / 1001) < 0.005:
+            return Fraction(whole * 1000, 1001)
+    return Fraction(fps).limit_denominator(1000)
+
+
 class Increasing:
     """Makes timestamps strictly increasing, because no frame may be dropped and MP4 holds no two frames at one time.
 
@@ -106,3 +118,35 @@ class Increasing:
             self.mended += 1
         self._last = pts
         return pts
+
+
+class Continued:
+    """Goes on where a clock jumps back: recordings joined by hand begin anew at each joint.
+
+    What follows a jump is moved by one offset, so that its first frame follows the last by `step` ticks. A single frame
+    whose time is wrong is no jump: the next one is where it would have been. `offsets` are those of the jumps so far,
+    in ticks.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.offsets: list[int] = []
+        self._last: int | None = None
+
+    def __call__(self, pts: int) -> int:
+        """The time at which this frame would stand, had the clock gone on."""
+        offset = self.offsets[-1] if self.offsets else 0
+        before = self.offsets[-2] if len(self.offsets) > 1 else 0
+        now = pts + offset
+        if (
+            self._last is not None
+            and self.offsets
+            and abs(pts + before - self._last) <= self.step < abs(now - self._last)
+        ):
+            self.offsets.pop()  # it was one frame only
+            now = pts + before
+        elif self._last is not None and now <= self._last - 2 * self.step:
+            self.offsets.append(self._last + self.step - pts)
+            now = self._last + self.step
+        self._last = now if self._last is None else max(self._last, now)
+        return now

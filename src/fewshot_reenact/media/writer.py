@@ -37,7 +37,8 @@ class VideoWriter:
     time_base: seconds a tick of `pts`, as in `VideoInfo.time_base`; the file holds the given timestamps exactly.
     fps: average frames a second (for the encoder's rate control and the last frame's duration).
     audio_from: a media file whose sound goes in, in step: from `audio_start` to `audio_end` seconds on the clock of
-        `VideoReader` (use its properties of that name). Copied if MP4 can hold it, else made into AAC.
+        `VideoReader` (use its properties of that name; `audio_jumps` is its `jumps`). Copied if MP4 can hold it, else
+        made into AAC.
     marks: how the file says that it is AI-generated; a plain comment at least. metadata: more tags.
     inputs: files that are never written over, whatever `overwrite` says; `audio_from` is always one.
     crf: quality, 0 (lossless) to 51, smaller is better. preset: x264's trade of time against size.
@@ -57,6 +58,7 @@ class VideoWriter:
         audio_from: str | Path | None = None,
         audio_start: Fraction | float = 0.0,
         audio_end: Fraction | float | None = None,
+        audio_jumps: Sequence[Fraction] = (),
         marks: Marks | None = None,
         metadata: dict[str, str] | None = None,
         inputs: Sequence[str | Path] = (),
@@ -85,7 +87,7 @@ class VideoWriter:
             if audio_from is not None:
                 scratch = self._file.partial.with_suffix(".sound.partial")
                 end = None if audio_end is None else Fraction(audio_end)
-                self._sound = Sound(Path(audio_from), Fraction(audio_start), end, scratch)
+                self._sound = Sound(Path(audio_from), Fraction(audio_start), end, scratch, audio_jumps)
             tags = {**self._marks.metadata(), **(metadata or {})}
             # What says AI-generated cannot be replaced through `metadata`.
             tags.update(self._marks.metadata())
@@ -107,6 +109,11 @@ class VideoWriter:
         except BaseException:
             self.abort()
             raise
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about the sound."""
+        return [] if self._sound is None else self._sound.notes
 
     @staticmethod
     def check_output(path: str | Path, overwrite: bool = False, inputs: Sequence[str | Path] = ()) -> Path:

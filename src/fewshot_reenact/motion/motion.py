@@ -15,7 +15,7 @@ import numpy as np
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.solid import fit_track
-from fewshot_reenact.geometry.topology import N_POINTS
+from fewshot_reenact.geometry.topology import FLIP, N_POINTS
 
 # How long the face takes to move to where it is found again after a gap; what is longer is held still before.
 EASE_SECONDS = 0.6
@@ -74,6 +74,12 @@ class Motion:
         """(first frame, one past the last) of each shot."""
         edges = [0, *self.cuts, len(self)]
         return [(a, b) for a, b in pairwise(edges) if b > a]
+
+    def mirrored(self) -> "Motion":
+        """The same with left and right exchanged."""
+        points = self.points[:, FLIP].copy()
+        points[..., 0] = self.size[0] - 1 - points[..., 0]
+        return replace(self, points=points)
 
     def angles(self) -> np.ndarray:
         """How the head is turned, (T, 3) degrees: yaw, pitch, roll as `geometry.rotation.angles_of` has them.

@@ -86,6 +86,10 @@ def animate(
     smooth: float = 0.5,
     start: float | None = None,
     end: float | None = None,
+    fps: float | None = None,
+    mirror: bool = False,
+    any_size: bool = False,
+    full_size: bool = False,
     matte: str | Path | None = None,
     background: str | None = None,
     compare: bool = False,
@@ -109,8 +113,8 @@ def animate(
 
     portrait: a picture, several of one person, a folder of them, or a file from `reenact finetune`; the first one's
         picture is the one that moves.
-    driver: a video, a picture (a pose), a motion file from `reenact extract`, or "motion:talk", "motion:nod",
-        "motion:smile", "motion:surprise", "motion:blink".
+    driver: a video, a folder of numbered frames (with fps), a picture (a pose), a motion file from `reenact extract`,
+        or "motion:talk", "motion:nod", "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose). None: PORTRAIT--DRIVER.mp4 in the current folder.
     motion ... embed_thumbnails: see AnimateOptions.
     marks: other marks instead of all of these; for measuring alone, where the pixels themselves are judged.
@@ -138,6 +142,10 @@ def animate(
         smooth=smooth,
         start=start,
         end=end,
+        fps=fps,
+        mirror=mirror,
+        any_size=any_size,
+        full_size=full_size,
         matte=matte,
         background=background,
         compare=compare,

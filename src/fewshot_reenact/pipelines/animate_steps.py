@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fewshot_reenact.checks.portrait import what_is_poor
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import check_output, sha256
@@ -19,7 +20,7 @@ from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
 from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import load_backend
-from fewshot_reenact.media import timestamps
+from fewshot_reenact.media import level, timestamps
 from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
 from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
@@ -71,7 +72,15 @@ def parse(
 ) -> Job:
     """Look at everything that was given, before anything takes long."""
     portraits = PortraitSource.parse(portrait, options.face)
-    source = DriverSource.parse(driver, face=options.driver_face, start=options.start, end=options.end)
+    source = DriverSource.parse(
+        driver,
+        face=options.driver_face,
+        start=options.start,
+        end=options.end,
+        fps=options.fps,
+        mirror=options.mirror,
+        any_size=options.any_size,
+    )
     ground = None if options.background is None else Ground.parse(options.background)
     more = [Path(options.matte)] if options.matte is not None else []
     inputs = [
@@ -98,6 +107,9 @@ def load(options: AnimateOptions, job: Job) -> Cast:
     if isinstance(backend, str):
         backend = load_backend(backend, str(where))
     people, notes = (list(person.portraits), []) if person else job.portraits.load(backend)
+    if not person:
+        for path, one in zip(job.portraits.files, people, strict=True):
+            notes += what_is_poor(path.name, one, backend)
     kind = renderer_class(networks)
     notes += kind.notes(networks.dims)
     if not kind.corrects_warp and (job.ground or options.matte is not None):
@@ -142,6 +154,8 @@ def render(options: AnimateOptions, cast: Cast, driven: Driver, plan: Plan) -> t
     shifts = dense_motion_of(driven, plan, options.retargeting, cast.model.dims.size) if wanted else None
     pictures = renderer.render(plan.heads, shifts)
     if options.compare:
+        if driven.hdr:
+            driven.motion.notes.append(driven.hdr)
         pictures = side_by_side(cast.people[0].picture, driven, pictures)
     return renderer, pictures
 
@@ -157,6 +171,15 @@ def write(
     """Write the frames at the driver's timestamps, or the one picture. Returns (width, height) of what is written."""
     first = next(pictures)
     height, width = first.shape[:2]
+    if not job.driver.is_still and not options.full_size:
+        most = level.largest(width, height, driven.motion.fps)
+        if most != (width, height):
+            driven.motion.notes.append(
+                f"{width}x{height} would be more than most players show; the video is scaled to {most[0]}x{most[1]} "
+                "(H.264 level 5.1), --full-size keeps it as it is"
+            )
+            width, height = most
+            first, pictures = level.scaled(first, most), (level.scaled(picture, most) for picture in pictures)
     if job.driver.is_still:
         write_picture(job.output, first, job.overwrite, inputs=job.inputs, marks=marks)
         return width, height
@@ -171,6 +194,7 @@ def write(
         audio_from=driven.audio_from if options.audio == "driver" else None,
         audio_start=driven.audio_start,
         audio_end=driven.audio_end,
+        audio_jumps=driven.audio_jumps,
         marks=marks,
         inputs=job.inputs,
         overwrite=job.overwrite,
@@ -180,6 +204,7 @@ def write(
         for t, picture in enumerate(pictures, start=1):
             writer.write(picture, pts[t])
             tell(t + 1, len(motion))
+        motion.notes.extend(writer.notes)
     return width + width % 2, height + height % 2  # the writer makes odd sides even
 
 

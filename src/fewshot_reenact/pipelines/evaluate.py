@@ -31,7 +31,7 @@ from fewshot_reenact.files import check_output, sha256
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import Landmarks, load_backend
-from fewshot_reenact.landmarks.tracker import track_video
+from fewshot_reenact.landmarks.video import track_video
 from fewshot_reenact.media.pictures import write_picture
 from fewshot_reenact.media.reader import VideoReader, read_frames
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
@@ -221,7 +221,7 @@ class _Run:
     def _motion(self, file: Path) -> Motion | None:
         try:
             with VideoReader(file) as reader:
-                return track_video(reader, self.judge.backend)
+                return track_video(reader, self.judge.backend, whole=False)
         except InputError as error:
             self.skipped[file.name] = str(error)
             return None

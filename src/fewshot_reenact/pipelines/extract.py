@@ -1,6 +1,7 @@
 """`reenact extract`: the motion of the face in a video or a picture, as a file that can drive a portrait."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,12 @@ from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import check_output
 from fewshot_reenact.geometry.overlay import draw_points
-from fewshot_reenact.inputs.driver import DriverSource, measure_video
+from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import Landmarks, load_backend
 from fewshot_reenact.media import timestamps
 from fewshot_reenact.media.marks import PlainNote
-from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, read_picture, write_picture
-from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
 from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
 from fewshot_reenact.motion.files import SUFFIXES, save_motion
 from fewshot_reenact.motion.motion import Motion
@@ -113,20 +113,24 @@ def extract(
     where, why = choose_device(device)
     if driver.is_still:
         backend = _backend(landmarks, where)
-        motion = driver.measure(backend).motion
+        measured = driver.measure(backend)
+        driver, motion = measured.source, measured.motion
     else:
         # The video is opened first: what is wrong with it is told before networks are loaded.
-        with VideoReader(path, start, end) as reader:
+        with driver.open():
             backend = _backend(landmarks, where)
-            motion = measure_video(reader, backend, driver.face, stage(progress, "measure"))
+        measured = driver.measure(backend, stage(progress, "measure"))
+        driver, motion = measured.source, measured.motion
     if smooth:
         motion = _smoothed(motion, smooth)
+    if measured.hdr and ("picture" in files or "video" in files):
+        motion.notes.append(measured.hdr)
     if "picture" in files:
         index = int(np.flatnonzero(motion.found)[0])
         shown = draw_points(_frame(driver, index), motion.points[index])
         write_picture(files["picture"], shown, overwrite, marks=_Overlay())
     if "video" in files:
-        _write_overlay(driver, files["video"], motion, overwrite, stage(progress, "draw"))
+        _write_overlay(driver, files["video"], motion, overwrite, stage(progress, "draw"), measured.audio_jumps)
     # Last, so that whoever waits for the motion file finds everything in place.
     save_motion(motion, output, overwrite)
     return Extraction(motion, f"{where} ({why})", backend.name, smooth, {key: str(path) for key, path in files.items()})
@@ -151,7 +155,7 @@ def _source(path: Path, face: str | int, start: float | None, end: float | None)
     """What is to be measured: a video or a picture."""
     if path.suffix.lower() in SUFFIXES and path.is_file():
         raise InputError(f"{path}: is a motion file already; use it as DRIVER, or give a video or a picture")
-    return DriverSource.parse(path, face=face, start=start, end=end)
+    return DriverSource.parse(path, face=face, start=start, end=end, option="--face")
 
 
 def _backend(landmarks: str | LandmarkBackend, device: object) -> LandmarkBackend:
@@ -169,18 +173,20 @@ def _smoothed(motion: Motion, strength: float) -> Motion:
 def _frame(driver: DriverSource, index: int) -> np.ndarray:
     """One frame of a video; the picture itself of a picture."""
     if driver.is_still:
-        return read_picture(driver.file)
+        return driver.picture()
     for number, picture in driver.frames():
         if number == index:
             return picture
     raise InputError(f"{driver.file}: frame {index} could be read once but not again; is the file being written to?")
 
 
-def _write_overlay(driver: DriverSource, path: Path, motion: Motion, overwrite: bool, progress: Count) -> None:
+def _write_overlay(
+    driver: DriverSource, path: Path, motion: Motion, overwrite: bool, progress: Count, jumps: tuple[Fraction, ...]
+) -> None:
     """A second pass through the video: smoothing looks ahead, so nothing could be drawn in the first."""
     points, found = motion.filled().points, motion.found
     pts, time_base = timestamps.fit(motion.pts.tolist(), motion.time_base)
-    with VideoReader(driver.file, driver.start, driver.end) as reader:
+    with driver.open() as reader:
         info = reader.info
         with VideoWriter(
             path,
@@ -191,6 +197,7 @@ def _write_overlay(driver: DriverSource, path: Path, motion: Motion, overwrite: 
             audio_from=driver.file if info.has_audio else None,
             audio_start=reader.audio_start,
             audio_end=reader.audio_end,
+            audio_jumps=jumps,
             marks=_Overlay(),
             inputs=(driver.file,),
             overwrite=overwrite,

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.selection import parse_face
+from fewshot_reenact.media.timestamps import rate_of_frames
 from fewshot_reenact.motion.retarget import MotionMode, Region, Retargeting
 
 Frame = Literal["full", "crop"]
@@ -34,7 +35,9 @@ class AnimateOptions:
     frame: "full", the whole portrait picture with the head moving in it; "crop", a square about the head.
     size: side of the square in pixels, 256 to 1024; only for "crop". A model of kind "paper" makes squares of its own.
     face, driver_face: "largest", or N counted from the left, beginning with 1.
-    start, end: seconds of the driver.
+    start, end: seconds of the driver. fps: frames a second, where the driver is a folder of numbered frames.
+    mirror: exchange left and right of the driver, filmed by a front camera. any_size: take videos of any size.
+    full_size: keep an output larger than H.264 level 5.1 allows, which few players show.
     matte: a picture that is white (or opaque) where the person is; None: found by the matte network. background: a
         colour ("white", "#1e90ff") or a picture, shown behind the person; None: the portrait's own ground.
     compare: portrait, driver and output side by side. audio: "driver" or "none".
@@ -61,6 +64,10 @@ class AnimateOptions:
     smooth: float = 0.5
     start: float | None = None
     end: float | None = None
+    fps: float | None = None
+    mirror: bool = False
+    any_size: bool = False
+    full_size: bool = False
     matte: str | Path | None = None
     background: str | None = None
     compare: bool = False
@@ -88,6 +95,7 @@ class AnimateOptions:
             raise UsageError(f"smooth {self.smooth} is not between 0 and 1")
         if self.audio not in AUDIO:
             raise UsageError(f"audio {self.audio!r} is not one of {', '.join(AUDIO)}")
+        rate_of_frames(self.fps)
         parse_face(self.face)
         parse_face(self.driver_face)
 

@@ -14,7 +14,7 @@ from fewshot_reenact.errors import InputError
 from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.head_crop import cut_square, square_about
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.tracker import track_video
+from fewshot_reenact.landmarks.video import track_video
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.training.data.codec import ClipEncoder
@@ -64,6 +64,7 @@ def cut_video(path: Path, person: str, backend: LandmarkBackend, options: ClipOp
     with VideoReader(path) as reader:
         motion = track_video(reader, backend)
         notes = [f"is damaged ({reader.damaged}); what could be read is used"] if reader.damaged else []
+        notes += [reader.hdr] if reader.hdr else []
         spans, refused = choose_spans(motion, options)
         if not spans:
             raise InputError("no piece can be used: " + ", ".join(refused))
