@@ -20,6 +20,8 @@ _FAR_BEHIND = -1e4
 _FILLS = 6  # halvings of the grid, over which empty cells are filled
 _MESH = 5  # cells: gaps narrower than this in what is in front are of the stretched front itself
 
+_HOLE = 15  # cells: a hole narrower than this lies within the head, and is no ground; what is around is drawn over it
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -101,26 +103,28 @@ def invert_map(there: Tensor, nodes: Grid, onto: Grid, enlarged: Tensor, mirrore
     sums = added.new_zeros(count * rows * columns, 4).index_add_(0, flat, added)
     sums = sums.view(count, rows, columns, 4).permute(0, 3, 1, 2)
     total = sums[:, 3:]
-    covered = _closed((total / 0.35).clamp(max=1))
+    covered = (total / 0.35).clamp(max=1)
+    # A mirror image stands for another: only where it surely is.
+    covered = _closed(covered, _HOLE) if mirrored is None else -_greatest(-covered)
     filled = _fill(sums[:, :3], total)
     where = filled[:, :2].permute(0, 2, 3, 1) + onto.places().view(1, rows, columns, 2)
     return Seen(where, filled[:, 2:] * covered, covered)
 
 
-def _closed(values: Tensor) -> Tensor:
-    """Without gaps narrower than _MESH cells: the greatest about each place, then the least of those. (B, 1, r, c)."""
-    return -_greatest(-_greatest(values))
+def _closed(values: Tensor, mesh: int = _MESH) -> Tensor:
+    """Without gaps narrower than `mesh` cells: the greatest about each place, then the least of those. (B, 1, r, c)."""
+    return -_greatest(-_greatest(values, mesh), mesh)
 
 
-def _greatest(values: Tensor) -> Tensor:
-    """The greatest of _MESH x _MESH cells about each, one side after the other: for single maps, pooling is slow."""
-    half = _MESH // 2
+def _greatest(values: Tensor, mesh: int = _MESH) -> Tensor:
+    """The greatest of mesh x mesh cells about each, one side after the other: for single maps, pooling is slow."""
+    half = mesh // 2
     for dim in (-1, -2):
         count = values.shape[dim]
         ends = [values.narrow(dim, 0, 1)] * half, [values.narrow(dim, count - 1, 1)] * half
         padded = torch.cat([*ends[0], values, *ends[1]], dim)
         best = padded.narrow(dim, 0, count)
-        for step in range(1, _MESH):
+        for step in range(1, mesh):
             best = torch.maximum(best, padded.narrow(dim, step, count))
         values = best
     return values

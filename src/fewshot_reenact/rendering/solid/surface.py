@@ -20,6 +20,9 @@ _MIDDLE = -0.78  # eye distances, depth of the plane in the head's own axes
 # Eye distances beyond the outline over which the depth gets there: above, beside, below the face; and its centre.
 _ABOVE, _BESIDE, _BELOW, _CENTRE = 0.62, 0.30, 0.38, 0.35
 _ALIKE = 0.3  # eye distances beyond the outline over which a head's two sides cease to be alike
+# Eye distances from the head's middle: nearer, the mirror image of a nose would stand beside the nose; from twice as
+# far on a side is a side.
+_RIDGE = 0.2
 _DEPTH_SLACK = 1e-3  # how freely the spline of depths may miss a point
 # The neck bends over this many eye distances below the chin; to the sides all ends between these shares of _FAR.
 _NECK = 1.25
@@ -50,8 +53,8 @@ class Surface:
     """Nodes of B portraits' pictures, on a grid of (rows, columns).
 
     where: (B, N, 2) pixels. depth: (B, N) eye distances. rigid: (B, N), 1 where a place is the head's, 0 where it
-    stays. face: (B, N), 1 within the face's outline, less towards the ears, where a left and a right side are no longer
-    alike. shape: (rows, columns), N of them.
+    stays. face: (B, N), 1 on the cheeks, less towards the ears, where a left and a right side are no longer alike, and
+    0 along the face's middle. shape: (rows, columns), N of them.
     """
 
     where: Tensor
@@ -71,7 +74,8 @@ def head_surface(points: Tensor, depth: Tensor, pose: Placing, where: Tensor, sh
     front = torch.where(outside > 0, beside, _spline(own, depth, nodes))
     back = 1 - (1 - (outside / _thickness(nodes, pose.rotation)).clamp(max=1).square()).clamp(min=0).sqrt()
     near = front + back * (_middle(nodes, pose.rotation) - front)
-    face = _smoothstep((1 - outside / _ALIKE).clamp(0, 1))
+    across = (torch.cat([nodes, near[..., None]], -1) @ pose.rotation)[..., 0].abs()
+    face = _smoothstep((1 - outside / _ALIKE).clamp(0, 1)) * _smoothstep(((across - _RIDGE) / _RIDGE).clamp(0, 1))
     return Surface(where, near, _rigid(nodes, near, own, depth, pose.rotation), face, shape)
 
 
