@@ -240,7 +240,9 @@ def test_two_processes_are_one(clips, tmp_path):
     assert "Warning" not in "".join(said), said
     for a, b in zip(one, two, strict=True):
         for name in a.keys() - {"time"}:
-            assert b[name] == pytest.approx(a[name], rel=2e-2, abs=2e-4), (a["step"], name)
+            # D's scores are small differences of large ones: of them rounding shows first.
+            room = 0.05 if name in ("adversarial", "discriminator") else 2e-4
+            assert b[name] == pytest.approx(a[name], rel=1e-2, abs=room), (a["step"], name)
     a, b = state(tmp_path / "one"), state(tmp_path / "two")
     for name, value in a["adversary"]["networks"].items():
         assert torch.allclose(value, b["adversary"]["networks"][name], atol=2e-3), name

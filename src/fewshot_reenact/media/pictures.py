@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from fewshot_reenact.errors import InputError
+from fewshot_reenact.errors import InputError, how_to_add
 from fewshot_reenact.files import PartialFile, output_error
 from fewshot_reenact.media.file_types import (
     PICTURE_SUFFIXES,
@@ -170,10 +170,7 @@ def _what_else(path: Path) -> str:
     if not start:
         return f"{path}: is an empty file; get it again"
     if is_heic(path) and not knows_heic():
-        return (
-            f"{path}: is a HEIC picture; export it as JPEG, or install what reads it: "
-            "pip install 'fewshot-reenact[heif]' (in a checkout: pip install pillow-heif)"
-        )
+        return f"{path}: is a HEIC picture; export it as JPEG, or install what reads it: {how_to_add('heif')}"
     if is_video(path):
         return f"{path}: is a video, not a picture; give a {_KINDS} file"
     return f"{path}: is not a picture; give a {_KINDS} file"
