@@ -194,7 +194,7 @@ def slope(theirs: np.ndarray, mine: np.ndarray) -> float:
 @click.option("--write", "into", is_flag=True, help="Into docs/results.md.")
 def table(out: Path, into: bool) -> None:
     """Means of the versions side by side."""
-    text = f"{pairs_table(out)}\n\n{clips_table(out)}"
+    text = "\n\n".join(part for part in (pairs_table(out), clips_table(out)) if part)
     click.echo(text)
     if into:
         from tables import write
@@ -229,9 +229,11 @@ def pairs_table(out: Path) -> str:
 
 
 def clips_table(out: Path) -> str:
-    """By how far the truth is turned away from the portrait; every frame counts alike."""
+    """By how far the truth is turned away from the portrait; every frame counts alike. Empty: nothing is measured."""
     versions = {name: _scores(out / name, pairs=False) for name in _versions(out)}
     common = sorted(set.intersection(*(set(rows) for rows in versions.values())))
+    if not common:
+        return ""
     lines = [f"| {len(common)} clips | turned away | frames | {' | '.join(SIDE)} |", "|---" * (3 + len(SIDE)) + "|"]
     for low, high in BINS:
         for name, rows in versions.items():
