@@ -8,9 +8,9 @@ from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.geometry.shape import openness, place, take_out, turn_of, turned
 from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, REGIONS, RIGHT_LIDS, eye_distance
 from fewshot_reenact.motion.builtins import load_builtin_motion
-from fewshot_reenact.motion.heads import lift
+from fewshot_reenact.motion.heads import HeadMotion, lift
 from fewshot_reenact.motion.retarget import Retargeting, find_most_similar, find_reference, scale_to_picture
-from fewshot_reenact.motion.solid_retarget import retarget_solid, split
+from fewshot_reenact.motion.solid_retarget import retarget_solid
 from painted_clips import face_points
 
 SIZE = 200
@@ -50,7 +50,7 @@ def put(driver: np.ndarray, onto: np.ndarray, reference: int | None = 0, fps: fl
     if chosen.motion == "absolute":
         return scale_to_picture(driver, (SIZE, SIZE), (400, 400))
     times = np.arange(len(driver)) / fps
-    return retarget_solid(split(driver), lift(onto), times, how=chosen, reference=reference).points
+    return retarget_solid(HeadMotion.of(driver), lift(onto), times, how=chosen, reference=reference).points
 
 
 def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -6,16 +6,15 @@ import pytest
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.geometry.rotation import angles_of, exponential, logarithm, rotation_from
 from fewshot_reenact.geometry.solid import HeadPose, fit_head, fit_track, head_shapes
-from fewshot_reenact.motion.heads import Lift, lift
+from fewshot_reenact.motion.heads import HeadMotion, Lift, lift
 from fewshot_reenact.motion.retarget import Retargeting
-from fewshot_reenact.motion.solid_retarget import Split, split
 from fewshot_reenact.motion.solid_retarget import retarget_solid as heads_of
 
 FRAMES = 12
 TIMES = np.arange(FRAMES) / 25
 
 
-def retarget_solid(driver: Split, portrait: Lift, times: np.ndarray, **how) -> np.ndarray:
+def retarget_solid(driver: HeadMotion, portrait: Lift, times: np.ndarray, **how) -> np.ndarray:
     """Where the portrait's points are: (T, 83, 3), pixels and depth."""
     made = heads_of(driver, portrait, times, **how)
     assert np.allclose(made.points, made.pose.placed(made.solid)[..., :2], atol=1e-3) and len(made) == len(driver.solid)
@@ -74,7 +73,7 @@ def test_a_portrait_keeps_its_points():
 
 def test_at_the_reference_nothing_moves():
     points = portrait((15, 0, 0))
-    driver = split(film(turning(), expression=smile()))
+    driver = HeadMotion.of(film(turning(), expression=smile()))
     made = retarget_solid(driver, lift(points), TIMES, reference=3)
     assert np.allclose(made[3, :, :2], points, atol=1e-6) and made.shape == (FRAMES, 83, 3)
     assert np.linalg.norm(made[-1, :, :2] - points, axis=1).max() > 15
@@ -82,7 +81,7 @@ def test_at_the_reference_nothing_moves():
 
 @pytest.mark.parametrize("own", [(0, 0, 0), (-20, 6, 0)])
 def test_the_portrait_turns_by_the_drivers_angle(own):
-    made = retarget_solid(split(film(turning())), lift(portrait(own)), TIMES, reference=0)
+    made = retarget_solid(HeadMotion.of(film(turning())), lift(portrait(own)), TIMES, reference=0)
     found = fit_track(made[..., :2])
     wanted = rotation_from(turning()) @ rotation_from(own)
     assert np.abs(angles_of(found.rotation) - angles_of(wanted)).max() < 1
@@ -91,8 +90,8 @@ def test_the_portrait_turns_by_the_drivers_angle(own):
 
 def test_a_smile_seen_from_the_side_is_the_smile_from_the_front():
     """The same expressions of the same person, filmed from the front and turned by 30 degrees."""
-    front = split(film(np.zeros((FRAMES, 3)), expression=smile()))
-    side = split(film(np.tile([30.0, 0, 0], (FRAMES, 1)), expression=smile()))
+    front = HeadMotion.of(film(np.zeros((FRAMES, 3)), expression=smile()))
+    side = HeadMotion.of(film(np.tile([30.0, 0, 0], (FRAMES, 1)), expression=smile()))
     still, how = lift(portrait()), Retargeting(region="expression")
     one, other = (retarget_solid(driver, still, TIMES, how=how, reference=0) for driver in (front, side))
     moved = np.linalg.norm(one[-1] - one[0], axis=1)
@@ -106,7 +105,7 @@ def test_expression_is_scaled_by_the_mouths_width():
     wide = points.copy()
     middle = points[48:68].mean(0)
     wide[48:68, 0] = middle[0] + 1.3 * (points[48:68, 0] - middle[0])
-    driver, how = split(film(np.zeros((FRAMES, 3)), expression=smile())), Retargeting(region="expression")
+    driver, how = HeadMotion.of(film(np.zeros((FRAMES, 3)), expression=smile())), Retargeting(region="expression")
     moves = []
     for own in (points, wide):
         made = retarget_solid(driver, lift(own), TIMES, how=how, reference=0)
@@ -116,7 +115,7 @@ def test_expression_is_scaled_by_the_mouths_width():
 
 def test_way_and_size_are_in_proportion_and_travel_limits_them():
     at = np.column_stack([128 + np.linspace(0, 30, FRAMES), np.full(FRAMES, 120.0)])  # half an eye distance
-    driver, still = split(film(np.zeros((FRAMES, 3)), at=at)), lift(portrait())
+    driver, still = HeadMotion.of(film(np.zeros((FRAMES, 3)), at=at)), lift(portrait())
     for travel in (0.0, 0.5, 1.0):
         made = retarget_solid(driver, still, TIMES, reference=0, how=Retargeting(travel=travel))
         way = (made[-1, :, :2] - made[0, :, :2]).mean(0)
@@ -126,7 +125,7 @@ def test_way_and_size_are_in_proportion_and_travel_limits_them():
 
 
 def test_regions_and_strength():
-    driver, still = split(film(turning(), expression=smile())), lift(portrait())
+    driver, still = HeadMotion.of(film(turning(), expression=smile())), lift(portrait())
 
     def made(**how) -> np.ndarray:
         return retarget_solid(driver, still, TIMES, how=Retargeting(**how), reference=0)
@@ -143,7 +142,7 @@ def test_regions_and_strength():
 
 
 def test_a_single_pose_is_relative_to_rest():
-    driver = split(film(np.array([[20.0, 0, 0]])))
+    driver = HeadMotion.of(film(np.array([[20.0, 0, 0]])))
     made = retarget_solid(driver, lift(portrait()), np.zeros(1))
     assert fit_head(made[0, :, :2]).yaw == pytest.approx(20, abs=1)
 
@@ -155,7 +154,7 @@ def test_closed_eyes_come_out_closed():
     for up, low in ((37, 41), (38, 40), (43, 47), (44, 46)):
         middle, half = (points[:, up] + points[:, low]) / 2, (points[:, low] - points[:, up]) / 2
         points[:, up], points[:, low] = middle - share * half, middle + share * half
-    made = retarget_solid(split(points), lift(portrait()), TIMES, reference=0)
+    made = retarget_solid(HeadMotion.of(points), lift(portrait()), TIMES, reference=0)
     for up, low in ((37, 41), (38, 40), (43, 47), (44, 46)):
         gap = made[:, low, 1] - made[:, up, 1]
         assert gap[0] > 5 and abs(gap[-1]) < 1.5

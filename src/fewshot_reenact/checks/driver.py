@@ -99,20 +99,19 @@ def _poses(points: np.ndarray) -> Finding:
 def _beyond(motion: Motion, portrait: Portrait) -> list[Finding]:
     """What of the motion this portrait cannot show, see motion.bounds."""
     bounds = plan_motion(motion, portrait, Retargeting(), _SMOOTH).bounds
-    count, turned = len(bounds.turned), float(bounds.turned.max())
-    findings = []
-    for name, unshown, text in (
-        ("turns beyond", bounds.beyond, f"up to {turned:.0f} degrees from its own view"),
-        ("goes beyond", bounds.farther, "beyond the room about its head"),
-    ):
-        share = float(unshown.mean())
-        note = next((line for line in bounds.notes() if ("turn" in line) == name.startswith("turn")), "")
-        value = {"frames": int(unshown.sum()), "of": count, "share": round(share, 4)}
-        if name.startswith("turn"):
-            value["farthest"] = round(turned, 1)
-        told = f"{int(unshown.sum())} of {count} frames" + (f", {text}" if share or name.startswith("turn") else "")
-        findings.append(Finding(name, value, told, limits.BEYOND(share), note if share else ""))
-    return findings
+    farthest = float(bounds.turned.max())
+    turns = _unshown("turns beyond", bounds.beyond, f"up to {farthest:.0f} degrees from its own view", bounds.of_turns)
+    turns.value["farthest"] = round(farthest, 1)
+    way = "beyond the room about its head" if bounds.farther.any() else ""
+    return [turns, _unshown("goes beyond", bounds.farther, way, bounds.of_ways)]
+
+
+def _unshown(name: str, frames: np.ndarray, how: str, advice: str) -> Finding:
+    """frames: (T,) bool, those that the portrait cannot show."""
+    count, share = int(frames.sum()), float(frames.mean())
+    told = f"{count} of {len(frames)} frames" + (f", {how}" if how else "")
+    value = {"frames": count, "of": len(frames), "share": round(share, 4)}
+    return Finding(name, value, told, limits.BEYOND(share), advice)
 
 
 def _cuts(motion: Motion) -> Finding:

@@ -13,7 +13,9 @@ from fewshot_reenact.geometry.topology import LEFT_EYE, RIGHT_EYE
 PARTS = {"mouth": (0.25, 0.4375, 0.75, 0.9375), "eyes": (0.125, 0.15, 0.875, 0.5)}
 # Upper lip and corners: unlike the mouth's centre they hardly move when the jaw drops, so speech does not pump the
 # frame.
-_MOUTH_ANCHOR = [48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64]
+MOUTH_ANCHOR = [48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64]
+
+SPAN, DOWN, EYES_SHARE, LEAST = 0.34, 0.95, 0.45, 1.0  # see geometry.affine.upright_square
 
 
 def face_frame(points: np.ndarray, size: int) -> np.ndarray:
@@ -23,8 +25,8 @@ def face_frame(points: np.ndarray, size: int) -> np.ndarray:
     Returns (..., 2, 3) float64: frame pixels (x, y, 1) -> picture pixels (x, y).
     """
     points = np.asarray(points, np.float64)
-    left, right, mouth = (points[..., part, :].mean(-2) for part in (LEFT_EYE, RIGHT_EYE, _MOUTH_ANCHOR))
-    return upright_square(left, right, mouth, size, span=0.34, down=0.95, eyes_share=0.45, least=1.0)
+    left, right, mouth = (points[..., part, :].mean(-2) for part in (LEFT_EYE, RIGHT_EYE, MOUTH_ANCHOR))
+    return upright_square(left, right, mouth, size, span=SPAN, down=DOWN, eyes_share=EYES_SHARE, least=LEAST)
 
 
 def part_box(part: str, side: int) -> tuple[int, int, int, int]:

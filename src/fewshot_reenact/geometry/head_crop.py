@@ -28,7 +28,13 @@ def head_box(points: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, 
     Returns x0, y0, x1, y1, whole pixels inside the picture, x1 and y1 exclusive.
     """
     corners = room_about(points)
-    low, high = corners[:2], corners[2:]
+    return box_within(corners[:2], corners[2:], size)
+
+
+def box_within(low: np.ndarray, high: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The whole pixels between two corners that lie in a picture of `size` (width, height): x0, y0, x1, y1, the last
+    two exclusive.
+    """
     # A face beyond the edge still gets a box with an inside.
     x0, y0 = (int(np.clip(np.floor(v), 0, max(0, limit - 2))) for v, limit in zip(low, size, strict=True))
     x1, y1 = (

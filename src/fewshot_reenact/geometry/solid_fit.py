@@ -13,8 +13,9 @@ import numpy as np
 
 from fewshot_reenact.geometry.rotation import exponential, nearest_rotation
 
-_TAILS = 6.0  # degrees of freedom of Student's t: points three spreads off count for half
-_RIGID = 6  # unknowns of a pose: rotation 3, logarithm of the scale 1, translation 2
+TAILS = 6.0  # degrees of freedom of Student's t: points three spreads off count for half
+NEAREST = 0.8  # share of the way to the camera: nearer, perspective grows no more
+RIGID = 6  # unknowns of a pose: rotation 3, logarithm of the scale 1, translation 2
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Solution:
 
 def enlarged(depth: np.ndarray, nearness: float) -> np.ndarray:
     """How much larger than at the origin a thing is seen for being so many eye distances nearer. (...) -> (...)."""
-    return 1 / (1 - np.minimum(nearness * depth, 0.8))
+    return 1 / (1 - np.minimum(nearness * depth, NEAREST))
 
 
 def project(
@@ -110,7 +111,7 @@ def solve(points: np.ndarray, shapes: HeadShapes, *, frames_of_identity: float, 
         shown = (size[:, None] * larger)[..., None] * turned[..., :2]
         error = seen - shown - shift[:, None]
         far = (error**2).sum(-1) / shapes.spread**2
-        weight = (_TAILS + 2) / (_TAILS + far)
+        weight = (TAILS + 2) / (TAILS + far)
         root = (np.sqrt(weight) / shapes.spread)[..., None]
         plane = _plane(turned, larger, size, shapes.nearness) * root[..., None]
         own = np.concatenate(
@@ -120,7 +121,7 @@ def solve(points: np.ndarray, shapes: HeadShapes, *, frames_of_identity: float, 
         step = _step(own, other, error * root, identity, expression, share)
         rotation = exponential(step.own[:, :3]) @ rotation
         size, shift = size * np.exp(np.clip(step.own[:, 3], -0.3, 0.3)), shift + step.own[:, 4:6]
-        expression, identity = expression + step.own[:, _RIGID:], identity + step.identity
+        expression, identity = expression + step.own[:, RIGID:], identity + step.identity
     return Solution(
         rotation,
         scale * size,
@@ -129,7 +130,7 @@ def solve(points: np.ndarray, shapes: HeadShapes, *, frames_of_identity: float, 
         expression,
         weight,
         step.identity_doubt,
-        step.own_doubt[:, _RIGID:, _RIGID:],
+        step.own_doubt[:, RIGID:, RIGID:],
     )
 
 
@@ -148,7 +149,7 @@ def _pose_slopes(turned: np.ndarray, shown: np.ndarray, plane: np.ndarray, root:
     turns[..., 1, 0], turns[..., 2, 0] = -z, y
     turns[..., 0, 1], turns[..., 2, 1] = z, -x
     turns[..., 0, 2], turns[..., 1, 2] = -y, x
-    slopes = np.zeros((*shown.shape, _RIGID))
+    slopes = np.zeros((*shown.shape, RIGID))
     slopes[..., :3] = plane @ turns
     slopes[..., 3] = root * shown
     slopes[..., 0, 4] = slopes[..., 1, 5] = root[..., 0]
@@ -181,10 +182,10 @@ def _step(
     error = error.reshape(count, -1, 1)
     own, other = own.reshape(count, len(error[0]), n_own), other.reshape(count, len(error[0]), len(identity))
     own_across, other_across = np.swapaxes(own, 1, 2), np.swapaxes(other, 1, 2)
-    prior = np.concatenate([np.full(_RIGID, 1e-6), np.ones(n_own - _RIGID)])
+    prior = np.concatenate([np.full(RIGID, 1e-6), np.ones(n_own - RIGID)])
     inverse = np.linalg.inv(own_across @ own + np.diag(prior))
     slope = (own_across @ error)[..., 0]
-    slope[:, _RIGID:] -= expression
+    slope[:, RIGID:] -= expression
     alone = (inverse @ slope[..., None])[..., 0]
     if not len(identity):
         return _Step(alone, np.zeros(0), inverse, np.zeros((0, 0)))

@@ -20,11 +20,15 @@ class Portrait:
     matte: np.ndarray | None = None
     ground: np.ndarray | None = None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture, pixels."""
+        return self.picture.shape[1], self.picture.shape[0]
+
 
 def crop_portrait(portrait: Portrait, size: int) -> Portrait:
     """A square about the head, size x size pixels."""
-    h, w = portrait.picture.shape[:2]
-    square = square_about(portrait.points, (w, h))
+    square = square_about(portrait.points, portrait.size)
     picture, matrix = cut_square(portrait.picture, square, size)
     matte = None if portrait.matte is None else cut_square(portrait.matte, square, size)[0].clip(0, 1)
     ground = None if portrait.ground is None else cut_square(portrait.ground, square, size)[0]

@@ -13,7 +13,7 @@ from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.selection import LARGEST, no_face
 from fewshot_reenact.landmarks.tracker import Known, TrackedFrame, Tracker
 from fewshot_reenact.landmarks.whole import drop_torn, look_over
-from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.motion.motion import Motion, in_words, runs
 from fewshot_reenact.progress import Count
 
 if TYPE_CHECKING:
@@ -167,17 +167,10 @@ def _believe(track: _Track, size: tuple[int, int], name: str) -> list[str]:
     notes = ["something seems to cover the mouth all along: its motion is guessed"] if seen.always else []
     for frames, what in ((seen.covered, "something covers the face"), (seen.leaving, "a part of the face is cut off")):
         if frames.any() and (found & ~frames).any():
-            times = _spans(frames, track.times)
+            times = in_words([(track.times[a], track.times[b - 1]) for a, b in runs(frames)])
             where = f"{int(frames.sum())} of {len(found)} frames ({times})"
             notes.append(f"{what} in {where}: the whole face is held there")
     gone = seen.covered | seen.leaving
     if (found & ~gone).any():
         track.forget(np.flatnonzero(gone))
     return [f"{name}: {note}" for note in notes]
-
-
-def _spans(frames: np.ndarray, times: list[float]) -> str:
-    """When frames are, (T,) bool: up to five spans of seconds."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], frames, [False]]).astype(np.int8)))
-    spans = [(times[a], times[b - 1]) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    return ", ".join(f"{a:.2f}-{b:.2f} s" for a, b in spans[:5]) + (" and more" if len(spans) > 5 else "")

@@ -19,7 +19,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from fewshot_reenact.geometry.affine import transform
+from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.align import cut
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.pose import head_pose
@@ -180,8 +180,7 @@ def redness_of_lips(picture: np.ndarray, points: np.ndarray) -> float:
     matrix = face_frame(points, _SIDE)
     small = cut(picture, matrix, _SIDE).astype(np.float32) / 255
     red = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1]
-    inverse = cv2.invertAffineTransform(matrix)
-    outline = transform(inverse, points[OUTER_LIP].astype(np.float64))
+    outline = transform(invert(matrix), points[OUTER_LIP].astype(np.float64))
     lips = np.zeros((_SIDE, _SIDE), np.uint8)
     cv2.fillPoly(lips, [np.round(outline.clip(-_SIDE, 2 * _SIDE) * 8).astype(np.int32)], 1, cv2.LINE_8, 3)
     near, far = (cv2.dilate(lips, np.ones((side, side), np.uint8)) for side in (3, 7))

@@ -1,5 +1,7 @@
 """The mask that lets a change fade out at the edge of where it is made, so that pasting it leaves no edge."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -16,3 +18,10 @@ def feather(width: int, height: int) -> Tensor:
         line = torch.arange(side)
         ramps.append(smoothstep((torch.minimum(line, side - 1 - line) / reach).clamp(0, 1)))
     return (ramps[0][:, None] * ramps[1][None, :])[None, None]
+
+
+@lru_cache(maxsize=8)
+def feather_on(side: int, device: torch.device) -> Tensor:
+    """The same of a square on a device, kept there: a copy from the host would be waited for at each step."""
+    with torch.inference_mode(False):
+        return feather(side, side).to(device)

@@ -36,22 +36,30 @@ class Bounds:
         """(T,) bool: frames in which the head turns less than the driver's."""
         return self.turned > TURN
 
+    @property
+    def of_turns(self) -> str:
+        """What the user should know of turns; empty where there is nothing."""
+        if not self.beyond.any():
+            return ""
+        return (
+            f"in {int(self.beyond.sum())} of {len(self.turned)} frames the head would turn more than {TURN:.0f} "
+            f"degrees away from the portrait's own view (up to {self.turned.max():.0f}): there it turns less than the "
+            "driver's; a portrait that is turned as the driver is in the middle of its motion shows more"
+        )
+
+    @property
+    def of_ways(self) -> str:
+        """What the user should know of how far the head goes; empty where there is nothing."""
+        if not self.farther.any():
+            return ""
+        return (
+            f"in {int(self.farther.sum())} of {len(self.farther)} frames the head would go farther than the portrait "
+            "has room for: it goes less far there; --travel 0.5 takes half of the way everywhere"
+        )
+
     def notes(self) -> list[str]:
         """What the user should know, a line each."""
-        said = []
-        count = len(self.turned)
-        if self.beyond.any():
-            said.append(
-                f"in {int(self.beyond.sum())} of {count} frames the head would turn more than {TURN:.0f} degrees away "
-                f"from the portrait's own view (up to {self.turned.max():.0f}): there it turns less than the driver's; "
-                "a portrait that is turned as the driver is in the middle of its motion shows more"
-            )
-        if self.farther.any():
-            said.append(
-                f"in {int(self.farther.sum())} of {count} frames the head would go farther than the portrait has room "
-                "for: it goes less far there; --travel 0.5 takes half of the way everywhere"
-            )
-        return said
+        return [said for said in (self.of_turns, self.of_ways) if said]
 
 
 def limit_turn(motion: HeadMotion, portrait: Lift) -> tuple[HeadMotion, np.ndarray]:

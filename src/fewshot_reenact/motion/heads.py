@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fewshot_reenact.geometry.solid import HeadPose, fit_head, fit_track
+
+_OF_FRAMES = ("rotation", "scale", "translation", "expression")  # what a pose has of each frame; the identity is one
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,20 @@ def lift(points: np.ndarray) -> Lift:
 
 @dataclass(frozen=True)
 class HeadMotion:
-    """One head in T frames, in a portrait's picture. pose: how it is turned, how large and where it is. solid:
-    (T, 83, 3), its points in the head's own axes, eye distances: the person, with the expression of each frame.
+    """One head in T frames, in its driver's picture or in a portrait's. pose: how it is turned, how large and where it
+    is. solid: (T, 83, 3), its points in the head's own axes, eye distances: the person, with the expression of each
+    frame.
     """
 
     pose: HeadPose
     solid: np.ndarray
 
     @classmethod
-    def of(cls, points: np.ndarray, portrait: Lift) -> HeadMotion:
-        """The motion that shows the portrait's person with its points there: (T, 83, 2) pixels, no NaN."""
-        pose = fit_track(points, portrait.pose.identity)
+    def of(cls, points: np.ndarray, portrait: Lift | None = None) -> HeadMotion:
+        """The motion of one person whose points are there: (T, 83, 2) pixels, no NaN. portrait: who it is; None:
+        whoever the points show.
+        """
+        pose = fit_track(points, None if portrait is None else portrait.pose.identity)
         return cls(pose, pose.lifted(np.asarray(points, np.float64)))
 
     def __len__(self) -> int:
@@ -45,9 +50,7 @@ class HeadMotion:
 
     def __getitem__(self, frames: slice | np.ndarray) -> HeadMotion:
         own = self.pose
-        pose = HeadPose(
-            own.rotation[frames], own.scale[frames], own.translation[frames], own.identity, own.expression[frames]
-        )
+        pose = replace(own, **{name: getattr(own, name)[frames] for name in _OF_FRAMES})
         return HeadMotion(pose, self.solid[frames])
 
     @property
@@ -58,15 +61,8 @@ class HeadMotion:
     @classmethod
     def joined(cls, parts: list[HeadMotion]) -> HeadMotion:
         """Motions of one person, one after the other."""
-        poses = [part.pose for part in parts]
-        pose = HeadPose(
-            np.concatenate([one.rotation for one in poses]),
-            np.concatenate([one.scale for one in poses]),
-            np.concatenate([one.translation for one in poses]),
-            poses[0].identity,
-            np.concatenate([one.expression for one in poses]),
-        )
-        return cls(pose, np.concatenate([part.solid for part in parts]))
+        all_of = {name: np.concatenate([getattr(part.pose, name) for part in parts]) for name in _OF_FRAMES}
+        return cls(replace(parts[0].pose, **all_of), np.concatenate([part.solid for part in parts]))
 
 
 def points_of(motion: HeadMotion | np.ndarray) -> np.ndarray:

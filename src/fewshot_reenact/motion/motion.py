@@ -124,10 +124,8 @@ class Motion:
 
     def missing_spans(self) -> list[tuple[float, float]]:
         """Where no face was found: (from, to) in seconds, `to` being the time of the next frame with a face."""
-        found, step = self.found, float(1 / self.fps)
-        edges = np.flatnonzero(np.diff(np.concatenate([[True], found, [True]]).astype(np.int8)))
-        ends = np.append(self.times, self.times[-1] + step)
-        return [(float(self.times[a]), float(ends[b])) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        ends = np.append(self.times, self.times[-1] + float(1 / self.fps))
+        return [(float(self.times[a]), float(ends[b])) for a, b in runs(~self.found)]
 
     def report(self) -> dict[str, Any]:
         """What was found, for people and for --json; `warnings` are lines to show to the user."""
@@ -140,8 +138,8 @@ class Motion:
                 "most of the motion is held still"
             )
         if found < len(self):
-            shown = ", ".join(f"{a:.2f}-{b:.2f} s" for a, b in spans[:5]) + (" and more" if len(spans) > 5 else "")
-            warnings.append(f"no face in {len(self) - found} of {len(self)} frames ({shown}): the motion is held there")
+            missing = f"{len(self) - found} of {len(self)} frames ({in_words(spans)})"
+            warnings.append(f"no face in {missing}: the motion is held there")
         return {
             "source": self.source,
             "frames": len(self),
@@ -155,6 +153,17 @@ class Motion:
             "mean_confidence": float(self.confidence[self.found].mean()) if found else 0.0,
             "warnings": warnings,
         }
+
+
+def runs(frames: np.ndarray) -> list[tuple[int, int]]:
+    """Where frames (T,) bool are true without a gap: (first, one past the last)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], frames, [False]]).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def in_words(spans: Sequence[tuple[float, float]]) -> str:
+    """Spans of seconds, five of them at most."""
+    return ", ".join(f"{a:.2f}-{b:.2f} s" for a, b in spans[:5]) + (" and more" if len(spans) > 5 else "")
 
 
 def fill_gaps(points: np.ndarray, times: np.ndarray, cuts: Sequence[int] = ()) -> np.ndarray:

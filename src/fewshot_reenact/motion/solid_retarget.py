@@ -7,12 +7,10 @@ each since a reference frame: R_t R_ref^T on its own rotation, the ratio of the 
 the expression's change by its own mouth's width.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from fewshot_reenact.geometry.rotation import exponential, logarithm
-from fewshot_reenact.geometry.solid import HeadPose, fit_track
+from fewshot_reenact.geometry.solid import HeadPose
 from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, N_POINTS, REGIONS, RIGHT_LIDS
 from fewshot_reenact.motion.gaps import LIP_FOLLOWERS, fit_gaps, lid_targets, lip_targets
 from fewshot_reenact.motion.heads import HeadMotion, Lift
@@ -22,29 +20,8 @@ _OF_THE_MOUTH = [*REGIONS["mouth"], *REGIONS["jaw"]]
 _NARROWEST, _WIDEST = 0.6, 1.6  # a mouth's width against the driver's: what lies beyond is a bad fit, not a mouth
 
 
-@dataclass(frozen=True)
-class Split:
-    """A driver's motion, taken apart. pose: the person's head in T frames. solid: (T, 83, 3), its points in the head's
-    own axes, eye distances: the person at rest and the expression of each frame.
-    """
-
-    pose: HeadPose
-    solid: np.ndarray
-
-    @property
-    def expression(self) -> np.ndarray:
-        """(T, 83, 3) eye distances in the head's own axes: what moves the points from the person's rest."""
-        return self.solid - self.pose.rest()
-
-
-def split(points: np.ndarray) -> Split:
-    """points: (T, 83, 2) pixels of the driver, one person, no NaN."""
-    pose = fit_track(points)
-    return Split(pose, pose.lifted(np.asarray(points, np.float64)))
-
-
 def retarget_solid(
-    driver: Split,
+    driver: HeadMotion,
     portrait: Lift,
     times: np.ndarray,
     *,
@@ -66,7 +43,7 @@ def retarget_solid(
     return HeadMotion(_moved(driver.pose, portrait.pose, times, how, reference), solid)
 
 
-def _with_expression(driver: Split, portrait: Lift, how: Retargeting, reference: int | None) -> np.ndarray:
+def _with_expression(driver: HeadMotion, portrait: Lift, how: Retargeting, reference: int | None) -> np.ndarray:
     """The portrait's head with the driver's expressions in its own axes, (T, 83, 3)."""
     rest = driver.pose.rest() if reference is None else driver.solid[reference]
     own, wanted = portrait.solid[None], EXPRESSION_PARTS[how.region]

@@ -56,8 +56,7 @@ class Composer:
 
     def __init__(self, portrait: Portrait, lift: Lift, box: tuple[int, int, int, int], size: int, shown: int):
         self.picture, self.box = portrait.picture, box
-        limits = (portrait.picture.shape[1], portrait.picture.shape[0])
-        self.flow = HeadFlow(box, limits, feather(size, size)[0, 0].numpy())
+        self.flow = HeadFlow(box, portrait.size, feather(size, size)[0, 0].numpy())
         self.layers = Layers.of(portrait.picture, portrait.matte, lift, portrait.ground)
         self.base = portrait.picture if portrait.ground is None else self.layers.whole()
         self.edge = feather(shown, shown)[0, 0].numpy()

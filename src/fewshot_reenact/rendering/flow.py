@@ -16,6 +16,15 @@ def apply_affine(matrix: Tensor, points: Tensor) -> Tensor:
     return points @ matrix[:, :, :2].transpose(1, 2) + matrix[:, None, :, 2]
 
 
+def frame_places(frame: Tensor, size: int, count: int | None = None) -> Tensor:
+    """Where a face frame (B, 2, 3) of side `size` has its pixels, or `count` places a side, its outer pixels among
+    them: (B, count, count, 2) picture pixels.
+    """
+    count = size if count is None else count
+    places = grid(count, size, frame.device).to(frame.dtype)[None]
+    return apply_affine(frame, places).view(-1, count, count, 2)
+
+
 def face_flow(driver: Tensor, portrait: Tensor, driver_frame: Tensor, box: Tensor, size: int) -> Tensor:
     """Where in the portrait each pixel of the driver's face frame comes from.
 
@@ -35,11 +44,9 @@ def enlarge_flow(flow: Tensor, frame: Tensor, size: int) -> Tensor:
     pixels: what the flow differs from it by is smooth, and is what is interpolated. Returns (B, size, size, 2).
     """
     g = flow.shape[1]
-    own = apply_affine(frame, grid(g, size, flow.device).to(flow.dtype)[None]).view(-1, g, g, 2)
     cubic = _cubic(g, size, flow.dtype, flow.device)
-    fine = torch.einsum("sy,byxc,tx->bstc", cubic, flow - own, cubic)
-    every = apply_affine(frame, grid(size, size, flow.device).to(flow.dtype)[None])
-    return fine + every.view(-1, size, size, 2)
+    fine = torch.einsum("sy,byxc,tx->bstc", cubic, flow - frame_places(frame, size, g), cubic)
+    return fine + frame_places(frame, size)
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ from fewshot_reenact.motion.heads import HeadMotion, lift
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.retarget import Retargeting, find_most_similar, find_reference, scale_to_picture
 from fewshot_reenact.motion.smoothing import smooth_motion
-from fewshot_reenact.motion.solid_retarget import retarget_solid, split
+from fewshot_reenact.motion.solid_retarget import retarget_solid
 
 # Degrees between two heads up to which skin of the one is where the other's is, and from which on it is elsewhere.
 _ALIKE, _UNLIKE = 10.0, 30.0
@@ -67,16 +67,15 @@ def plan_motion(
     references: list[int | None] = []
     shots: list[HeadMotion] = []
     own = lift(portrait.points)
-    size = (portrait.picture.shape[1], portrait.picture.shape[0])
     for first, end in motion.shots:
         shot = slice(first, end)
         # A single pose has no rest to compare with; then the mean face stands for it.
         reference = find_reference(steady[shot], portrait.points, sure[shot]) if len(motion) > 1 else None
         similar = first + find_most_similar(steady[shot], portrait.points, sure[shot])
         if how.motion == "absolute":
-            shots.append(HeadMotion.of(scale_to_picture(steady[shot], motion.size, size), own))
+            shots.append(HeadMotion.of(scale_to_picture(steady[shot], motion.size, portrait.size), own))
         else:
-            driver, times = split(steady[shot]), motion.times[shot]
+            driver, times = HeadMotion.of(steady[shot]), motion.times[shot]
             shots.append(retarget_solid(driver, own, times, how=how, reference=reference))
             # A portrait keeps its own turn, and adds the driver's change to it.
             alike[shot] = _STRANGER * _alike(own.pose.rotation, driver.pose.rotation[similar - first])
@@ -85,7 +84,7 @@ def plan_motion(
     heads, turned = limit_turn(HeadMotion.joined(shots), own)
     farther = np.zeros(len(motion), bool)
     if how.motion == "relative":
-        heads, farther = limit_way(heads, own, size)
+        heads, farther = limit_way(heads, own, portrait.size)
     return Plan(heads, steady, nearest, references, alike, Bounds(turned, farther))
 
 

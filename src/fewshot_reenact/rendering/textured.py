@@ -63,9 +63,8 @@ class TexturedRenderer:
         """See renderer.open_renderer."""
         first, _ = with_matte(portraits[0])
         portraits = [first, *portraits[1:]]
-        size = (first.picture.shape[1], first.picture.shape[0])
         own = lift(first.points)
-        box = moving_box(own, motion if isinstance(motion, HeadMotion) else HeadMotion.of(motion, own), size)
+        box = moving_box(own, motion if isinstance(motion, HeadMotion) else HeadMotion.of(motion, own), first.size)
         return cls(model, portraits, box, device=device, warp_only=warp_only, psi=psi)
 
     @staticmethod
@@ -97,7 +96,7 @@ class TexturedRenderer:
         self.frames = [face_frame(p.points, self.size) for p in portraits]
         self.lifts = [lift(p.points) for p in portraits]
         self.solids = [
-            SolidPortrait(own, box if k == 0 else moving_box(own, None, _size(p)), box, self.size)
+            SolidPortrait(own, box if k == 0 else moving_box(own, None, p.size), box, self.size)
             for k, (own, p) in enumerate(zip(self.lifts, portraits, strict=True))
         ]
         self.composer = Composer(portraits[0], self.lifts[0], box, self.size, self.shown)
@@ -290,11 +289,6 @@ class TexturedRenderer:
         picture = self.composer.compose(face)
         self.seconds["compose"] += time.perf_counter() - began
         return picture
-
-
-def _size(portrait: Portrait) -> tuple[int, int]:
-    """(width, height) pixels."""
-    return portrait.picture.shape[1], portrait.picture.shape[0]
 
 
 def _one_after_the_other(first: Tensor | None, second: Tensor | None) -> Tensor | None:

@@ -145,6 +145,16 @@ def solve_spline(centres: Tensor, values: Tensor, slack: Tensor) -> tuple[Tensor
     return solution[:, :n], solution[:, n:]
 
 
+def interpolated(centres: Tensor, values: Tensor, where: Tensor, slack: float) -> Tensor:
+    """Values (B, P) known at `centres` (B, P, 2), by a thin-plate spline that may miss each by `slack`, at `where`
+    (B, N, 2) -> (B, N).
+    """
+    wide, dtype = centres.double(), where.dtype
+    room = wide.new_full(wide.shape[:2], slack)
+    weights, affine = (part.to(dtype) for part in solve_spline(wide, values.double()[..., None], room))
+    return (radial(where, centres) @ weights + affine[:, :1] + where @ affine[:, 1:])[..., 0]
+
+
 def grid(size: int, side: float, device: torch.device | None = None) -> Tensor:
     """A square of `side` pixels sampled at size x size points, corners included: their pixels, (size * size, 2)."""
     line = torch.linspace(0, side - 1, size, device=device)

@@ -1,12 +1,11 @@
 """From a batch of episodes to what the networks see, and to the pictures that they make of it."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from fewshot_reenact.models.feather import feather
+from fewshot_reenact.models.feather import feather_on
 from fewshot_reenact.models.reenactor import Correction, FaceInputs, Reenactor
 from fewshot_reenact.rendering.flow import face_flow, picture_box, to_signed
 from fewshot_reenact.rendering.registration import Registration, dense_motion
@@ -44,20 +43,21 @@ def make_inputs(
     device. register: who measures dense motion.
     """
     on = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    portraits, rasters = _signed(on["sources"]), _signed(on["source_rasters"])
+    portraits, rasters = signed(on["sources"]), signed(on["source_rasters"])
     pictures, view, visible, warped = None, None, None, portraits[:, 0]
     if "portraits" in on:
-        pictures = _signed(on["portraits"][:, 0])
+        pictures = signed(on["portraits"][:, 0])
         view, visible = _warp(on, pictures, size)
         if "reference" in on:
             view = view.displaced(_dense(on, size, register))
         warped = view.of(pictures)
-    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], _signed(on["driver_raster"]), visible)
-    truth, points = _signed(on["target"]), on["driver_face_points"]
+    faces = FaceInputs(warped, portraits[:, 0], rasters[:, 0], signed(on["driver_raster"]), visible)
+    truth, points = signed(on["target"]), on["driver_face_points"]
     return Inputs(faces, pictures, view, portraits, rasters, truth, points, on.get("clip"))
 
 
-def _signed(value: Tensor) -> Tensor:
+def signed(value: Tensor) -> Tensor:
+    """Pictures in -1..1, of uint8 or already that."""
     return to_signed(value) if value.dtype == torch.uint8 else value
 
 
@@ -73,18 +73,11 @@ def _dense(on: dict[str, Tensor], size: int, register: Registration) -> Tensor:
     rendering.dense_motion measures it: the reference is a frame like the target, and a flat warp shows where it
     differs.
     """
-    reference, driver = _signed(on["reference"]), on["driver_points"]
+    reference, driver = signed(on["reference"]), on["driver_points"]
     box = picture_box(reference, len(driver))
     flow = face_flow(driver, on["reference_points"], on["driver_frame"], box, size)
-    shift = dense_motion(reference, flow, _signed(on["target"]), register)
-    return shift * _feather(size, shift.device) * on["dense"].to(shift)[:, None, None, None]
-
-
-@lru_cache(maxsize=4)
-def _feather(size: int, device: torch.device) -> Tensor:
-    """Kept on the device: a copy from the host would be waited for at each step."""
-    with torch.inference_mode(False):
-        return feather(size, size).to(device)
+    shift = dense_motion(reference, flow, signed(on["target"]), register)
+    return shift * feather_on(size, shift.device) * on["dense"].to(shift)[:, None, None, None]
 
 
 def make_faces(

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
+from fewshot_reenact.training.averaging import average
 from fewshot_reenact.training.checkpoints import newest_checkpoint, remember_code, remember_config, write_checkpoint
 from fewshot_reenact.training.config import StageConfig
 from fewshot_reenact.training.log import Log
@@ -52,6 +54,41 @@ class Stage(Protocol):
         ...
 
 
+class AveragedStage:
+    """What the stages of one network with averaged weights have in common: how it moves, what a checkpoint keeps."""
+
+    config: StageConfig
+    network: Any
+    averaged: Any
+    optimiser: torch.optim.Optimizer
+    step: int
+    spent: float
+
+    def move(self, loss: Tensor, *, rise: int, least: float) -> None:
+        """One update by this loss, at the rate of the step, see `learning_rate`."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, self.step, self.spent, rise=rise, least=least)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.step += 1
+        average(self.averaged, self.network, self.step, self.config.ema, buffers="average")
+
+    def state(self) -> dict[str, Any]:
+        """See Stage."""
+        return {name: getattr(self, name).state_dict() for name in _KEPT}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See Stage."""
+        for name in _KEPT:
+            getattr(self, name).load_state_dict(state[name])
+        self.step, self.spent = int(state["step"]), float(state["spent"])
+
+
+_KEPT = ("network", "averaged", "optimiser")
+
+
 @runtime_checkable
 class Waiting(Stage, Protocol):
     """A stage whose numbers stay on its device until somebody needs them."""
@@ -61,7 +98,7 @@ class Waiting(Stage, Protocol):
         ...
 
 
-__all__ = ["Stage", "Stop", "Waiting", "learning_rate", "run_stage"]
+__all__ = ["AveragedStage", "Stage", "Stop", "Waiting", "learning_rate", "run_stage"]
 
 Stop = Callable[[], bool]  # whether the run is to stop now
 

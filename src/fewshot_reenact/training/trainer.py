@@ -22,6 +22,7 @@ from fewshot_reenact.training.adversary import Adversary, DiscriminatorBatch
 from fewshot_reenact.training.averaging import average
 from fewshot_reenact.training.batch import make_faces, make_inputs
 from fewshot_reenact.training.checkpoints import newest_checkpoint, random_state, restore_random_state, write_checkpoint
+from fewshot_reenact.training.compiling import begin_step, compile_networks
 from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.distributed import World
 from fewshot_reenact.training.faults import KINDS, LATE, Diverged, Faults, StepNumbers, load_optimiser, make_adam, move
@@ -73,13 +74,9 @@ class Trainer:
         if config.adversarial is not None:
             self.adversary = Adversary(config.adversarial, videos, order).to(device)
             self.adversary.make_optimisers()
-        if config.compile is True or (config.compile and device.type == "cuda"):
-            mode = "reduce-overhead" if config.compile == "graphs" else None
-            networks: list[Any] = [self.model.embedder, self.model.generator, self.content.relative]
-            networks += [self.adversary and self.adversary.network, *self.content.networks.values()]
-            for network in networks:
-                if network is not None:
-                    network.compile(mode=mode)
+        networks: list[Any] = [self.model.embedder, self.model.generator, self.content.relative]
+        networks += [self.adversary and self.adversary.network, *self.content.networks.values()]
+        compile_networks(networks, config.compile, device)
         self.step = 0
         self.rate: Callable[[int], float] = lambda step: learning_rate(step, config.steps, settings)
         self.log = Log(folder, config.tensorboard and self.world.leads)
@@ -158,8 +155,7 @@ class Trainer:
         """One update of E and G and, while the adversary is on, one or more of D. Nothing is waited for; `read` tells
         how it went.
         """
-        if self.config.compile == "graphs" and self.device.type == "cuda":
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        begin_step(self.config.compile, self.device)
         adversary = self.adversary if self.adversary and self.step >= self.adversary.config.start else None
         x = make_inputs(batch, self.model.dims.size, self.device, self.registration)
         with self._autocast():

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from fewshot_reenact.geometry.solid import head_shapes
+from fewshot_reenact.geometry.solid_fit import NEAREST, RIGID, TAILS
 from fewshot_reenact.rendering.solid.surface import Placing
 
-_TAILS, _ROUNDS, _RIGID = 6.0, 5, 6  # as geometry.solid_fit
-_FARTHEST = 0.8
+_ROUNDS = 5  # as geometry.solid_fit
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,6 @@ def _shapes(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor, float
     return parts[0], parts[1], parts[2], parts[3], shapes.nearness
 
 
-def nearness() -> float:
-    """How strong perspective is, see `geometry.solid_fit.project`."""
-    return head_shapes().nearness
-
-
 @torch.no_grad()
 def fit_heads(points: Tensor, rest: Tensor | None = None) -> FittedHeads:
     """The most probable heads of faces (B, 83, 2), pixels. rest: (B, 83, 3) where it is known who they are."""
@@ -54,14 +49,14 @@ def fit_heads(points: Tensor, rest: Tensor | None = None) -> FittedHeads:
     unit = (seen - translation[:, None]) / scale[:, None, None]
     size, shift = torch.ones_like(scale), torch.zeros_like(translation)
     known = seen.new_zeros(len(points), len(modes))
-    prior = torch.cat([seen.new_full((_RIGID,), 1e-6), seen.new_ones(len(modes))])
+    prior = torch.cat([seen.new_full((RIGID,), 1e-6), seen.new_ones(len(modes))])
     for _ in range(_ROUNDS):
         turned = (base + torch.einsum("bk,knc->bnc", known, modes)) @ rotation.transpose(1, 2)
-        larger = 1 / (1 - (near * turned[..., 2]).clamp(max=_FARTHEST))
+        larger = 1 / (1 - (near * turned[..., 2]).clamp(max=NEAREST))
         shown = (size[:, None] * larger)[..., None] * turned[..., :2]
         error = unit - shown - shift[:, None]
         far = error.square().sum(-1) / spread**2
-        root = (((_TAILS + 2) / (_TAILS + far)).sqrt() / spread)[..., None]
+        root = (((TAILS + 2) / (TAILS + far)).sqrt() / spread)[..., None]
         plane = torch.zeros(*larger.shape, 2, 3, dtype=seen.dtype, device=seen.device)
         plane[..., 0, 0] = plane[..., 1, 1] = 1
         plane[..., 2] = near * larger[..., None] * turned[..., :2]
@@ -76,12 +71,12 @@ def fit_heads(points: Tensor, rest: Tensor | None = None) -> FittedHeads:
             -1,
         ).flatten(1, 2)
         right = (slopes.transpose(1, 2) @ (error * root).flatten(1)[..., None])[..., 0]
-        right[:, _RIGID:] -= known
+        right[:, RIGID:] -= known
         system = slopes.transpose(1, 2) @ slopes + torch.diag(prior)
         step, _ = torch.linalg.solve_ex(system, right)
         rotation = _exponential(step[:, :3]) @ rotation
         size, shift = size * step[:, 3].clamp(-0.3, 0.3).exp(), shift + step[:, 4:6]
-        known = known + step[:, _RIGID:]
+        known = known + step[:, RIGID:]
     count = 0 if rest is not None else len(identity)
     own = base + torch.einsum("bk,knc->bnc", known[:, :count], modes[:count])
     solid = base + torch.einsum("bk,knc->bnc", known, modes)

@@ -1,17 +1,19 @@
 """A portrait's solid head, made once, and its warp for a few frames at a time."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fewshot_reenact.geometry.face_frame import face_frame
+from fewshot_reenact.geometry.head_crop import box_within
 from fewshot_reenact.geometry.solid import HeadPose, head_shapes
 from fewshot_reenact.motion.heads import HeadMotion, Lift
+from fewshot_reenact.rendering.flow import frame_places
 from fewshot_reenact.rendering.solid.splat import Grid
 from fewshot_reenact.rendering.solid.surface import Placing, head_surface
-from fewshot_reenact.rendering.solid.warp import BOX_GRID, Expression, Heads, turn_heads
+from fewshot_reenact.rendering.solid.warp import BOX_GRID, Expression, Heads, Mirror, turn_heads
 
 _CELL = 0.045  # eye distances a node, so that lips and lids keep their form
 REACH = 3.0  # eye distances about the head's origin in which pixels move with it, a little or wholly
@@ -32,25 +34,12 @@ class Frames:
     visible: Tensor
     box: Tensor
     covered: Tensor
-    mirror: "Mirror | None" = None
-
-
-@dataclass(frozen=True)
-class Mirror:
-    """The other side of a head, for places that the portrait hides. face: (B, S, S, 2) and box: (B, 2, rows, columns),
-    as in Frames. share: how much of it is to be seen, (B, 1, S, S) and (B, 1, rows, columns).
-    """
-
-    face: Tensor
-    face_share: Tensor
-    box: Tensor
-    box_share: Tensor
+    mirror: Mirror | None = None
 
 
 class SolidPortrait:
     """lift: the portrait's head in its own picture. box: x0, y0, x1, y1, the part of that picture whose pixels move,
-    and
-    onto: the part of the output in which they are seen. size: side S of the face frames.
+    and onto: the part of the output in which they are seen. size: side S of the face frames.
     """
 
     def __init__(
@@ -68,8 +57,7 @@ class SolidPortrait:
         self.points = _tensor(placed[None, :, :2])
         self.depth = _tensor(placed[None, :, 2] / lift.pose.scale)
         self.own = placing(lift.pose)
-        surface = head_surface(self.points, self.depth, self.own, self.nodes.places(), self.nodes.shape)
-        self.surface = surface
+        self.surface = head_surface(self.points, self.depth, self.own, self.nodes.places(), self.nodes.shape)
 
     def warp(self, motion: HeadMotion, frames: np.ndarray) -> Frames:
         """motion: B frames, in the output's picture; frames: (B, 2, 3), their face frames."""
@@ -91,18 +79,13 @@ class SolidPortrait:
         turn = turn_heads(
             heads, self.surface, expression, self.nodes, self.onto, bool(abs(self.lift.pose.yaw) > _ASIDE)
         )
-        wanted = _frame_pixels(_tensor(frames), self.size)
+        wanted = frame_places(_tensor(frames), self.size)
         where, visible = turn.places(wanted)
-        here = self.onto.places().view(1, *self.onto.shape, 2)
-        box = (expression.source(turn.seen.where) - here).permute(0, 3, 1, 2)
-        made = Frames(expression.source(where), visible, box, turn.seen.covered)
-        other = turn.mirrored()
-        if other is None or float(other[1].max()) < _SOME:
-            return made
-        away = (expression.source(other[0]) - here).permute(0, 3, 1, 2)
-        found = self.onto.look_up(torch.cat([away, other[1]], 1), wanted)
-        face = wanted + found[:, :2].permute(0, 2, 3, 1)
-        return replace(made, mirror=Mirror(face, found[:, 2:], away, other[1]))
+        box = (expression.source(turn.seen.where) - self.onto.map()).permute(0, 3, 1, 2)
+        mirror = turn.mirrored(expression, wanted)
+        if mirror is not None and float(mirror.box_share.max()) < _SOME:
+            mirror = None
+        return Frames(expression.source(where), visible, box, turn.seen.covered, mirror)
 
 
 def moving_box(portrait: Lift, motion: HeadMotion | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -114,14 +97,7 @@ def moving_box(portrait: Lift, motion: HeadMotion | None, size: tuple[int, int])
     poses = [portrait.pose] if motion is None else [portrait.pose, motion.pose]
     at = np.concatenate([np.asarray(pose.translation).reshape(-1, 2) for pose in poses])
     reach = np.concatenate([np.ravel(pose.scale) for pose in poses])[:, None] * REACH
-    low, high = (at - reach).min(0), (at + reach).max(0)
-    # A head beyond the edge still gets a box with an inside.
-    x0, y0 = (int(np.clip(np.floor(v), 0, max(0, limit - 2))) for v, limit in zip(low, size, strict=True))
-    x1, y1 = (
-        int(np.clip(np.ceil(v), min(start + 2, limit), limit))
-        for v, start, limit in zip(high, (x0, y0), size, strict=True)
-    )
-    return x0, y0, x1, y1
+    return box_within((at - reach).min(0), (at + reach).max(0), size)
 
 
 def placing(pose: HeadPose) -> Placing:
@@ -130,13 +106,6 @@ def placing(pose: HeadPose) -> Placing:
     return Placing(
         *(_tensor(v if many else np.asarray(v)[None]) for v in (pose.rotation, pose.scale, pose.translation))
     )
-
-
-def _frame_pixels(frames: Tensor, size: int) -> Tensor:
-    line = torch.arange(size, dtype=frames.dtype)
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    every = torch.stack([x, y], -1).view(1, -1, 2)
-    return (every @ frames[:, :, :2].transpose(1, 2) + frames[:, None, :, 2]).view(-1, size, size, 2)
 
 
 def _tensor(values: np.ndarray) -> Tensor:

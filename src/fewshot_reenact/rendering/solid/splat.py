@@ -19,7 +19,6 @@ _FACING = 0.03  # a node counts from this share of its own area on; below it is 
 _FAR_BEHIND = -1e4
 _FILLS = 6  # halvings of the grid, over which empty cells are filled
 _MESH = 5  # cells: gaps narrower than this in what is in front are of the stretched front itself
-
 _HOLE = 15  # cells: a hole narrower than this lies within the head, and is no ground; what is around is drawn over it
 
 
@@ -34,7 +33,9 @@ class Grid:
     shape: tuple[int, int]
 
     @classmethod
-    def over(cls, box: tuple[float, float, float, float], shape: tuple[int, int], device: torch.device | None = None):  # type: ignore[no-untyped-def]
+    def over(
+        cls, box: tuple[float, float, float, float], shape: tuple[int, int], device: torch.device | None = None
+    ) -> "Grid":
         """Over a box x0, y0, x1, y1, its edges included."""
         x0, y0, x1, y1 = box
         step = torch.tensor([(x1 - x0) / (shape[1] - 1), (y1 - y0) / (shape[0] - 1)], device=device)
@@ -49,6 +50,15 @@ class Grid:
         rows, columns = (torch.arange(n, dtype=self.step.dtype, device=self.step.device) for n in self.shape)
         y, x = torch.meshgrid(rows, columns, indexing="ij")
         return (torch.stack([x, y], -1).view(1, -1, 2) * self.step + self.origin).contiguous()
+
+    def map(self) -> Tensor:
+        """The same as a map, (1, rows, columns, 2)."""
+        return self._places.view(1, *self.shape, 2)
+
+    def sampled(self, shape: tuple[int, int]) -> "Grid":
+        """As many places as `shape` says between the same first and last."""
+        across, down = ((mine - 1) / (count - 1) for mine, count in zip(self.shape[::-1], shape[::-1], strict=True))
+        return Grid(self.origin, torch.stack([self.step[0] * across, self.step[1] * down]), shape)
 
     def cells(self, pixels: Tensor) -> Tensor:
         """Pixels (..., 2) in units of the grid: 0, 0 is the first place."""
@@ -107,7 +117,7 @@ def invert_map(there: Tensor, nodes: Grid, onto: Grid, enlarged: Tensor, mirrore
     # A mirror image stands for another: only where it surely is.
     covered = _closed(covered, _HOLE) if mirrored is None else -_greatest(-covered)
     filled = _fill(sums[:, :3], total)
-    where = filled[:, :2].permute(0, 2, 3, 1) + onto.places().view(1, rows, columns, 2)
+    where = filled[:, :2].permute(0, 2, 3, 1) + onto.map()
     return Seen(where, filled[:, 2:] * covered, covered)
 
 

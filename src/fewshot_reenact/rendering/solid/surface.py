@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fewshot_reenact.rendering.warp import radial, solve_spline
+from fewshot_reenact.geometry.smoothstep import smoothstep
+from fewshot_reenact.geometry.solid_fit import NEAREST
+from fewshot_reenact.rendering.warp import interpolated
 
 _MIDDLE = -0.78  # eye distances, depth of the plane in the head's own axes
 # Eye distances beyond the outline over which the depth gets there: above, beside, below the face; and its centre.
@@ -23,11 +25,11 @@ _ALIKE = 0.3  # eye distances beyond the outline over which a head's two sides c
 # Eye distances from the head's middle: nearer, the mirror image of a nose would stand beside the nose; from twice as
 # far on a side is a side.
 _RIDGE = 0.2
-_DEPTH_SLACK = 1e-3  # how freely the spline of depths may miss a point
+DEPTH_SLACK = 1e-3  # how freely the spline of depths may miss a point
 # The neck bends over this many eye distances below the chin; to the sides all ends between these shares of _FAR.
 _NECK = 1.25
-_FAR, _SOFT = (2.7, 2.7), 0.25
-_FAR_CENTRE = (0.0, 0.25)
+_FAR, _SOFT = 2.7, 0.25
+_FAR_CENTRE = 0.25  # eye distances below the eyes
 # The face's outline: the jaw from the left ear to the right, back along the hairline.
 OUTLINE = (*range(17), *range(78, 67, -1))
 _CHIN = 8
@@ -46,6 +48,26 @@ class Placing:
     def to_units(self, pixels: Tensor) -> Tensor:
         """(B, N, 2) pixels -> (B, N, 2) eye distances from the head's origin, in the picture's axes."""
         return (pixels - self.translation[:, None]) / self.scale[:, None, None]
+
+    def lifted(self, pixels: Tensor, depth: Tensor, nearness: float) -> Tensor:
+        """Places (B, N, 2) in pixels with their depths (B, N) in eye distances -> (B, N, 3) in the heads' own axes.
+
+        nearness: how strong perspective is, see `geometry.solid_fit.project`.
+        """
+        flat = self.to_units(pixels) / _enlarged(depth, nearness)[..., None]
+        return torch.cat([flat, depth[..., None]], -1) @ self.rotation
+
+    def placed(self, solid: Tensor, nearness: float) -> tuple[Tensor, Tensor]:
+        """The inverse of `lifted`."""
+        turned = solid @ self.rotation.transpose(1, 2)
+        depth = turned[..., 2]
+        flat = turned[..., :2] * _enlarged(depth, nearness)[..., None]
+        return flat * self.scale[:, None, None] + self.translation[:, None], depth
+
+
+def _enlarged(depth: Tensor, nearness: float) -> Tensor:
+    """geometry.solid_fit.enlarged as tensors."""
+    return 1 / (1 - (nearness * depth).clamp(max=NEAREST))
 
 
 @dataclass(frozen=True)
@@ -71,20 +93,12 @@ def head_surface(points: Tensor, depth: Tensor, pose: Placing, where: Tensor, sh
     own, nodes = pose.to_units(points), pose.to_units(where)
     outside, beside = _beyond(nodes, own[:, OUTLINE], depth[:, OUTLINE])
     # Within the outline the spline; beyond it that would run away, and the depth at the outline's nearest place counts.
-    front = torch.where(outside > 0, beside, _spline(own, depth, nodes))
+    front = torch.where(outside > 0, beside, interpolated(own, depth, nodes, DEPTH_SLACK))
     back = 1 - (1 - (outside / _thickness(nodes, pose.rotation)).clamp(max=1).square()).clamp(min=0).sqrt()
     near = front + back * (_middle(nodes, pose.rotation) - front)
     across = (torch.cat([nodes, near[..., None]], -1) @ pose.rotation)[..., 0].abs()
-    face = _smoothstep((1 - outside / _ALIKE).clamp(0, 1)) * _smoothstep(((across - _RIDGE) / _RIDGE).clamp(0, 1))
+    face = smoothstep((1 - outside / _ALIKE).clamp(0, 1)) * smoothstep(((across - _RIDGE) / _RIDGE).clamp(0, 1))
     return Surface(where, near, _rigid(nodes, near, own, depth, pose.rotation), face, shape)
-
-
-def _spline(points: Tensor, values: Tensor, where: Tensor) -> Tensor:
-    """A thin-plate spline through (B, P) values at (B, P, 2), evaluated at (B, N, 2) -> (B, N)."""
-    wide, dtype = points.double(), where.dtype
-    slack = wide.new_full(wide.shape[:2], _DEPTH_SLACK)
-    weights, affine = (part.to(dtype) for part in solve_spline(wide, values.double()[..., None], slack))
-    return (radial(where, points) @ weights + affine[:, :1] + where @ affine[:, 1:])[..., 0]
 
 
 def _beyond(where: Tensor, outline: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,12 +140,9 @@ def _rigid(where: Tensor, near: Tensor, points: Tensor, depth: Tensor, rotation:
     chin = (torch.cat([points[:, _CHIN], depth[:, _CHIN, None]], 1)[:, None] @ rotation)[..., 1]
     upright = torch.cat([where, near[..., None]], -1) @ rotation
     below = (chin + _NECK - upright[..., 1]) / _NECK
-    far = ((where - where.new_tensor(_FAR_CENTRE)) / where.new_tensor(_FAR)).norm(dim=-1)
-    return _smoothstep(below.clamp(0, 1)) * _smoothstep(((1 - far) / _SOFT).clamp(0, 1))
-
-
-def _smoothstep(x: Tensor) -> Tensor:
-    return x * x * (3 - 2 * x)
+    x, y = where.unbind(-1)
+    far = torch.hypot(x, y - _FAR_CENTRE) / _FAR
+    return smoothstep(below.clamp(0, 1)) * smoothstep(((1 - far) / _SOFT).clamp(0, 1))
 
 
 def turned(
@@ -140,15 +151,10 @@ def turned(
     """Places of portraits, once their heads are posed otherwise. where: (B, N, 2) pixels, depth: (B, N) eye distances
     in the pose `own`. Returns (B, N, 3): pixels, and depth in eye distances of `own`'s size.
 
-    nearness: how strong perspective is, see `geometry.solid_fit.project`. mirrored: as if each place were on the other
-    side of the head.
+    nearness: see Placing. mirrored: as if each place were on the other side of the head.
     """
-    flat = own.to_units(where) * (1 - (nearness * depth).clamp(max=0.8))[..., None]
-    inward = own.rotation
+    solid = own.lifted(where, depth, nearness)
     if mirrored:
-        inward = inward * inward.new_tensor([-1.0, 1.0, 1.0])
-    turn = inward @ there.rotation.transpose(1, 2)  # row vectors
-    x, y, z = (torch.cat([flat, depth[..., None]], -1) @ turn).unbind(-1)
-    scale = there.scale[:, None] / (1 - (nearness * z).clamp(max=0.8))
-    shown = torch.stack([scale * x, scale * y], -1) + there.translation[:, None]
-    return torch.cat([shown, (z * (there.scale / own.scale)[:, None])[..., None]], -1)
+        solid = torch.cat([-solid[..., :1], solid[..., 1:]], -1)
+    shown, near = there.placed(solid, nearness)
+    return torch.cat([shown, (near * (there.scale / own.scale)[:, None])[..., None]], -1)

@@ -5,21 +5,24 @@ new expression but the old pose (`splat`, the inverse of a turn that folds). A s
 itself (`rendering.warp`). At the portrait's own pose the first step does nothing, and the warp is the spline alone.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_reenact.models.feather import feather
-from fewshot_reenact.rendering.flow import FLOW_SIZE, apply_affine, enlarge_flow
+from fewshot_reenact.geometry.smoothstep import smoothstep
+from fewshot_reenact.models.feather import feather_on
+from fewshot_reenact.rendering.flow import FLOW_SIZE, enlarge_flow, frame_places
 from fewshot_reenact.rendering.solid.splat import Grid, Seen, invert_map, refine_inverse
-from fewshot_reenact.rendering.solid.surface import Placing, Surface, turned
-from fewshot_reenact.rendering.warp import fit_warp, grid, radial, sample, solve_spline
+from fewshot_reenact.rendering.solid.surface import DEPTH_SLACK, Placing, Surface, turned
+from fewshot_reenact.rendering.warp import fit_warp, interpolated, sample
 
 BOX_GRID = 32  # places a side at which the box's expression is computed
 _DEPTH_GRID = 24  # and its change of depth
-_DEPTH_SLACK = 1e-3
+_RIM = 6  # places a side of its edge that are held
 _BETTER = 0.4  # by how much more the mirror image has to show of a place to stand for it wholly
 _SURE = 0.15  # visibility from which on the inverse of a map is worth refining
 
@@ -43,29 +46,24 @@ class Heads:
 @dataclass(frozen=True)
 class Expression:
     """The portraits' new expressions in their old pose, as offsets to the portraits' pixels. box: (B, 2, g, g) over
-    `over`; face: (B, 2, S, S) over the face frames `frame` (B, 2, 3) of the portraits with the new expression;
-    coarse: (B, FLOW_SIZE, FLOW_SIZE, 2), the flow of those frames, pixels of the portrait.
+    `over`; face: (B, 2, S, S) over the face frames `frame` (B, 2, 3) of the portraits with the new expression.
     """
 
     box: Tensor
     over: Grid
     face: Tensor
-    coarse: Tensor
     frame: Tensor
 
     @classmethod
-    def fit(cls, heads: Heads, frame: Tensor, size: int, over: Grid) -> "Expression":
+    def fit(cls, heads: Heads, frame: Tensor, size: int, over: Grid) -> Expression:
         """size: side of the face frames, pixels. over: the box of the portrait that may move, coarse."""
-        far = over.origin + over.step * torch.tensor([over.shape[1] - 1, over.shape[0] - 1], device=over.step.device)
-        edges = torch.cat([over.origin, far]).expand(len(frame), 4)
-        spline = fit_warp(heads.expressed, heads.points, edges)
         places = over.places()
+        edges = torch.cat([places[0, 0], places[0, -1]]).expand(len(frame), 4)
+        spline = fit_warp(heads.expressed, heads.points, edges)
         box = (spline(places.expand(len(frame), -1, -1)) - places).view(-1, *over.shape, 2).permute(0, 3, 1, 2)
-        steps = grid(FLOW_SIZE, size, frame.device).to(frame.dtype)[None]
-        coarse = spline(apply_affine(frame, steps)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
-        every = apply_affine(frame, grid(size, size, frame.device).to(frame.dtype)[None]).view(-1, size, size, 2)
-        face = (enlarge_flow(coarse, frame, size) - every).permute(0, 3, 1, 2)
-        return cls(box, over, face, coarse, frame)
+        coarse = spline(frame_places(frame, size, FLOW_SIZE).flatten(1, 2)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
+        face = (enlarge_flow(coarse, frame, size) - frame_places(frame, size)).permute(0, 3, 1, 2)
+        return cls(box, over, face, frame)
 
     def source(self, where: Tensor) -> Tensor:
         """Pixels of the portrait with the new expression -> of the portrait itself, (B, h, w, 2)."""
@@ -73,10 +71,23 @@ class Expression:
         flat = where.flatten(1, 2)
         inverse = torch.linalg.inv_ex(self.frame[:, :, :2])[0]
         inside = ((flat - self.frame[:, None, :, 2]) @ inverse.transpose(1, 2)).view_as(where)
-        share = sample(F.pad(feather(size, size).to(where), (1,) * 4).expand(len(where), -1, -1, -1), inside + 1)
+        share = sample(F.pad(feather_on(size, where.device), (1,) * 4).expand(len(where), -1, -1, -1), inside + 1)
         box = self.over.look_up(self.box, where)
         away = box + share * (sample(self.face, inside) - box)
         return where + away.permute(0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The other side of heads, for places that the portraits hide. face: (B, h, w, 2), pixels of the portrait, and box:
+    (B, 2, rows, columns), as an offset from the output's own pixels. Their shares: how much of it is to be seen,
+    (B, 1, h, w) and (B, 1, rows, columns).
+    """
+
+    face: Tensor
+    face_share: Tensor
+    box: Tensor
+    box_share: Tensor
 
 
 @dataclass(frozen=True)
@@ -91,22 +102,23 @@ class Turn:
     seen: Seen
     mirror: Seen | None = None
 
-    def mirrored(self) -> tuple[Tensor, Tensor] | None:
-        """Where the places of `onto` are on the mirrored portrait, pixels of the portrait, (B, rows, columns, 2), and
-        how far it shows them better, (B, 1, rows, columns).
-        """
+    def mirrored(self, expression: Expression, wanted: Tensor) -> Mirror | None:
+        """What the mirror image shows better at the places of `onto`, and at output pixels (B, h, w, 2)."""
         if self.mirror is None:
             return None
         better = ((self.mirror.visible - self.seen.visible) / _BETTER).clamp(0, 1)
         better = F.avg_pool2d(F.pad(better, (2,) * 4, "replicate"), 5, 1)
-        return self.mirror.where, better * better * (3 - 2 * better) * self.seen.covered
+        share = smoothstep(better) * self.seen.covered
+        away = (expression.source(self.mirror.where) - self.onto.map()).permute(0, 3, 1, 2)
+        found = self.onto.look_up(torch.cat([away, share], 1), wanted)
+        return Mirror(wanted + found[:, :2].permute(0, 2, 3, 1), found[:, 2:], away, share)
 
     def places(self, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """Where output pixels (B or 1, h, w, 2) are on the portrait with the new expression, (B, h, w, 2), and how
         visible they are, (B, 1, h, w).
         """
         wanted = wanted.expand(len(self.forward), -1, -1, -1)
-        away = (self.seen.where - self.onto.places().view(1, *self.onto.shape, 2)).permute(0, 3, 1, 2)
+        away = (self.seen.where - self.onto.map()).permute(0, 3, 1, 2)
         found = self.onto.look_up(torch.cat([away, self.seen.visible], 1), wanted)
         rough, visible = wanted + found[:, :2].permute(0, 2, 3, 1), found[:, 2:]
         fine = refine_inverse(rough, wanted, self.forward, self.nodes)
@@ -120,10 +132,11 @@ def turn_heads(
     mirror: also find what the other side of the face shows.
     """
     places, count = nodes.places(), len(heads.points)
-    source = places.view(1, *nodes.shape, 2) + nodes_offset(expression, places, nodes)
+    here = nodes.map().expand(count, -1, -1, -1)
+    source = here + expression.over.look_up(expression.box, here).permute(0, 2, 3, 1)
     known = torch.stack([surface.depth, surface.rigid, surface.face], 1).view(-1, 3, *surface.shape)
     depth, rigid, face = nodes.look_up(known.expand(count, -1, -1, -1), source).flatten(2).unbind(1)
-    depth = depth + _depth_change(heads, expression.over, places, nodes)
+    depth = depth + _depth_change(heads, expression.over, here)
     where = places.expand(count, -1, -1)
     moved = turned(where, depth, heads.own, heads.there, heads.nearness)
     still = torch.cat([where, depth[..., None]], -1)
@@ -131,7 +144,7 @@ def turn_heads(
     enlarged = heads.there.scale / heads.own.scale
     forward = there[..., :2].view(count, *nodes.shape, 2).permute(0, 3, 1, 2)
     seen = invert_map(there, nodes, onto, enlarged)
-    fine = refine_inverse(seen.where, onto.places().view(1, *onto.shape, 2), forward, nodes)
+    fine = refine_inverse(seen.where, onto.map(), forward, nodes)
     seen = replace(seen, where=torch.where(seen.visible.permute(0, 2, 3, 1) > _SURE, fine, seen.where))
     if not mirror:
         return Turn(forward, nodes, onto, seen)
@@ -139,29 +152,16 @@ def turn_heads(
     return Turn(forward, nodes, onto, seen, invert_map(other, nodes, onto, enlarged, face * rigid))
 
 
-def nodes_offset(expression: Expression, places: Tensor, nodes: Grid) -> Tensor:
-    """The expression's offset at the nodes, (B, rows, columns, 2)."""
-    where = places.view(1, *nodes.shape, 2).expand(len(expression.box), -1, -1, -1)
-    return expression.over.look_up(expression.box, where).permute(0, 2, 3, 1)
-
-
-def _depth_change(heads: Heads, over: Grid, places: Tensor, nodes: Grid) -> Tensor:
-    """How much nearer the expression brings the nodes than the places of the portrait that they show, (B, N)."""
-    count = len(heads.points)
-    reach = over.step * torch.tensor([over.shape[1] - 1, over.shape[0] - 1], device=over.step.device)
-    coarse = Grid(over.origin, reach / (_DEPTH_GRID - 1), (_DEPTH_GRID, _DEPTH_GRID))
-    at = heads.own.to_units(heads.expressed)
-    change = (heads.expressed_depth - heads.depth)[..., None].double()
+def _depth_change(heads: Heads, over: Grid, where: Tensor) -> Tensor:
+    """How much nearer the expression brings places (B, rows, columns, 2) than those of the portrait that they show,
+    (B, rows * columns).
+    """
+    count, coarse = len(heads.points), over.sampled((_DEPTH_GRID, _DEPTH_GRID))
     # No change at the edge of the box, where nothing moves.
-    line = torch.linspace(0, 1, 6, device=at.device, dtype=at.dtype)
-    zero, one = torch.zeros_like(line), torch.ones_like(line)
-    ring = torch.cat([torch.stack(s, -1) for s in ((line, zero), (line, one), (zero, line), (one, line))])
-    ring = heads.own.to_units((over.origin + reach * ring)[None].expand(count, -1, -1))
-    centres = torch.cat([at, ring], 1)
-    values = F.pad(change, (0, 0, 0, ring.shape[1]))
-    slack = centres.new_full(centres.shape[:2], _DEPTH_SLACK).double()
-    weights, affine = (part.to(at.dtype) for part in solve_spline(centres.double(), values, slack))
-    where = heads.own.to_units(coarse.places().expand(count, -1, -1))
-    found = radial(where, centres) @ weights + affine[:, :1] + where @ affine[:, 1:]
-    found = found.view(count, 1, *coarse.shape)
-    return coarse.look_up(found, places.view(1, *nodes.shape, 2).expand(count, -1, -1, -1)).flatten(1)
+    rim = over.sampled((_RIM, _RIM)).map()[0]
+    ring = torch.cat([rim[0], rim[-1], rim[:, 0], rim[:, -1]]).expand(count, -1, -1)
+    centres = heads.own.to_units(torch.cat([heads.expressed, ring], 1))
+    change = F.pad(heads.expressed_depth - heads.depth, (0, ring.shape[1]))
+    places = heads.own.to_units(coarse.places().expand(count, -1, -1))
+    found = interpolated(centres, change, places, DEPTH_SLACK).view(count, 1, *coarse.shape)
+    return coarse.look_up(found, where).flatten(1)

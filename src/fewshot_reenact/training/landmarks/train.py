@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.geometry.topology import N_POINTS
 from fewshot_reenact.landmarks.network import PointNet, read_weights, save_network
-from fewshot_reenact.training.averaging import average
 from fewshot_reenact.training.checkpoints import refuse_foreign
 from fewshot_reenact.training.landmarks.augment import photograph
 from fewshot_reenact.training.landmarks.config import LandmarkConfig
@@ -25,7 +24,7 @@ from fewshot_reenact.training.landmarks.data import pack, read_names
 from fewshot_reenact.training.landmarks.pairs import pack_pairs
 from fewshot_reenact.training.landmarks.points import PointTask
 from fewshot_reenact.training.landmarks.scenes import DetectorTask
-from fewshot_reenact.training.stage import Stop, learning_rate, run_stage
+from fewshot_reenact.training.stage import AveragedStage, Stop, run_stage
 
 TASKS: dict[str, Any] = {"points": PointTask, "detector": DetectorTask}
 _FIXED = ("part", "data", "held_out", "packed", "start", "seed", "batch", "pairs", "pairs_packed", "only")
@@ -79,8 +78,10 @@ def _begin(config: LandmarkConfig) -> Any:
     return network
 
 
-class _LandmarkStage:
+class _LandmarkStage(AveragedStage):
     """One of the two networks while it learns; see training.stage.Stage."""
+
+    config: LandmarkConfig
 
     def __init__(self, config: LandmarkConfig, packed: Path):
         cv2.setNumThreads(torch.get_num_threads())
@@ -104,35 +105,16 @@ class _LandmarkStage:
         return f"{self.config.part} {json.dumps(self.network.dims)}"
 
     def learn(self) -> dict[str, float]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.config, self.step, self.spent, rise=_RISE, least=_LEAST)
         self.network.train(self.config.only is None)
         # A batch is a function of seed and step, so that a run that was stopped goes on as if it had not been.
         self.task.source.rng = np.random.default_rng([self.config.seed, self.step])
         loss, numbers = self.task.loss(self.network, self.task.batch())
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
-        self.step += 1
-        average(self.averaged, self.network, self.step, self.config.ema, buffers="average")
+        self.move(loss, rise=_RISE, least=_LEAST)
         return {"loss": float(loss.detach()), **numbers}
 
     def score(self) -> dict[str, float]:
         figures: dict[str, float] = self.held.score(self.averaged.eval())
         return figures
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        for name in ("network", "averaged", "optimiser"):
-            getattr(self, name).load_state_dict(state[name])
-        self.step, self.spent = int(state["step"]), float(state["spent"])
 
     def export(self, folder: Path, figures: dict[str, float]) -> None:
         note = f"step {self.step} of {self.config.steps}; held out: {json.dumps(figures)}"

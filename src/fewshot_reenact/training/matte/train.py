@@ -4,7 +4,6 @@ labels.
 
 import json
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,11 +13,10 @@ from torch import Tensor
 
 from fewshot_reenact.landmarks.network import save_network
 from fewshot_reenact.models.matte import MatteNet
-from fewshot_reenact.training.averaging import average
 from fewshot_reenact.training.checkpoints import refuse_foreign
 from fewshot_reenact.training.matte.config import MatteConfig
 from fewshot_reenact.training.matte.data import Labelled
-from fewshot_reenact.training.stage import learning_rate, run_stage
+from fewshot_reenact.training.stage import AveragedStage, run_stage
 
 _FIXED = ("packed", "seed", "batch", "altered", "grounds")
 _RISE, _LEAST = 200, 0.01  # steps in which the rate rises; the share of it that is left at the end
@@ -32,8 +30,10 @@ def train_matte(config: MatteConfig, folder: Path, max_minutes: float | None = N
     return run_stage(lambda _: True, lambda: _MatteStage(config), config, _FIXED, folder, max_minutes)
 
 
-class _MatteStage:
+class _MatteStage(AveragedStage):
     """The network while it learns; see training.stage.Stage."""
+
+    config: MatteConfig
 
     def __init__(self, config: MatteConfig):
         cv2.setNumThreads(1)
@@ -49,19 +49,12 @@ class _MatteStage:
         return f"matte {json.dumps(self.network.dims)}"
 
     def learn(self) -> dict[str, float]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.config, self.step, self.spent, rise=_RISE, least=_LEAST)
         self.network.train()
         # A batch is a function of seed and step, so that a run that was stopped goes on as if it had not been.
         rng = np.random.default_rng([self.config.seed, self.step])
         pictures, mattes = self.data.batch(rng, self.config.batch, self.config.altered, self.config.grounds)
         loss = matte_loss(self.network(signed(pictures)), wanted(mattes))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
-        self.step += 1
-        average(self.averaged, self.network, self.step, self.config.ema, buffers="average")
+        self.move(loss, rise=_RISE, least=_LEAST)
         return {"loss": float(loss.detach())}
 
     @torch.no_grad()
@@ -76,18 +69,6 @@ class _MatteStage:
             ]
             figures[name] = float(torch.cat(found).mean()) if found else float("nan")
         return figures
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        for name in ("network", "averaged", "optimiser"):
-            getattr(self, name).load_state_dict(state[name])
-        self.step, self.spent = int(state["step"]), float(state["spent"])
 
     def export(self, folder: Path, figures: dict[str, float]) -> None:
         note = f"step {self.step} of {self.config.steps}; held out: {json.dumps(figures)}"

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.models.refiner import cut_part
-from fewshot_reenact.rendering.flow import enlarge, to_signed
+from fewshot_reenact.rendering.flow import enlarge
 from fewshot_reenact.rendering.registration import Registration
-from fewshot_reenact.training.batch import make_inputs
+from fewshot_reenact.training.batch import make_inputs, signed
 from fewshot_reenact.training.refiner.plan import OpenMouths, widest_of
 from fewshot_reenact.training.resident.batches import ResidentEpisodes
 from fewshot_reenact.training.resident.pictures import cut, whole_levels
@@ -145,10 +145,10 @@ def make_parts(
     seen, colour = x.view.finished(x.pictures, correction, side)
     pictures = {
         "made": seen + colour,
-        "source": _signed(batch["large_source"]).to(device),
+        "source": signed(batch["large_source"]).to(device),
         "source_raster": enlarge(x.faces.source_raster, side),
         "driver_raster": enlarge(x.faces.driver_raster, side),
-        "truth": _signed(batch["large_target"]).to(device),
+        "truth": signed(batch["large_target"]).to(device),
     }
     return pictures, embedding
 
@@ -159,10 +159,6 @@ def part_rows(
     """The same of one part, (B, 3, h, w), with `embedding` among them: what a refiner learns from."""
     pictures, embedding = make_parts(model, batch, register, amp)
     return {name: cut_part(value, part) for name, value in pictures.items()} | {"embedding": embedding}
-
-
-def _signed(pictures: Tensor) -> Tensor:
-    return to_signed(pictures) if pictures.dtype == torch.uint8 else pictures
 
 
 def faces_of(model: Reenactor) -> str:

@@ -21,6 +21,7 @@ from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 from fewshot_reenact.models.refiner import Refiner
 from fewshot_reenact.rendering.registration import Registration
 from fewshot_reenact.training.averaging import average
+from fewshot_reenact.training.compiling import begin_step, compile_networks
 from fewshot_reenact.training.distributed import World
 from fewshot_reenact.training.faults import KINDS, Diverged, Faults, StepNumbers, load_optimiser, make_adam, move
 from fewshot_reenact.training.refiner.critic import PatchCritic
@@ -61,11 +62,8 @@ class RefinerLearner:
         self.model, self.register = model.to(device), register
         self.optimiser = make_adam(self.refiner, config.rate, (0.5, 0.99))
         self.critic_optimiser = make_adam(self.critic, config.adversarial.rate, (0.0, 0.99))
-        if config.compile is True or (config.compile and device.type == "cuda"):
-            mode = "reduce-overhead" if config.compile == "graphs" else None
-            networks = (self.model.embedder, self.model.generator, self.refiner.generator, self.critic, self.features)
-            for network in networks:
-                network.compile(mode=mode)
+        networks = (self.model.embedder, self.model.generator, self.refiner.generator, self.critic, self.features)
+        compile_networks(networks, config.compile, device)
         self.faults, self._numbers = Faults(device, World()), StepNumbers()
         self.rate: Callable[[int], float] = lambda step: learning_rate(config, step, self.spent, rise=RISE, least=LEAST)
 
@@ -85,8 +83,7 @@ class RefinerLearner:
         went. batch: see `rows`.
         """
         config, adversarial = self.config, self.config.adversarial
-        if config.compile == "graphs" and self.device.type == "cuda":
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        begin_step(config.compile, self.device)
         x = self.rows(batch)
         with self._autocast():
             made = refined(self.refiner, x)
