@@ -81,9 +81,9 @@ def write_clip(
     np.savez(path.with_suffix(".npz"), points=np.stack(points).astype(np.float16), identity=np.array(person))
 
 
-def write_clips(folder: Path, people: int = 2, frames: int = 8, size: int = 64) -> Path:
-    """A folder with a clip of each of a few people."""
+def write_clips(folder: Path, people: int = 2, frames: int = 8, size: int = 64, first: int = 0) -> Path:
+    """A folder with a clip of each of a few people, numbered from `first` on."""
     folder.mkdir(exist_ok=True)
-    for number in range(people):
+    for number in range(first, first + people):
         write_clip(folder / f"person{number}_0.mp4", f"person{number}", frames, size, seed=number)
     return folder

@@ -14,13 +14,14 @@ import torch
 from click.testing import CliRunner
 
 from fewshot_reenact.cli import main
-from fewshot_reenact.errors import UsageError, how_to_add
+from fewshot_reenact.errors import InputError, UsageError, how_to_add
 from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.models.discriminator import load_discriminator
 from fewshot_reenact.training.adversary import Adversary
 from fewshot_reenact.training.config import TrainConfig, load_config
 from fewshot_reenact.training.data.clips import load_clips
 from fewshot_reenact.training.distributed import World
+from fewshot_reenact.training.examining import Examiner
 from fewshot_reenact.training.faults import Diverged
 from fewshot_reenact.training.loop import make_episodes, train
 from fewshot_reenact.training.trainer import Trainer
@@ -175,6 +176,50 @@ def test_a_discriminator_that_diverges_changes_nothing(clips, tmp_path):
     with pytest.raises(Diverged, match=r"norm of the discriminator's gradient is nan at step 1 \(episodes 2 to 3"):
         trainer.train_step(batch)
     same(before, [p.detach() for p in [*trainer.model.parameters(), *trainer.adversary.parameters()]])
+
+
+# ---- when D counts ----
+
+
+def test_d_counts_while_it_tells_strangers_apart(clips, tmp_path):
+    """D learns from three people and is judged on two others. Until it tells, E and G do without it."""
+    others = write_clips(tmp_path / "others", people=2, frames=8, first=7)
+    game = {**GAME, "rate": 5e-3, "rows": False, "match": 0.0}
+    settings = config(clips, adversarial=game, steps=60, optimiser={"warmup": 1, "rate": 1e-5, "final": 1.0})
+    trainer, learnt = Trainer(settings, tmp_path, CPU, 3), batches(settings, 4)
+    trainer.examiner = examiner = Examiner(batches(config(others), 8), 0.9, 4)
+    if examiner.share(trainer.model, trainer.adversary) > 0.5:  # an untaught D may prefer the filmed by chance
+        with torch.no_grad():
+            weight = trainer.adversary.network.score.parametrizations.weight
+            weight.original.neg_(), weight[0]._u.neg_()  # spectral norm's vector too, or it would take the sign back
+    told, counted = [], []
+    for step in range(60):
+        examiner.attend(trainer.step, trainer.model, trainer.adversary, trainer.world)
+        told.append(examiner.told)
+        counted.append("adversarial" in trainer.train_step(learnt[step % 4]))
+    assert told[0] < 0.9 <= told[-1], "what is made by random weights is soon told"
+    assert counted == [share >= 0.9 for share in told] and len(set(told[8:12])) == 1
+
+
+def test_a_run_judges_on_the_people_of_its_config(clips, tmp_path):
+    others = write_clips(tmp_path / "others", people=2, frames=8, first=7)
+    settings = config(clips, adversarial={**GAME, "held_out": others, "judge_every": 2}, steps=4)
+    train(settings, tmp_path / "run", device=CPU)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [0 <= row["told"] <= 1 for row in rows] == [True, True]
+    assert state(tmp_path / "run")["told"] == rows[-1]["told"]
+    with pytest.raises(InputError, match="nowhere"):
+        train(config(clips, adversarial={**GAME, "held_out": tmp_path / "nowhere"}), tmp_path / "new", device=CPU)
+
+
+def test_a_judge_leaves_the_networks_as_they_are(clips, tmp_path):
+    trainer = Trainer(config(clips), tmp_path, CPU, 3)
+    before = [
+        value.clone() for value in [*trainer.model.state_dict().values(), *trainer.adversary.state_dict().values()]
+    ]
+    share = Examiner(batches(config(clips), 3), 0.75, 1).share(trainer.model, trainer.adversary)
+    assert 0 <= share <= 1 and trainer.model.training and trainer.adversary.network.training
+    same(before, [*trainer.model.state_dict().values(), *trainer.adversary.state_dict().values()])
 
 
 # ---- what survives ----

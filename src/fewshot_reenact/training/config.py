@@ -116,6 +116,13 @@ class AdversarialConfig(Strict):
     updates: int = Field(1, ge=1, description="of D for each one of G; the paper: 2")
     rate: float = Field(2e-4, gt=0)
     betas: tuple[float, float] = (0.0, 0.999)
+    held_out: Path | None = Field(
+        None, description="clips of other people, on whom D is judged before it counts; null: it counts at once"
+    )
+    judges: float = Field(
+        0.75, gt=0.5, lt=1, description="share of held-out faces that D must tell from made ones to count for E and G"
+    )
+    judge_every: int = Field(100, ge=1, description="steps from one judgement of D to the next")
 
     def dimensions(self) -> DiscriminatorDimensions:
         """The networks' dimensions."""

@@ -10,7 +10,7 @@ run that was killed and resumed equals one that was not.
 import contextlib
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,15 @@ from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.data.clips import Clips
 from fewshot_reenact.training.data.episodes import Episodes, PlannedEpisodes, PlannedHeadEpisodes
 from fewshot_reenact.training.distributed import World, join
+from fewshot_reenact.training.examining import Examiner, resident_batches, streamed_batches
 from fewshot_reenact.training.resident import flow
 from fewshot_reenact.training.resident.batches import ResidentEpisodes
-from fewshot_reenact.training.resident.opening import open_data
+from fewshot_reenact.training.resident.opening import open_data, open_resident
 from fewshot_reenact.training.resident.store import Store
 from fewshot_reenact.training.stopping import Preempted, heeding_sigterm
 from fewshot_reenact.training.trainer import Trainer
 
+JUDGES = "held_out"  # in a run's folder, as resident.opening.FOLDER
 FIXED = ("model", "data", "seed", "batch")  # keys that are the same from a run's first step to its last
 
 
@@ -73,6 +75,7 @@ def _train(
     world.wait()
     registration = flow.register if isinstance(clips, Store) else register
     trainer = Trainer(config, folder, device, 1 + int(max(clips.videos)), world, registration)
+    trainer.examiner = _examiner(config, folder, device, world, tell)
     if trainer.resume():
         tell(f"resumed at step {trainer.step}")
     elif config.init is not None:
@@ -110,6 +113,20 @@ def _batches(
     )
 
 
+def _examiner(
+    config: TrainConfig, folder: Path, device: torch.device, world: World, tell: Callable[[str], None]
+) -> Examiner | None:
+    """The people on whom D is judged, if the config names some. Raises InputError: no such clips."""
+    game = config.adversarial
+    if game is None or game.held_out is None:
+        return None
+    data = config.data.model_copy(update={"clips": game.held_out, "limit": None})
+    clips = open_resident(data, config.dimensions(), folder / JUDGES, device, world, tell)
+    if isinstance(clips, Store):
+        return Examiner(resident_batches(clips, config), game.judges, game.judge_every, flow.register)
+    return Examiner(streamed_batches(clips, _kind(config), config), game.judges, game.judge_every)
+
+
 def check_networks(config: TrainConfig) -> None:
     """Look for the networks of the losses before anything that takes long. Raises ModelError naming what is missing."""
     Content(config.loss, config.weights())
@@ -118,8 +135,11 @@ def check_networks(config: TrainConfig) -> None:
 def make_episodes(config: TrainConfig, clips: Clips) -> Episodes:
     """The episodes of a whole run, as the model sees them."""
     dims = config.dimensions()
-    kind = PlannedEpisodes if dims.corrects_warp else PlannedHeadEpisodes
-    return kind(clips, config.data, dims.size, dims.raster_style, config.seed, config.steps * config.batch)
+    return _kind(config)(clips, config.data, dims.size, dims.raster_style, config.seed, config.steps * config.batch)
+
+
+def _kind(config: TrainConfig) -> type[Episodes]:
+    return PlannedEpisodes if config.dimensions().corrects_warp else PlannedHeadEpisodes
 
 
 def _leave_signals_to_parent(_worker: int) -> None:

@@ -25,6 +25,7 @@ from fewshot_reenact.training.checkpoints import newest_checkpoint, random_state
 from fewshot_reenact.training.compiling import begin_step, compile_networks
 from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.distributed import World
+from fewshot_reenact.training.examining import Examiner
 from fewshot_reenact.training.faults import KINDS, LATE, Diverged, Faults, StepNumbers, load_optimiser, make_adam, move
 from fewshot_reenact.training.log import Log
 
@@ -44,7 +45,7 @@ class Trainer:
     do what they say.
 
     rate: the learning rate of a step; may be replaced. videos: how many training videos there are, each a row of W.
-    registration: who sees the flow that the model is to correct.
+    registration: who sees the flow that the model is to correct. examiner: who judges D; None: it always counts.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Trainer:
         if config.adversarial is not None:
             self.adversary = Adversary(config.adversarial, videos, order).to(device)
             self.adversary.make_optimisers()
+        self.examiner: Examiner | None = None
         networks: list[Any] = [self.model.embedder, self.model.generator, self.content.relative]
         networks += [self.adversary and self.adversary.network, *self.content.networks.values()]
         compile_networks(networks, config.compile, device)
@@ -101,6 +103,7 @@ class Trainer:
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "adversary": self.adversary.state() if self.adversary else None,
+            "told": self.examiner and self.examiner.told,
             "random": random_state(),
             "sums": self.log.sums,
         }
@@ -141,6 +144,8 @@ class Trainer:
             self.adversary.restore(state["adversary"])
         if "random" in state:
             restore_random_state(state["random"])
+        if self.examiner is not None and state.get("told") is not None:
+            self.examiner.told = float(state["told"])
         self.step = int(state["step"])
         self.log.sums = dict(state.get("sums", {}))
 
@@ -169,8 +174,9 @@ class Trainer:
                 loss = loss + self.config.loss.shift * parts["shift"]
             if adversary is not None:
                 given = DiscriminatorBatch(x.truth, face, x.faces.driver_raster, x.clip).of(adversary.config.region)
-                more, said = adversary.generator_loss(given, each, self.weights)
-                loss, parts = loss + more, parts | said
+                if self.examiner is None or self.examiner.convinced:
+                    more, said = adversary.generator_loss(given, each, self.weights)
+                    loss, parts = loss + more, parts | said
         self.faults.note(self.step, 0, loss)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -195,7 +201,8 @@ class Trainer:
         self.step += 1
         average(self.averaged, self.model, self.step, self.config.optimiser.ema, hold=self.faults.found)
         values = self.world.mean(torch.stack([value.detach().float() for value in parts.values()]))
-        self._numbers.add(list(parts), values, {"rate": rate})
+        told = {} if self.examiner is None else {"told": self.examiner.told}
+        self._numbers.add(list(parts), values, {"rate": rate, **told})
 
     def read(self) -> list[dict[str, float]]:
         """The numbers of the steps since the last call, for the log. Waits for the device.
@@ -232,6 +239,8 @@ class Trainer:
         leads, config = self.world.leads, self.config
         with _progress(config.steps, self.step, leads) as advanced:
             while self.step < config.steps and not self.world.any(stop(), self.device):
+                if self.examiner is not None and self.adversary is not None:
+                    self.examiner.attend(self.step, self.model, self.adversary, self.world)
                 batch = next(batches)
                 self.advance(batch)
                 due = [self.step % every == 0 for every in (config.log_every, config.picture_every, config.save_every)]
