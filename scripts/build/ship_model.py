@@ -13,7 +13,7 @@ import click
 from safetensors import safe_open
 
 from fewshot_reenact.files import sha256
-from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model, save_model
+from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_losses, load_model, save_model
 from fewshot_reenact.training.refiner.train import join
 
 CARD = """# textured.safetensors
@@ -56,8 +56,10 @@ def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], strength:
         step = int(file.metadata()["note"].split()[1])
     keys = ("l1", "perceptual", "perceptual_mouth", "l1_over_warp")
     figures = ", ".join(f"{key} {sum(row[key] for row in rows) / len(rows):.4f}" for key in keys)
+    losses = load_losses(run / "model.safetensors")
     model, refined = join(load_model(run / "model.safetensors"), list(refiners), strength)
-    save_model(model, DEFAULT_MODEL, note=f"textured, step {step}; refined: {refined or 'nothing'}", half=True)
+    note = f"textured, step {step}; refined: {refined or 'nothing'}"
+    save_model(model, DEFAULT_MODEL, note=note, half=True, losses=losses)
     text = CARD.format(
         parameters=sum(p.numel() for p in model.parameters()) / 1e6,
         size=DEFAULT_MODEL.stat().st_size / 1e6,

@@ -14,6 +14,7 @@ from fake_face import PaintedFaces
 from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.inputs.person import Person, load_person, save_person
 from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.models.backbones import load_content
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.discriminator import (
@@ -22,10 +23,11 @@ from fewshot_reenact.models.discriminator import (
     load_discriminator,
     save_discriminator,
 )
-from fewshot_reenact.models.losses import mouth_of
+from fewshot_reenact.models.losses import PRESETS, LossWeights, mouth_of
 from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.teachers import load_teachers
 from fewshot_reenact.pipelines.animate import animate
-from fewshot_reenact.pipelines.finetune import finetune
+from fewshot_reenact.pipelines.finetune import choose_losses, finetune
 from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.training.tuner import Settings, Tuner, tune, usual_steps
 from painted_clips import face_points, paint_face
@@ -110,6 +112,36 @@ def test_a_run_that_only_gets_worse_hands_back_the_untuned_model(monkeypatch):
     assert tuned.kept == 0 and tuned.held_out == {0: 1.0, 2: 2.0}
     fresh = model(TEXTURED).state_dict()
     assert all(torch.equal(v, fresh[n]) for n, v in tuned.model.state_dict().items())
+
+
+def test_a_person_is_learnt_by_the_losses_of_the_model(tmp_path):
+    """A model that paints goes on with what its file says; one that corrects a warp with what was measured best."""
+    paints, warps = model(PAPER), model(TEXTURED)
+    said = LossWeights(0, 0, 0, 0, 0, vgg19=0.02, adversarial=1, feature_matching=10, match=80)
+    save_model(paints, tmp_path / "paints.safetensors", losses=said)
+    save_model(warps, tmp_path / "silent.safetensors")
+    assert choose_losses(paints, tmp_path / "paints.safetensors") == said
+    assert choose_losses(warps, tmp_path / "silent.safetensors") == PRESETS["person"]
+    assert choose_losses(paints, tmp_path / "silent.safetensors") == PRESETS["paper-v2"]
+    assert choose_losses(warps, None, "paper-v1", {"vgg19": 0.0}).vgg19 == 0
+    with pytest.raises(UsageError, match=r"silent.*does not say"):
+        choose_losses(warps, tmp_path / "silent.safetensors", "trained")
+    with pytest.raises(UsageError, match="sharpness: no part of the loss; those there are: l1"):
+        choose_losses(warps, None, "auto", {"sharpness": 1})
+    with pytest.raises(UsageError, match="l1: -1 is no weight"):
+        choose_losses(warps, None, "auto", {"l1": -1})
+
+
+def test_each_part_of_the_loss_counts_as_it_is_weighed():
+    """Twice the weight, twice the loss; the paper's content terms on the built-in network too."""
+    for name in ("l1", "perceptual", "pyramid", "likeness", "vgg19", "vggface"):
+        losses = []
+        for weight in (0.5, 1.0):
+            weights = LossWeights(**{**dict.fromkeys(("l1", "perceptual", "perceptual_mouth"), 0.0), name: weight})
+            teachers = dataclasses.replace(load_teachers(), content=load_content(weights))
+            tuner = Tuner(model(TEXTURED), *frames(3), Settings(steps=1, weights=weights), teachers=teachers)
+            losses.append(tuner.held_out_loss())
+        assert losses[1] == pytest.approx(2 * losses[0], rel=1e-4) and losses[0] > 0, name
 
 
 def test_one_picture_is_joined_by_its_mirror_image():

@@ -40,6 +40,21 @@ from fewshot_reenact.cli.common import say
     metavar="FILE",
     help="Compare the likeness by this network of faces (safetensors). [default: built-in]",
 )
+@click.option(
+    "--losses",
+    type=click.Choice(["auto", "trained", "person", "textured", "paper-v1", "paper-v2"]),
+    default="auto",
+    show_default=True,
+    help="What is learnt by: a preset, or what the model was trained by. auto: person for a model that corrects a "
+    "warp, trained for one that paints.",
+)
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="PART=NUMBER",
+    help="Another weight of a part of the loss, e.g. likeness=1; several times for several.",
+)
 @common.face_option
 @common.landmarks_option
 @common.device_option
@@ -51,6 +66,7 @@ from fewshot_reenact.cli.common import say
 def finetune(
     frames: tuple[Path, ...],
     output: Path,
+    weights: tuple[str, ...],
     accept_use: bool,
     overwrite: bool,
     report: Path | None,
@@ -73,6 +89,7 @@ def finetune(
         made = make(
             frames,
             output,
+            weights=_numbers(weights),
             overwrite=overwrite,
             progress=lambda stage, done, total: bar(done, total) if stage == "steps" else None,
             **options,
@@ -84,3 +101,15 @@ def finetune(
     frames_said = "1 frame" if made.frames == 1 else f"{made.frames} frames"
     say(f"{output}: {frames_said}, {at} ({made.seconds:.0f} s, on {made.device})", err=str(report) == "-")
     common.write_report(made.report(), report, overwrite)
+
+
+def _numbers(said: tuple[str, ...]) -> dict[str, float]:
+    """PART=NUMBER as a table."""
+    table = {}
+    for one in said:
+        part, _, number = one.partition("=")
+        try:
+            table[part] = float(number)
+        except ValueError:
+            raise click.UsageError(f"--weight {one}: say it as PART=NUMBER, e.g. likeness=1") from None
+    return table

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_reenact.errors import ModelError
+from fewshot_reenact.models.losses import LossWeights
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.teachers import TEACHER
 from fewshot_reenact.weights import open_weights
@@ -136,6 +137,14 @@ def load_backbone(source: str | Path, network: str, inputs: str = "caffe") -> nn
     if len(weights) < needed or not fits:
         raise ModelError(f"{path}: is no {network}: {needed} convolutions of 3x3 in a row are wanted")
     return VGG(weights, network, wants).requires_grad_(False)
+
+
+def load_content(
+    weights: LossWeights, vgg19: str | Path | None = None, vggface: str | Path | None = None
+) -> dict[str, nn.Module]:
+    """The content networks that are weighed, by name; None: the built-in network stands in. Raises ModelError."""
+    named = {"vgg19": vgg19, "vggface": vggface}
+    return {name: load_backbone(source or TEACHER, name) for name, source in named.items() if getattr(weights, name)}
 
 
 def cached_vgg19() -> Path:

@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 
 from fewshot_reenact._version import __version__
+from fewshot_reenact.errors import ModelError
 from fewshot_reenact.models.dimensions import ModelDimensions
+from fewshot_reenact.models.losses import LossWeights
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.weights import WEIGHTS, open_weights, save_weights
 
@@ -15,9 +17,14 @@ DEFAULT_MODEL = WEIGHTS / "textured.safetensors"
 _FORMAT = "fewshot-reenact/model/1"
 
 
-def save_model(model: Reenactor, path: Path, note: str = "", half: bool = False) -> None:
-    """Write the weights atomically. half: as float16, half the size (rounding far below what training resolves)."""
+def save_model(
+    model: Reenactor, path: Path, note: str = "", half: bool = False, losses: LossWeights | None = None
+) -> None:
+    """Write the weights atomically. half: as float16, half the size (rounding far below what training resolves).
+    losses: by what they were trained, for `load_losses`.
+    """
     meta = {"format": _FORMAT, "dimensions": model.dims.to_json(), "version": __version__, "note": note}
+    meta |= {"losses": losses.to_json()} if losses is not None else {}
     save_weights(path, model.state_dict(), meta, half=half)
 
 
@@ -33,3 +40,14 @@ def load_model(path: Path | str | None = None, device: torch.device | str = "cpu
         model = Reenactor(ModelDimensions.from_json(file.meta["dimensions"]))
         model.load_state_dict({name: tensor.float() for name, tensor in file.tensors().items()})
     return model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+
+
+def load_losses(path: Path | str | None = None) -> LossWeights | None:
+    """By which losses the file's weights were trained; None: it does not say. Raises ModelError: missing, damaged."""
+    path = Path(path) if path is not None else DEFAULT_MODEL
+    with open_weights(path, "no such model") as file:
+        said = file.meta.get("losses")
+    try:
+        return None if said is None else LossWeights.from_json(said)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{path}: damaged: what it says of its losses cannot be read") from error

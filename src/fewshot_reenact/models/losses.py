@@ -4,6 +4,8 @@ Textured: L1 weighted about mouth and eyes, and perceptual distance of face and 
 VGG19 and VGGFace, a hinge game with the discriminator, feature matching and the match loss of embeddings and rows of W.
 """
 
+import dataclasses
+import json
 from dataclasses import dataclass
 
 import torch
@@ -31,15 +33,32 @@ class LossWeights:
     adversarial: float = 0.05
     feature_matching: float = 0.5
     match: float = 0.0
+    pyramid: float = 0.0  # laplacian_l1, fine-tuning only: more sharpens edges, and the person's features get lost
+    likeness: float = 0.0  # distance of a face network's vectors, fine-tuning only
+
+    def to_json(self) -> str:
+        """For a checkpoint's metadata: fine-tuning goes on with what the networks were trained by."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "LossWeights":
+        """Raises ValueError: not weights of losses. Names that this version does not know are left out."""
+        raw = json.loads(text)
+        if not isinstance(raw, dict):
+            raise ValueError("not a table of weights")
+        known = {field.name for field in dataclasses.fields(cls)} & raw.keys()
+        return cls(**{name: float(raw[name]) for name in known})
 
 
 def _paper(vgg19: float, vggface: float, match: float) -> LossWeights:
     return LossWeights(0, 0, 0, 0, 0, vgg19, vggface, adversarial=1, feature_matching=10, match=match)
 
 
-# The paper's two versions on arXiv differ (May and September 2019).
+# The paper's two versions on arXiv differ (May and September 2019). "person": for fine-tuning the default model, chosen
+# on two people of clips/val.
 PRESETS = {
     "textured": LossWeights(),
+    "person": LossWeights(l1=2.0, perceptual=1.0, perceptual_mouth=0.5, pyramid=2.0, likeness=0.5),
     "paper-v1": _paper(1e-2, 2e-3, 80),
     "paper-v2": _paper(1.5e-1, 2.5e-2, 10),
 }

@@ -1,9 +1,11 @@
 """Frozen networks with which made pictures are compared with true ones: features of pictures, likeness of faces."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.weights import WEIGHTS
@@ -14,11 +16,13 @@ TEACHER = WEIGHTS / "face_teacher.safetensors"  # made by scripts/build/distil_t
 @dataclass(frozen=True)
 class Teachers:
     """Frozen networks with which made and true pictures are compared: features (the paper's VGG19) and likeness of the
-    person (its VGGFace). What is None is left out.
+    person (its VGGFace). What is None is left out. content: the paper's own content networks by the names that
+    LossWeights has for them, see models.backbones.load_content.
     """
 
     perceptual: FeatureNet | None = None
     identity: FeatureNet | None = None
+    content: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
 def load_teachers(

@@ -1,8 +1,8 @@
 """Pictures and videos of one person -> a file of that person (few-shot learning; training.tuner learns)."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
-from fewshot_reenact.errors import InputError
+from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import as_paths, check_output
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.face_frame import face_frame
@@ -24,8 +24,10 @@ from fewshot_reenact.landmarks.registry import Landmarks, load_backend
 from fewshot_reenact.landmarks.selection import FaceChoice, choose_face, parse_face
 from fewshot_reenact.media.pictures import is_picture, is_video
 from fewshot_reenact.media.reader import VideoReader
-from fewshot_reenact.models.checkpoint import load_model
+from fewshot_reenact.models.backbones import load_content
+from fewshot_reenact.models.checkpoint import load_losses, load_model
 from fewshot_reenact.models.discriminator import Discriminator, load_discriminator
+from fewshot_reenact.models.losses import PRESETS, LossWeights
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.teachers import Teachers, load_teachers
 from fewshot_reenact.progress import Count, Progress, stage
@@ -36,6 +38,7 @@ from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.training.tuner import Settings, Tuned, Tuner, held_out, tune, usual_steps
 
 _CROP = 256  # side of the crops that are learnt from, pixels: what the clips of meta-training have
+LOSSES = ("auto", "trained", *PRESETS)
 _KEPT = 32  # portraits kept in the file; the two nearest to a pose show in it
 _CANDIDATES = 4  # frames of a video measured for each one taken
 _ALONE = (
@@ -49,8 +52,8 @@ class FineTuning:
     """What was made, and how. output: the person's file. frames: that were learnt from. steps: updates made. kept_step:
     after how many of them the networks are those in the file, 0 for the untuned ones. held_out: the held-out frame's
     loss by step; at 0 the untuned model's. discriminator: whether one took part. perceptual, identity: with which
-    networks pictures were compared, files or "built-in". device: where it ran, and why there. seconds: of the whole.
-    warnings: lines that the user should see.
+    networks pictures were compared, files or "built-in". losses: how much each part of the loss counted, by name.
+    device: where it ran, and why there. seconds: of the whole. warnings: lines that the user should see.
     """
 
     output: Path
@@ -61,6 +64,7 @@ class FineTuning:
     discriminator: bool
     perceptual: str
     identity: str
+    losses: dict[str, float]
     device: str
     seconds: float
     warnings: list[str] = field(default_factory=list)
@@ -83,6 +87,8 @@ def finetune(
     discriminator: str | Path | None = None,
     perceptual: str | Path | None = None,
     identity: str | Path | None = None,
+    losses: str = "auto",
+    weights: Mapping[str, float] | None = None,
     steps: int | None = None,
     take: int = 8,
     face: str | int = "largest",
@@ -99,10 +105,13 @@ def finetune(
     None: by the number of frames, none for a single one. model, discriminator: weights (.safetensors); None: the
     built-in model, and the discriminator.safetensors beside `model` if there is one. perceptual, identity:
     self-describing networks (models.perceptual), of features and of faces, with which pictures are compared; None: the
-    built-in ones. face: "largest" or N from the left. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu",
-    "cuda", "cuda:1", "mps". consent: how the person agreed; kept in the file and in the manifest of every video made
-    from it. overwrite: replace a file that exists. progress: see progress.Progress; the stages are "frames" and
-    "steps".
+    built-in ones; the paper's content terms, where they are weighed, take them for VGG19 and VGGFace. losses: what is
+    learnt by: "trained" is what the model's file says that it was trained by, "person", "textured", "paper-v1" and
+    "paper-v2" are presets (models.losses), "auto" is "person" for a model that corrects a warp and "trained" for one
+    that paints, as in the paper. weights: other weights of parts of it, by the names of models.losses.LossWeights.
+    face: "largest" or N from the left. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu", "cuda",
+    "cuda:1", "mps". consent: how the person agreed; kept in the file and in the manifest of every video made from it.
+    overwrite: replace a file that exists. progress: see progress.Progress; the stages are "frames" and "steps".
 
     Returns a FineTuning. Raises UsageError, InputError, ModelError (see errors); then nothing is written.
 
@@ -123,14 +132,17 @@ def finetune(
     beside = Path(model).with_name("discriminator.safetensors") if model is not None else None
     chosen = Path(discriminator) if discriminator is not None else beside if beside and beside.is_file() else None
     opponent = load_discriminator(chosen).to(where) if chosen is not None else None
+    loss_weights = choose_losses(networks, model, losses, weights)
     teachers = load_teachers(perceptual, identity, where)
+    content = {name: net.to(where) for name, net in load_content(loss_weights, perceptual, identity).items()}
+    teachers = replace(teachers, content=content)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
 
     frames, notes = _gather(files, backend, choice, take, stage(progress, "frames"))
     if steps is None:
         steps = usual_steps(len(frames), networks.dims)
         notes += [] if steps else [_ALONE]
-    settings = Settings(steps)
+    settings = Settings(steps, weights=loss_weights)
     person, tuned = fit(
         networks,
         frames,
@@ -151,10 +163,35 @@ def finetune(
         discriminator=opponent is not None,
         perceptual=str(perceptual or "built-in"),
         identity=str(identity or "built-in"),
+        losses={name: value for name, value in asdict(loss_weights).items() if value},
         device=f"{where} ({why})",
         seconds=round(time.perf_counter() - began, 1),
         warnings=notes,
     )
+
+
+def choose_losses(
+    networks: Reenactor, model: str | Path | None, losses: str = "auto", weights: Mapping[str, float] | None = None
+) -> LossWeights:
+    """By what a person is learnt, see `finetune`. Raises UsageError: no such losses, or the model's file says none."""
+    if losses not in LOSSES:
+        raise UsageError(f"losses {losses!r} are none of {', '.join(LOSSES)}")
+    warps = networks.dims.corrects_warp
+    name = losses if losses != "auto" else "person" if warps else "trained"
+    if name == "trained":
+        chosen = load_losses(model)
+        if chosen is None and losses == "trained":
+            raise UsageError(f"{model or 'the built-in model'}: the file does not say by which losses it was trained")
+        chosen = chosen or PRESETS["paper-v2"]
+    else:
+        chosen = PRESETS[name]
+    known = [field.name for field in fields(LossWeights)]
+    for part, value in (weights or {}).items():
+        if part not in known:
+            raise UsageError(f"{part}: no part of the loss; those there are: {', '.join(known)}")
+        if not 0 <= value < float("inf"):
+            raise UsageError(f"{part}: {value} is no weight: 0 or more")
+    return replace(chosen, **(weights or {}))
 
 
 def fit(

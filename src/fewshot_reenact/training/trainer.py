@@ -90,7 +90,7 @@ class Trainer:
         if not self.world.leads:
             return
         write_checkpoint(self.folder, self.state(), self.config.keep)
-        save_model(self.averaged, self.folder / "model.safetensors", note=f"step {self.step}")
+        save_model(self.averaged, self.folder / "model.safetensors", note=f"step {self.step}", losses=self.weights)
         if self.adversary is not None:
             save_discriminator(self.adversary.network, self.folder / "discriminator.safetensors")
 

@@ -22,7 +22,9 @@ from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.discriminator import Discriminator
 from fewshot_reenact.models.identity import unlikeness
 from fewshot_reenact.models.losses import (
+    PRESETS,
     LossWeights,
+    content_l1,
     feature_matching,
     hinge_discriminator,
     hinge_generator,
@@ -43,8 +45,6 @@ from fewshot_reenact.training.faults import Diverged
 
 _HELD_OUT_FROM = 2  # frames from which one is kept aside to choose the stopping point
 _NEAR = 3  # portraits that a frame is learnt from, the nearest ones: the renderer takes the two nearest
-_PYRAMID = 2.0  # weight of laplacian_l1, on the -1..1 scale: more sharpens edges, and the person's features get lost
-_LIKENESS = 0.5  # weight of the face network's distance
 _EVALUATE_EVERY = 10  # steps between evaluations on the held-out frame
 _VIEWS = 4  # portraits from which the held-out frame is drawn
 
@@ -73,7 +73,7 @@ class Settings:
     batch: int = 4
     rate: float = 1e-4
     rate_discriminator: float = 2e-4
-    weights: LossWeights = field(default_factory=lambda: LossWeights(l1=2.0, perceptual=1.0, perceptual_mouth=0.5))
+    weights: LossWeights = PRESETS["person"]
     seed: int = 0
 
 
@@ -202,14 +202,19 @@ class Tuner:
         return make_faces(self.model, x, nothing, self.psi.expand(b, -1))[0]
 
     def content(self, face: Tensor, truth: Tensor, points: Tensor) -> Tensor:
-        """The content loss: L1 about mouth and eyes, edges, and what the teachers see.
+        """The content loss: L1 about mouth and eyes, edges, and what the teachers see, each as it is weighed.
 
         face, truth: (B, 3, S, S) in -1..1. points: (B, 83, 2) in their pixels.
         """
-        loss, _ = textured_loss(face, truth, points, self.teachers.perceptual, self.settings.weights)
-        if self.teachers.identity is not None:
-            loss = loss + _LIKENESS * unlikeness(self.teachers.identity, face, truth, points)
-        return loss + _PYRAMID * laplacian_l1(face, truth)
+        weights, teachers = self.settings.weights, self.teachers
+        loss, _ = textured_loss(face, truth, points, teachers.perceptual, weights)
+        for name, net in teachers.content.items():
+            loss = loss + getattr(weights, name) * content_l1(net, face / 2 + 0.5, truth / 2 + 0.5)
+        if weights.likeness and teachers.identity is not None:
+            loss = loss + weights.likeness * unlikeness(teachers.identity, face, truth, points)
+        if weights.pyramid:
+            loss = loss + weights.pyramid * laplacian_l1(face, truth)
+        return loss
 
     @torch.no_grad()
     def held_out_loss(self) -> float:
