@@ -2,9 +2,11 @@
 networks.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import ModelError
@@ -40,6 +42,16 @@ def load_model(path: Path | str | None = None, device: torch.device | str = "cpu
         model = Reenactor(ModelDimensions.from_json(file.meta["dimensions"]))
         model.load_state_dict({name: tensor.float() for name, tensor in file.tensors().items()})
     return model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
+
+
+@torch.no_grad()
+def take_over(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a network the weights of one with fewer channels in some places: what is new starts at zero. Raises
+    KeyError, RuntimeError: it is another network.
+    """
+    for name, own in network.state_dict().items():
+        theirs = state[name]
+        own.zero_()[tuple(slice(n) for n in theirs.shape)].copy_(theirs) if own.ndim else own.copy_(theirs)
 
 
 def load_losses(path: Path | str | None = None) -> LossWeights | None:

@@ -25,6 +25,8 @@ class RefinerDimensions:
     generator_unshuffle: int = 2
     strength: float = 1.0
     """How much of its change counts, 0..1; chosen after training."""
+    visible: bool = False
+    """Whether it is told how well the portrait shows each place."""
 
     def generator(self, model: "ModelDimensions", side: int) -> "ModelDimensions":
         """Dimensions of the Generator that does the work, on pictures whose shorter side is this."""
@@ -36,7 +38,6 @@ class RefinerDimensions:
             embedder_unshuffle=1,
             skips=True,
             flow=False,
-            visible=False,
             refiners=(),
             **own,
         )

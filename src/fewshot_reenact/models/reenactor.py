@@ -83,6 +83,7 @@ class Reenactor(nn.Module):
         for refiner in self.refiners:
             assert isinstance(refiner, Refiner)
             seen = (faces.warped, faces.source, faces.source_raster, faces.driver_raster)
-            change = refiner(*(cut_part(pictures, refiner.part) for pictures in seen), embedding)
+            hidden = None if faces.visible is None else cut_part(1 - faces.visible, refiner.part)
+            change = refiner(*(cut_part(pictures, refiner.part) for pictures in seen), embedding, hidden)
             finished = add_change(finished, refiner.part, change)
         return finished

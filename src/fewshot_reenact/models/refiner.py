@@ -22,11 +22,13 @@ def cut_part(faces: Tensor, part: str) -> Tensor:
 
 
 class Refiner(nn.Module):
-    """forward: made, source, source_raster, driver_raster, each (B, 3, h, w) in -1..1, and embedding (B, N)
-    -> the change to add to `made`, (B, 3, h, w), zero at the edge and, before training, everywhere.
+    """forward: made, source, source_raster, driver_raster, each (B, 3, h, w) in -1..1, embedding (B, N) and, with
+    `dims.visible`, hidden (B, 1, h, w) in 0..1 -> the change to add to `made`, (B, 3, h, w), zero at the edge and,
+    before training, everywhere.
 
-    made: the part of the face that the first generator made. source: the portrait's own. Raises ValueError for an
-    unknown part, a strength outside 0..1, and dimensions that its sides cannot be divided by.
+    made: the part of the face that the first generator made. source: the portrait's own. hidden:
+    how little the portrait shows each place; None: it shows all. Raises ValueError for an unknown part, a strength
+    outside 0..1, and dimensions that its sides cannot be divided by.
     """
 
     feather: Tensor
@@ -38,17 +40,26 @@ class Refiner(nn.Module):
             raise ValueError(f"refiners are for {', '.join(PARTS)}, not {dims.part!r}")
         if not isinstance(dims.strength, (int, float)) or not 0 <= dims.strength <= 1:
             raise ValueError(f"a refiner's strength is between 0 and 1, not {dims.strength!r}")
-        self.part, self.strength = dims.part, dims.strength
+        self.part, self.strength, self.visible = dims.part, dims.strength, dims.visible
         x0, y0, x1, y1 = part_box(dims.part, model.refined)
         _, theirs = dims.generator(model, x1 - x0), dims.generator(model, y1 - y0)  # both sides are checked
         self.generator = Generator(theirs, maps=1)
         self.register_buffer("feather", feather(x1 - x0, y1 - y0), persistent=False)
 
     def forward(
-        self, made: Tensor, source: Tensor, source_raster: Tensor, driver_raster: Tensor, embedding: Tensor
+        self,
+        made: Tensor,
+        source: Tensor,
+        source_raster: Tensor,
+        driver_raster: Tensor,
+        embedding: Tensor,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """See the class."""
-        out = self.generator(torch.cat([made, source, source_raster, driver_raster], 1), embedding).float()
+        seen = [made, source, source_raster, driver_raster]
+        if self.visible:
+            seen.append(torch.zeros_like(made[:, :1]) if hidden is None else hidden)
+        out = self.generator(torch.cat(seen, 1), embedding).float()
         # A change that is added can hardly undo what it cannot foretell, as lips drawn out over an open mouth: there
         # detail is taken away as a whole. Below zero the same number sharpens.
         away = torch.tanh(out[:, 3:]) * (made - coarse(made))

@@ -232,11 +232,14 @@ class TexturedRenderer:
             return warped, torch.zeros_like(warped), None
         psi = None if self.psi is None else self.psi.expand(b, -1)
         embedding = self.embedding.expand(b, -1)
-        inputs = FaceInputs(warped, self.sources[numbers], self.rasters[numbers], drawn, visible.to(self.device))
+        visible = visible.to(self.device)
+        inputs = FaceInputs(warped, self.sources[numbers], self.rasters[numbers], drawn, visible)
         made = self.model(inputs, embedding, psi)
         seen = self._see(own, view.displaced(made.shift))
         face = seen + enlarge(made.colour, self.shown)
-        large = FaceInputs(face, self.large[numbers], self.large_rasters[numbers], enlarge(drawn, self.shown))
+        own_face, own_raster = self.large[numbers], self.large_rasters[numbers]
+        known = enlarge(visible, self.shown)
+        large = FaceInputs(face, own_face, own_raster, enlarge(drawn, self.shown), known)
         change = self.tone.keep(self.model.refine(large, embedding) - seen, seen, numbers)
         return seen, change, made.shift
 

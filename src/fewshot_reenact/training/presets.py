@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from fewshot_reenact.models.dimensions import ModelDimensions
+from fewshot_reenact.models.dimensions import ModelDimensions, RefinerDimensions
 from fewshot_reenact.models.discriminator import DiscriminatorDimensions
 from fewshot_reenact.models.losses import PRESETS, LossWeights
 
 if TYPE_CHECKING:
     from fewshot_reenact.training.config import AdversarialConfig, LossConfig
+    from fewshot_reenact.training.refiner.config import RefinerConfig
 
 
 def model_dimensions(model: str | dict[str, Any]) -> ModelDimensions:
@@ -28,6 +29,12 @@ def discriminator_dimensions(dims: str | dict[str, Any]) -> DiscriminatorDimensi
     if isinstance(dims, dict):
         return DiscriminatorDimensions.from_dict(dims)
     return DiscriminatorDimensions.paper() if dims == "paper" else DiscriminatorDimensions.light()
+
+
+def refiner_dimensions(config: RefinerConfig) -> RefinerDimensions:
+    """A refiner's. Raises ValueError."""
+    down, up = tuple(config.down_channels), tuple(config.up_channels)
+    return RefinerDimensions(config.part, down, up, visible=config.visible)
 
 
 def loss_weights(loss: LossConfig, adversarial: AdversarialConfig | None) -> LossWeights:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fewshot_reenact.errors import ModelError
-from fewshot_reenact.models.checkpoint import load_model, save_model
+from fewshot_reenact.models.checkpoint import load_model, save_model, take_over
 from fewshot_reenact.models.discriminator import save_discriminator
 from fewshot_reenact.models.losses import shift_loss
 from fewshot_reenact.models.reenactor import Reenactor
@@ -122,9 +122,7 @@ class Trainer:
             raise ModelError(f"{path}: has other model dimensions than the config's; take them over or leave out init")
         state = given.state_dict()
         for model in (self.model, self.averaged):
-            for name, own in model.state_dict().items():
-                theirs = state[name]
-                own.zero_()[tuple(slice(n) for n in theirs.shape)].copy_(theirs) if own.ndim else own.copy_(theirs)
+            take_over(model, state)
 
     def resume(self) -> bool:
         """Go on from the newest checkpoint that can be read. False when there is none at all. Raises ModelError."""

@@ -20,12 +20,14 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.dimensions import ModelDimensions, RefinerDimensions
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
+from fewshot_reenact.models.refiner import Refiner
 from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.training.config import load_config
 from fewshot_reenact.training.refiner import data as refiner_data
 from fewshot_reenact.training.refiner.config import RefinerConfig, RefinerDataConfig
 from fewshot_reenact.training.refiner.data import pack
+from fewshot_reenact.training.refiner.learner import begin_with
 from fewshot_reenact.training.refiner.train import RefinerStage, join
 from fewshot_reenact.training.trainers import load_any
 from network_samples import feature_net
@@ -101,6 +103,26 @@ def test_a_refiner_changes_its_part_alone_and_fades_at_its_edge(tiny_model: Path
     assert inside[..., 0, :].abs().max() == inside[..., -1].abs().max() == 0
     change[..., y0:y1, x0:x1] = 0
     assert change.abs().max() == 0
+
+
+def test_a_refiner_that_learns_to_see_what_is_hidden_begins_as_it_was(tiny_model: Path) -> None:
+    """It takes over the weights of one that is not told, and what it is told counts once it has learnt."""
+    base, own = refined(tiny_model, "mouth", trained=True), RefinerDimensions("mouth", **SMALL, visible=True)
+    refiner = Refiner(base.dims, own).eval()
+    begin_with(refiner, own, base)
+    x0, y0, x1, y1 = part_box("mouth", 80)
+    seen = [torch.rand(2, 3, y1 - y0, x1 - x0) for _ in range(4)]
+    embedding, hidden = torch.rand(2, 16), torch.rand(2, 1, y1 - y0, x1 - x0)
+    with torch.no_grad():
+        before = base.refiners[0](*seen, embedding, hidden)
+        assert torch.allclose(refiner(*seen, embedding, hidden), before, atol=1e-6)
+        torch.nn.init.normal_(refiner.generator.stem.weight)
+        torch.nn.init.normal_(refiner.generator.out.weight)
+        told, shown = refiner(*seen, embedding, hidden), refiner(*seen, embedding, torch.zeros_like(hidden))
+        assert (told - shown).abs().max() > 0.01 and torch.equal(refiner(*seen, embedding), shown)
+    wider = dataclasses.replace(own, down_channels=(16,))
+    with pytest.raises(ModelError, match="has other channels"):
+        begin_with(Refiner(base.dims, wider), wider, base)
 
 
 def test_the_gate_takes_detail_away_or_sharpens(tiny_model: Path) -> None:

@@ -51,6 +51,7 @@ class RefinerConfig(StageConfig):
     chunk: int = Field(200, ge=8, multiple_of=8, description="episodes in a file of a pack")
     down_channels: tuple[int, ...] = (48, 96)
     up_channels: tuple[int, ...] = (48, 32)
+    visible: bool = Field(True, description="whether it is told how well the portrait shows each place")
     network: Path = Field(description="safetensors feature network (models.perceptual)")
     skip_heads: int = Field(1, ge=0)
     l1: float = Field(4.0, ge=0)

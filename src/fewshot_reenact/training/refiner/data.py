@@ -137,7 +137,7 @@ def render_parts(
 ) -> dict[str, np.ndarray]:
     """What the refiners see and should make of a few episodes.
 
-    Returns PART_NAME (B, h, w, 3) uint8, `embedding` (B, N) float16 and `clip` (B,).
+    Returns PART_NAME (B, h, w, 3) uint8, with one channel of `hidden`, `embedding` (B, N) float16 and `clip` (B,).
     """
     batch = {name: torch.stack([item[name] for item in items]) for name in items[0]}
     pictures, embedding = make_parts(model, batch, register)
@@ -146,5 +146,5 @@ def render_parts(
 
 
 def _bytes(pictures: Tensor) -> np.ndarray:
-    """(B, 3, h, w) in -1..1 -> (B, h, w, 3) uint8."""
+    """(B, C, h, w) in -1..1 -> (B, h, w, C) uint8."""
     return pictures.add(1).mul(127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()

@@ -18,7 +18,7 @@ from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.models.refiner import cut_part
 from fewshot_reenact.rendering.flow import enlarge
 from fewshot_reenact.rendering.registration import Registration
-from fewshot_reenact.training.batch import make_inputs, signed
+from fewshot_reenact.training.batch import Inputs, make_inputs, signed
 from fewshot_reenact.training.refiner.plan import OpenMouths, widest_of
 from fewshot_reenact.training.resident.batches import ResidentEpisodes
 from fewshot_reenact.training.resident.pictures import cut, whole_levels
@@ -135,6 +135,7 @@ def make_parts(
 
     Returns the whole faces by name, (B, 3, L, L) about -1..1, and the portraits' embeddings (B, N). `cut_part` takes a
     part of them. amp: the networks in bfloat16. made: what the model makes, unrefined. truth: what there is to be seen.
+    hidden: (B, 1, L, L), -1 where the portrait shows a place, 1 where it does not.
     """
     side, device = model.dims.refined, model.feather.device
     x = make_inputs(batch, model.dims.size, device, register)
@@ -149,8 +150,14 @@ def make_parts(
         "source_raster": enlarge(x.faces.source_raster, side),
         "driver_raster": enlarge(x.faces.driver_raster, side),
         "truth": signed(batch["large_target"]).to(device),
+        "hidden": _hidden(x, side),
     }
     return pictures, embedding
+
+
+def _hidden(x: Inputs, side: int) -> Tensor:
+    visible = x.faces.visible if x.faces.visible is not None else torch.ones_like(x.faces.warped[:, :1])
+    return 1 - 2 * enlarge(visible, side)
 
 
 def part_rows(

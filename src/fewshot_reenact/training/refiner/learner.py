@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fewshot_reenact.errors import ModelError, UsageError
+from fewshot_reenact.models.checkpoint import take_over
 from fewshot_reenact.models.dimensions import RefinerDimensions
 from fewshot_reenact.models.losses import feature_matching, hinge_discriminator, hinge_generator
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
@@ -24,6 +25,7 @@ from fewshot_reenact.training.averaging import average
 from fewshot_reenact.training.compiling import begin_step, compile_networks
 from fewshot_reenact.training.distributed import World
 from fewshot_reenact.training.faults import KINDS, Diverged, Faults, StepNumbers, load_optimiser, make_adam, move
+from fewshot_reenact.training.presets import refiner_dimensions
 from fewshot_reenact.training.refiner.critic import PatchCritic
 from fewshot_reenact.training.refiner.episodes import part_rows
 from fewshot_reenact.training.resident import flow
@@ -50,11 +52,11 @@ class RefinerLearner:
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.device, self.step, self.spent = config, device, 0, 0.0
-        self.own = RefinerDimensions(config.part, tuple(config.down_channels), tuple(config.up_channels))
+        self.own = refiner_dimensions(config)
         order: Any = {"memory_format": torch.channels_last}
         self.refiner, self.averaged = (Refiner(model.dims, self.own).to(device).to(**order) for _ in range(2))
         if config.go_on:
-            begin_with(self.refiner, model)
+            begin_with(self.refiner, self.own, model)
         self.averaged.load_state_dict(self.refiner.state_dict())
         self.averaged.requires_grad_(False).eval()
         self.critic = PatchCritic(config.adversarial.wide).to(device).to(**order)
@@ -185,24 +187,25 @@ class RefinerLearner:
 
 def refined(refiner: Refiner, x: dict[str, Tensor]) -> Tensor:
     """The refined part, (B, 3, h, w)."""
-    return x["made"] + refiner(x["made"], x["source"], x["source_raster"], x["driver_raster"], x["embedding"])
+    seen = (x["made"], x["source"], x["source_raster"], x["driver_raster"], x["embedding"])
+    return x["made"] + refiner(*seen, x["hidden"] / 2 + 0.5)
 
 
 def _edges(pictures: Tensor) -> Tensor:
     return (pictures[..., 1:] - pictures[..., :-1]).square().mean().sqrt()
 
 
-def begin_with(refiner: Refiner, model: Reenactor) -> None:
-    """Give it the weights of the model's own refiner of this part. Raises UsageError: it has none; ModelError: that has
+def begin_with(refiner: Refiner, own: RefinerDimensions, model: Reenactor) -> None:
+    """Give a refiner of these dimensions the weights of the model's own of this part; where that is not told what the
+    portrait hides and this one is, what is new starts at zero. Raises UsageError: it has none; ModelError: that has
     other dimensions.
     """
-    for known in model.refiners:
-        if isinstance(known, Refiner) and known.part == refiner.part:
-            try:
-                refiner.load_state_dict(known.state_dict())
-            except RuntimeError as error:
+    for known, dims in zip(model.refiners, model.dims.refiners, strict=True):
+        if dims.part == refiner.part:
+            if dataclasses.replace(dims, visible=own.visible or dims.visible, strength=own.strength) != own:
                 raise ModelError(
                     f"go_on: the model's refiner of the {refiner.part} has other channels than the config's"
-                ) from error
+                )
+            take_over(refiner, known.state_dict())
             return
     raise UsageError(f"go_on: the model has no refiner of the {refiner.part}; say go_on: false")

@@ -12,7 +12,7 @@ from fewshot_reenact.errors import InputError
 from fewshot_reenact.rendering.flow import to_signed
 from fewshot_reenact.training.refiner.episodes import split_kinds
 
-NAMES = ("made", "source", "source_raster", "driver_raster", "truth")
+NAMES = ("made", "source", "source_raster", "driver_raster", "truth", "hidden")
 
 
 class Packs:

@@ -26,6 +26,7 @@ from fewshot_reenact.models.refiner import Refiner
 from fewshot_reenact.training.checkpoints import newest_checkpoint, remember_clips
 from fewshot_reenact.training.data.storage import is_url
 from fewshot_reenact.training.distributed import World
+from fewshot_reenact.training.presets import refiner_dimensions
 from fewshot_reenact.training.refiner.config import RefinerConfig
 from fewshot_reenact.training.refiner.data import pack
 from fewshot_reenact.training.refiner.episodes import LargeBatches, LargeEpisodes, faces_of
@@ -37,7 +38,7 @@ from fewshot_reenact.training.stage import Stop, run_stage
 
 FIXED = (
     *("part", "data", "held_out", "model", "go_on", "faces", "open_mouths", "judged", "chunk", "seed"),
-    *("batch", "down_channels", "up_channels", "network", "skip_heads"),
+    *("batch", "down_channels", "up_channels", "visible", "network", "skip_heads"),
 )
 HELD_SEED, _HELD_BATCH = 0, 20  # held-out episodes are the same whatever the run's seed is
 
@@ -85,13 +86,13 @@ def check_refiner(config: RefinerConfig) -> Reenactor:
     model = load_model(config.model)
     name = config.model or "the built-in model"
     FeatureNet(config.network, config.skip_heads)
-    own = RefinerDimensions(config.part, tuple(config.down_channels), tuple(config.up_channels))
+    own = refiner_dimensions(config)
     try:
         refiner = Refiner(dataclasses.replace(model.dims, refiners=(own,)), own)
     except ValueError as error:
         raise ModelError(f"{name}: cannot have this refiner ({error})") from error
     if config.go_on:
-        begin_with(refiner, model)
+        begin_with(refiner, own, model)
     return model
 
 
@@ -233,4 +234,5 @@ def _finished(run: Path) -> dict[str, Any]:
 
 def _dimensions(state: dict[str, Any], strength: float) -> RefinerDimensions:
     own = json.loads(state["dimensions"])
-    return RefinerDimensions(own["part"], tuple(own["down_channels"]), tuple(own["up_channels"]), strength=strength)
+    own["down_channels"], own["up_channels"] = tuple(own["down_channels"]), tuple(own["up_channels"])
+    return RefinerDimensions(**{**own, "strength": strength})
