@@ -90,7 +90,12 @@ def _frontal(out: Path, clips: Path) -> list[tuple[str, int]]:
     """Clips with the number of their most frontal frame, those first that turn farthest from it; found once."""
     kept = out / "clips.json"
     if not kept.exists():
-        from fewshot_reenact.geometry.solid import fit_track
+        try:
+            from fewshot_reenact.geometry.solid import fit_track
+        except ImportError as error:
+            raise click.UsageError(
+                "this version has no solid head: render another first, it finds the frames"
+            ) from error
 
         rows = []
         for path in sorted(clips.glob("*.npz")):

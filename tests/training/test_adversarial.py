@@ -1,5 +1,6 @@
 """Training against a discriminator: both kinds of model, W's rows, resuming, two processes as one."""
 
+import dataclasses
 import json
 import os
 import re
@@ -17,16 +18,17 @@ from fewshot_reenact.cli import main
 from fewshot_reenact.errors import InputError, UsageError, how_to_add
 from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.models.discriminator import load_discriminator
-from fewshot_reenact.training.adversary import Adversary
-from fewshot_reenact.training.config import TrainConfig, load_config
+from fewshot_reenact.training.adversary import Adversary, DiscriminatorBatch
+from fewshot_reenact.training.config import DataConfig, TrainConfig, load_config
 from fewshot_reenact.training.data.clips import load_clips
+from fewshot_reenact.training.data.dataset import open_clips
 from fewshot_reenact.training.distributed import World
 from fewshot_reenact.training.examining import Examiner
 from fewshot_reenact.training.faults import Diverged
 from fewshot_reenact.training.loop import make_episodes, train
 from fewshot_reenact.training.trainer import Trainer
 from killed_runs import dies_at
-from painted_clips import write_clips
+from painted_clips import write_clip, write_clips
 
 CPU = torch.device("cpu")
 TEXTURED = {
@@ -220,6 +222,37 @@ def test_a_judge_leaves_the_networks_as_they_are(clips, tmp_path):
     share = Examiner(batches(config(clips), 3), 0.75, 1).share(trainer.model, trainer.adversary)
     assert 0 <= share <= 1 and trainer.model.training and trainer.adversary.network.training
     same(before, [*trainer.model.state_dict().values(), *trainer.adversary.state_dict().values()])
+
+
+# ---- at the paper's settings ----
+
+
+def test_the_mean_embedding_is_held_to_the_videos_row(clips, tmp_path):
+    """Equation 6: of K portraits, not each."""
+    trainer = Trainer(config(clips), tmp_path, CPU, 3)
+    given = DiscriminatorBatch(*(torch.rand(2, 3, 32, 32) for _ in range(3)), torch.tensor([0, 2]))
+    embeddings = torch.rand(2, 4, 8)
+    weights = dataclasses.replace(trainer.weights, match=1.0)
+    _, parts = trainer.adversary.generator_loss(given, embeddings, weights)
+    rows = trainer.adversary.rows.weight[[0, 2]]
+    assert parts["match"] == pytest.approx((embeddings.mean(1) - rows).abs().mean().item(), rel=1e-5)
+
+
+def test_settings_of_the_papers_config(clips, tmp_path, root):
+    """No clip with fewer frames than K + 1, nobody mirrored, any other frame the target, D by the same Adam."""
+    paper = load_config(root / "configs" / "paper.yaml")
+    assert paper.data.least_frames == paper.data.portraits + 1 and paper.data.candidates == 1
+    assert paper.adversarial.eps == paper.optimiser.eps == 1e-5
+    (clips.parent / "short").mkdir()
+    write_clip(clips.parent / "short" / "person9_0.mp4", "person9", 4, 64)
+    data = {"frame_step": 1, "portraits": 4, "least_frames": 5, "mirrored": 0}
+    with pytest.raises(InputError, match="of 5 frames or more"):
+        open_clips(DataConfig(clips=clips.parent / "short", **data))
+    settings = config(clips, data={"clips": clips, **data})
+    made = make_episodes(settings, open_clips(settings.data))
+    assert not any(made._plan(index)[1].flip[0] for index in range(40))
+    trainer = Trainer(config(clips, adversarial={**GAME, "eps": 1e-5}), tmp_path, CPU, 3)
+    assert trainer.adversary.optimiser.defaults["eps"] == trainer.adversary.row_optimiser.defaults["eps"] == 1e-5
 
 
 # ---- what survives ----

@@ -59,10 +59,12 @@ class Adversary(nn.Module):
 
     def make_optimisers(self) -> None:
         """After the move to a device, which makes new parameters of a sparse embedding on some."""
-        rate, betas = self.config.rate, self.config.betas
-        self.optimiser = make_adam(self.network, rate, betas)
+        rate, betas, eps = self.config.rate, self.config.betas, self.config.eps
+        self.optimiser = make_adam(self.network, rate, betas, eps)
         # W as its own: moments of the rows of a batch only, see Rows.
-        self.row_optimiser = torch.optim.SparseAdam(self.rows.parameters(), lr=rate, betas=betas) if self.rows else None
+        self.row_optimiser = (
+            torch.optim.SparseAdam(self.rows.parameters(), lr=rate, betas=betas, eps=eps) if self.rows else None
+        )
 
     def scores(self, pictures: Tensor, pose: Tensor, clip: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Scores and features of pictures (B, 3, S, S) with their pose and, where there are rows, their video."""
@@ -74,7 +76,7 @@ class Adversary(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's adversarial loss: the sum to minimise, and its parts. D itself is not moved by it.
 
-        embeddings: (B, K, N) of the portraits; each is held to the video's row.
+        embeddings: (B, K, N) of the portraits; their mean is held to the video's row (equation 6).
         """
         self.requires_grad_(False)
         scores, made = self.scores(given.made, given.pose, given.clip)
@@ -84,7 +86,7 @@ class Adversary(nn.Module):
         parts = {"adversarial": hinge_generator(scores), "feature_matching": feature_matching(made, real)}
         total = weights.adversarial * parts["adversarial"] + weights.feature_matching * parts["feature_matching"]
         if weights.match and self.rows is not None and given.clip is not None:
-            parts["match"] = match_loss(embeddings, self.rows.weight[given.clip][:, None].expand_as(embeddings))
+            parts["match"] = match_loss(embeddings.mean(1), self.rows.weight[given.clip])
             total = total + weights.match * parts["match"]
         return total, {name: value.detach() for name, value in parts.items()}
 

@@ -47,6 +47,12 @@ class DataConfig(Strict):
     limit: int | None = Field(None, ge=1, description="clips at most, the first by name: for a look at how it goes")
     frame_step: int = Field(2, ge=1, description="every frame_step-th frame of a clip is used: neighbours are alike")
     portraits: int = Field(1, ge=1, description="K, portraits an episode")
+    least_frames: int = Field(
+        2,
+        ge=2,
+        description="clips with fewer frames, once every frame_step-th is taken, are left out; the paper: K + 1",
+    )
+    mirrored: float = Field(0.5, ge=0, le=1, description="share of the episodes that are mirrored; the paper: none")
     candidates: int = Field(4, ge=1, description="drawn for the target frame; the one that differs most is likeliest")
     rare: float = Field(
         0.0,
@@ -116,6 +122,7 @@ class AdversarialConfig(Strict):
     updates: int = Field(1, ge=1, description="of D for each one of G; the paper: 2")
     rate: float = Field(2e-4, gt=0)
     betas: tuple[float, float] = (0.0, 0.999)
+    eps: float = Field(1e-8, gt=0)
     held_out: Path | None = Field(
         None, description="clips of other people, on whom D is judged before it counts; null: it counts at once"
     )

@@ -158,6 +158,8 @@ class Trainer:
         """One update of E and G and, while the adversary is on, one or more of D. Nothing is waited for; `read` tells
         how it went.
         """
+        if self.examiner is not None and self.adversary is not None:
+            self.examiner.attend(self.step, self.model, self.adversary, self.world)
         begin_step(self.config.compile, self.device)
         adversary = self.adversary if self.adversary and self.step >= self.adversary.config.start else None
         x = make_inputs(batch, self.model.dims.size, self.device, self.registration)
@@ -237,8 +239,6 @@ class Trainer:
         leads, config = self.world.leads, self.config
         with _progress(config.steps, self.step, leads) as advanced:
             while self.step < config.steps and not self.world.any(stop(), self.device):
-                if self.examiner is not None and self.adversary is not None:
-                    self.examiner.attend(self.step, self.model, self.adversary, self.world)
                 batch = next(batches)
                 self.advance(batch)
                 due = [self.step % every == 0 for every in (config.log_every, config.picture_every, config.save_every)]

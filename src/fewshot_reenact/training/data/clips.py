@@ -66,9 +66,9 @@ class LoadedClips(list[Clip]):
         self.frames = sum(len(clip.frames) for clip in clips)
 
 
-def load_clips(folder: Path, step: int, limit: int | None = None) -> LoadedClips:
-    """The clips of a folder, all or the first by name, every step-th frame. Raises InputError when there are none or
-    one has no points.
+def load_clips(folder: Path, step: int, limit: int | None = None, least: int = 2) -> LoadedClips:
+    """The clips of a folder, all or the first by name, every step-th frame; those that then have fewer than `least` are
+    left out. Raises InputError when there are none or one has no points.
     """
     clips = []
     for path in sorted(folder.glob("*.mp4"))[:limit]:
@@ -80,10 +80,10 @@ def load_clips(folder: Path, step: int, limit: int | None = None) -> LoadedClips
                     continue
                 frames.append(encode(frame.picture))
                 kept.append(frame.index)
-        if len(frames) >= 2:
+        if len(frames) >= least:
             clips.append(Clip(path.stem, person, frames, points[kept]))
     if not clips:
-        raise InputError(f"{folder}: no clips (NAME.mp4 with NAME.npz) of two frames or more")
+        raise InputError(f"{folder}: no clips (NAME.mp4 with NAME.npz) of {least} frames or more")
     return LoadedClips(clips)
 
 

@@ -30,13 +30,14 @@ from fewshot_reenact.training.data.storage import Folder, is_url
 class ShardClips:
     """Clips in shards made by `reenact prepare`, local or behind an address.
 
-    limit: clips at most. Memory: some 100 bytes a clip, and the one clip that is in use. A clip is read with one access
-    of about 400 kB for eight seconds, and only the frames that an episode wants are decoded.
+    limit: clips at most. least: frames, every step-th, with fewer of which a clip is left out. Memory: some 100 bytes a
+    clip, and the one clip that is in use. A clip is read with one access of about 400 kB for eight seconds, and only
+    the frames that an episode wants are decoded.
 
     Raises InputError when there is no index, or it is damaged.
     """
 
-    def __init__(self, folder: str | Path, step: int, limit: int | None = None) -> None:
+    def __init__(self, folder: str | Path, step: int, limit: int | None = None, least: int = 2) -> None:
         self.folder, self.step = Folder(folder), step
         index = read_json(self.folder, INDEX)
         if index.get("schema") != SCHEMA:
@@ -53,7 +54,7 @@ class ShardClips:
         rows = 0
         try:
             for rows, row in enumerate(read_lines(self.folder, CLIPS), 1):  # noqa: B007
-                if row["frames"] <= step or len(self) == limit:  # one frame is no pair
+                if -(-row["frames"] // step) < least or len(self) == limit:  # one frame is no pair
                     continue
                 if not is_ours(row["shard"]):  # nor a path that leads elsewhere
                     raise ValueError(f"{row['shard']!r} is no shard")
@@ -72,7 +73,7 @@ class ShardClips:
         if rows != index.get("clips"):
             raise InputError(f"{self.folder / CLIPS}: has {rows} of {index.get('clips')} clips; run prepare again")
         if not len(self):
-            raise InputError(f"{self.folder.name}: no clips of two frames or more, {step} frames apart")
+            raise InputError(f"{self.folder.name}: no clips of {least} frames or more, {step} frames apart")
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -123,6 +124,6 @@ def open_clips(config: DataConfig) -> Clips:
     if not is_prepared(config.clips):
         if config.stream:
             raise UsageError(f"{config.clips}: data.stream needs shards; make them with `reenact prepare`")
-        return load_clips(Path(config.clips), config.frame_step, config.limit)
-    clips = ShardClips(config.clips, config.frame_step, config.limit)
+        return load_clips(Path(config.clips), config.frame_step, config.limit, config.least_frames)
+    clips = ShardClips(config.clips, config.frame_step, config.limit, config.least_frames)
     return clips if config.stream else clips.load()

@@ -97,7 +97,7 @@ class Episodes(Dataset[dict[str, torch.Tensor]]):
         number = int(numbers[rng.integers(len(numbers))])
         clip = self.clips[number]
         target, portraits = self._choose(rng, clip)
-        flip, tint = rng.random() < 0.5, self._tint(rng)
+        flip, tint = rng.random() < self.config.mirrored, self._tint(rng)
         reference = [self._refer(self._rng(index, 2), clip, portraits[0])] if self.config.dense else []
         chosen = [target, *portraits, *reference]
         pictures = [_shown(clip.frames[at], flip, tint) for at in chosen]

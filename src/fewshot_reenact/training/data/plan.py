@@ -111,7 +111,7 @@ class Planner:
         if self.config.dense:
             frames.append(_reference(draws, table, first, count, portrait))
         chosen = np.stack(frames, 1)
-        flip = draws["flip"] < 0.5
+        flip = draws["flip"] < self.config.mirrored
         points = table.points[first[:, None] + chosen]
         points = np.where(flip[:, None, None, None], mirror(points, side), points)
         # Whatever extracts the points when the model is used errs a little: so do the labels here.

@@ -77,8 +77,9 @@ def _source_key(data: DataConfig) -> str:
         return ""
     kinds = (".mp4", ".npz", ".tar", ".json", ".jsonl")
     files = sorted(path for path in folder.iterdir() if path.suffix in kinds)
+    chosen = [str(data.frame_step), str(data.limit), *([str(data.least_frames)] if data.least_frames > 2 else [])]
     said = [f"{path.name} {(stat := path.stat()).st_size} {stat.st_mtime_ns}" for path in files]
-    return hashlib.sha256("\n".join([str(data.frame_step), str(data.limit), *said]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([*chosen, *said]).encode()).hexdigest()
 
 
 def _why_not(clips: Clips, dims: ModelDimensions, device: torch.device, forced: bool) -> str | None:

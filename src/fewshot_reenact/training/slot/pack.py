@@ -130,8 +130,8 @@ def _again(data: DataConfig, films: Path) -> dict[str, bytes]:
     """The same, from an earlier pack. Raises UsageError: it is of other clips."""
     blobs = read_pieces([films])
     then, now = json.loads(blobs["config"])["data"], json.loads(data.model_dump_json())
-    for name in ("clips", "frame_step", "limit"):
-        if then[name] != now[name]:
+    for name in ("clips", "frame_step", "limit", "least_frames"):
+        if then.get(name, now[name]) != now[name]:
             raise UsageError(f"{films}: was packed with data.{name}: {then[name]}, not {now[name]}; leave --films out")
     return {name: blob for name, blob in blobs.items() if name.startswith(tuple(f"{kind}." for kind in _CLIPS))}
 

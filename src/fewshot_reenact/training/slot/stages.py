@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
+from fewshot_reenact.training.examining import Examiner, resident_batches
 from fewshot_reenact.training.refiner.episodes import LargeBatches, LargeEpisodes, faces_of
 from fewshot_reenact.training.refiner.learner import LEAST, RISE, RefinerLearner
 from fewshot_reenact.training.resident import flow
@@ -98,7 +99,12 @@ class GeneratorSlot:
     def learner(self, compiled: bool | str) -> Trainer:
         """See SlotStage."""
         config = _with(self.config, compile=compiled)
-        return Trainer(config, self.folder, self.device, self._videos, registration=flow.register)
+        trainer = Trainer(config, self.folder, self.device, self._videos, registration=flow.register)
+        game = config.adversarial
+        if game is not None and game.held_out is not None:  # the people who travel with the pack
+            batches = resident_batches(self._held.store, config)
+            trainer.examiner = Examiner(batches, game.judges, game.judge_every, flow.register)
+        return trainer
 
     def batches(self, indices: Iterator[np.ndarray]) -> Generator[dict[str, Tensor], None, None]:
         """See SlotStage."""
