@@ -15,10 +15,10 @@ from fewshot_reenact.motion.heads import Lift
 _NONE = 0.04  # share of the mirror image below which nothing is drawn
 _TRACE = 0.005  # of the matte: below it a pixel is ground, and the ground needs no painting there
 _BLEED, _FAINT = 3.0, 0.02  # pixels by which colours go on beyond the person; the weight at which they end
-_SURE = 0.2  # of a pixel's share: below it, its colours are less its own than those around it
+_SURE = 0.2  # of a pixel's share: what it lacks of it, its colours take from those around it
 # Eye distances within a matte's edge in which it may be too wide; by how much, grey levels in all, the person's colours
-# have to differ from the ground's to tell, and to tell surely.
-_RIM, _APART = 0.06, (30.0, 90.0)
+# have to differ from the ground's to tell, and to tell surely; what is as near to all or none is that.
+_RIM, _APART, _HAZE = 0.06, (30.0, 90.0), 0.08
 _MARGIN = 0.05  # eye distances about the head in which the ground's pixels may hold something of the hair
 _PAINTED = 256  # side at which the ground is painted in, pixels: what is behind a head is a guess, and soft
 _HEAD = (2.6, 0.7)  # how far to the sides and below the chin a head reaches, eye distances
@@ -80,8 +80,8 @@ def cut_out(picture: np.ndarray, share: np.ndarray, ground: np.ndarray) -> np.nd
     around = near[..., :3] / np.maximum(near[..., 3:], 1e-6)
     ended = np.clip(near[..., 3:] / _FAINT, 0, 1)
     around = ground + ended * (around - ground)
-    sure = np.clip(share / _SURE, 0, 1)[..., None]
-    colours = around + sure * (person / np.maximum(share, _SURE / 2)[..., None] - around)
+    lent = (_SURE - share).clip(0)[..., None]
+    colours = (person + lent * around) / (share[..., None] + lent)
     return np.dstack([np.clip(np.round(colours), 0, 255), np.round(255 * share)]).astype(np.uint8)
 
 
@@ -142,7 +142,7 @@ def refine_rim(
     apart = near[..., :3] / np.maximum(near[..., 3:], 1e-6) - ground
     distance2 = (apart * apart).sum(2)
     share = ((picture - ground.astype(np.float32)) * apart).sum(2) / np.maximum(distance2, 1)
-    share = cv2.GaussianBlur(share, (0, 0), 0.8)
+    share = (cv2.GaussianBlur(share, (0, 0), 0.8) - _HAZE) / (1 - 2 * _HAZE)
     told = np.clip((np.sqrt(distance2) - _APART[0]) / (_APART[1] - _APART[0]), 0, 1)
     told *= (1 - sure) * (near[..., 3] > 0.02) * cv2.blur(zone.astype(np.float32), (2 * reach + 1,) * 2)
     return (matte + told * (np.clip(share, 0, matte) - matte)).astype(np.float32)
