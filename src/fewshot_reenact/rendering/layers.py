@@ -13,12 +13,12 @@ from fewshot_reenact.geometry.affine import invert
 from fewshot_reenact.motion.heads import Lift
 
 _NONE = 0.04  # share of the mirror image below which nothing is drawn
-_TRACE = 0.005  # of the matte: below it a pixel is ground, and the ground needs no painting there
 _BLEED, _FAINT = 3.0, 0.02  # pixels by which colours go on beyond the person; the weight at which they end
 _SURE = 0.2  # of a pixel's share: what it lacks of it, its colours take from those around it
 # Eye distances within a matte's edge in which it may be too wide; by how much, grey levels in all, the person's colours
 # have to differ from the ground's to tell, and to tell surely; what is as near to all or none is that.
 _RIM, _APART, _HAZE = 0.06, (30.0, 90.0), 0.08
+_OTHER = (20.0, 45.0)  # grey levels from which, and at which wholly, a colour is no mixture of the two
 _MARGIN = 0.05  # eye distances about the head in which the ground's pixels may hold something of the hair
 _PAINTED = 256  # side at which the ground is painted in, pixels: what is behind a head is a guess, and soft
 _HEAD = (2.6, 0.7)  # how far to the sides and below the chin a head reaches, eye distances
@@ -144,6 +144,10 @@ def refine_rim(
     share = ((picture - ground.astype(np.float32)) * apart).sum(2) / np.maximum(distance2, 1)
     share = (cv2.GaussianBlur(share, (0, 0), 0.8) - _HAZE) / (1 - 2 * _HAZE)
     told = np.clip((np.sqrt(distance2) - _APART[0]) / (_APART[1] - _APART[0]), 0, 1)
+    # What is neither's nor a mixture of both, a dark brim between a white hat and the sky, is the person's.
+    own = picture - ground.astype(np.float32)
+    other = np.linalg.norm(own - np.clip(share, 0, 1)[..., None] * apart, axis=2)
+    told *= np.clip((_OTHER[1] - other) / (_OTHER[1] - _OTHER[0]), 0, 1)
     told *= (1 - sure) * (near[..., 3] > 0.02) * cv2.blur(zone.astype(np.float32), (2 * reach + 1,) * 2)
     return (matte + told * (np.clip(share, 0, matte) - matte)).astype(np.float32)
 
@@ -155,7 +159,7 @@ def paint_ground(picture: np.ndarray, matte: np.ndarray, lift: Lift, zone: np.nd
     h, w = picture.shape[:2]
     scale = float(lift.pose.scale)
     margin = max(1, round(_MARGIN * scale))
-    head = ((matte > _TRACE) & (_head_zone((h, w), lift) if zone is None else zone)).astype(np.uint8)
+    head = ((matte > 0) & (_head_zone((h, w), lift) if zone is None else zone)).astype(np.uint8)
     hole = cv2.dilate(head, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1,) * 2))
     if not hole.any():
         return picture
