@@ -5,3 +5,4 @@ from pathlib import Path
 HELPERS = Path(__file__).resolve().parent
 ROOT = HELPERS.parent.parent
 DRIVERS = ROOT.parent / "shared" / "data" / "drivers"
+PORTRAITS = DRIVERS.parent / "portraits"

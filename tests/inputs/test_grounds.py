@@ -59,6 +59,11 @@ def test_colours_and_pictures_fill_the_portrait(tmp_path):
     assert abs(int(square[40, 0, 0]) - 50) < 8 and abs(int(square[40, -1, 0]) - 150) < 8, (
         "from the middle, not squeezed"
     )
+    clear = Ground.parse("Transparent")
+    assert clear.transparent and not clear.files and not Ground.parse("#1e90ffff").transparent
+    for wrong in ("#1e90ff80", "#0000", "rgba(1, 2, 3, 0)"):
+        with pytest.raises(UsageError, match=r"opaque.* or say 'transparent'"):
+            Ground.parse(wrong)
     for wrong, error in (("purplish", UsageError), (str(tmp_path / "none.png"), InputError)):
         with pytest.raises(error):
             Ground.parse(wrong)

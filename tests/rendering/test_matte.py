@@ -1,8 +1,11 @@
 """The person told from the ground, by the network that is shipped, and refined."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+import fewshot_reenact.rendering.matte
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
@@ -10,7 +13,7 @@ from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.rendering.guided import guided_filter
 from fewshot_reenact.rendering.matte import WEIGHTS_FILE, find_matte, with_matte
 from painted_clips import face_points
-from places import ROOT
+from places import PORTRAITS, ROOT
 
 ASSETS = ROOT / "src" / "fewshot_reenact" / "assets"
 
@@ -54,6 +57,45 @@ def test_where_there_is_no_person_it_says_so():
     sky = np.broadcast_to(level, (200, 200, 3)).astype(np.uint8)
     made, said = with_matte(Portrait(np.ascontiguousarray(sky), face_points(200)))
     assert made.matte is None and len(said) == 1 and "--matte FILE" in said[0]
+
+
+def test_more_than_a_head_is_no_matte(portrait, monkeypatch):
+    """A second thing beside the head, as another person would be: the network's mask is refused, and it is said."""
+    look = fewshot_reenact.rendering.matte._look
+    unit, eyes = np.ptp(portrait.points[[36, 45], 0]), portrait.points[[36, 45]].mean(0)
+
+    def with_a_wall(picture, *where):
+        mask = look(picture, *where)
+        x = np.arange(mask.shape[1])[None]
+        beside = np.abs(np.abs(x - eyes[0]) - 2.4 * unit) < 0.4 * unit
+        return np.where(beside & (np.arange(len(mask))[:, None] < eyes[1] + unit), 1, mask).astype(np.float32)
+
+    monkeypatch.setattr(fewshot_reenact.rendering.matte, "_look", with_a_wall)
+    made, said = with_matte(portrait)
+    assert made.matte is None and len(said) == 1 and "cannot be told from the ground" in said[0]
+
+
+@pytest.mark.parametrize("name", ["klimt_adele", "einstein_1921", "american_gothic_1024"])
+@pytest.mark.skipif(not PORTRAITS.is_dir(), reason="the portraits are not here")
+def test_mattes_that_were_seen_to_be_wrong_are_refused(name):
+    picture = read_picture(PORTRAITS / f"{name}.jpg")
+    assert find_matte(picture, BuiltinLandmarks().detect(picture)[0].points) is None
+
+
+def test_transparency_is_a_matte_where_it_leaves_ground_about_the_head(portrait):
+    height, width = portrait.picture.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    middle, unit = portrait.points.mean(0), np.ptp(portrait.points[[36, 45], 0])
+    alpha = (np.hypot(x - middle[0], y - middle[1]) < 1.9 * unit).astype(np.float32)
+    made, said = with_matte(replace(portrait, alpha=alpha))
+    assert made.matte is alpha and said == ["the portrait's own transparency is its matte; --matte FILE takes another"]
+    rounded = np.ones_like(alpha)
+    rounded[:8, :8] = 0  # a corner alone says nothing of the person
+    made, said = with_matte(replace(portrait, alpha=rounded))
+    assert made.matte is not None and made.matte is not rounded and not said
+    given = np.full_like(alpha, 0.5)
+    made, said = with_matte(replace(portrait, alpha=alpha, matte=given))
+    assert made.matte is given and not said, "what was given wins"
 
 
 def test_missing_weights(portrait, tmp_path):

@@ -47,8 +47,8 @@ _default = AnimateOptions.default
     "--output",
     type=FILE,
     metavar="FILE",
-    help="Where to write; .mp4, .m4v or .mov (.png or .jpg if DRIVER is a picture). "
-    "[default: PORTRAIT--DRIVER.mp4 in the current folder]",
+    help="Where to write; .mp4, .m4v or .mov (.png or .jpg if DRIVER is a picture); transparent: .mov, .webm or .png. "
+    "[default: PORTRAIT--DRIVER.mp4 in the current folder; .mov if transparent]",
 )
 @click.option(
     "--motion",
@@ -111,12 +111,14 @@ _default = AnimateOptions.default
     "--matte",
     type=FILE,
     metavar="FILE",
-    help="A picture as large as PORTRAIT, white (or opaque) where the person is. [default: found by a network]",
+    help="A picture as large as PORTRAIT, white (or opaque) where the person is. Of several portraits, for the first, "
+    "whose picture moves. [default: PORTRAIT's own transparency, or found by a network]",
 )
 @click.option(
     "--background",
     metavar="COLOUR|FILE",
-    help="What is shown behind the person: white, #1e90ff, or a picture. [default: the portrait's own ground]",
+    help="What is shown behind the person: white, #1e90ff, a picture, or transparent, which writes an alpha channel "
+    "(.mov as ProRes 4444, .webm as VP9). [default: the portrait's own ground]",
 )
 @click.option(
     "--fps",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,26 +15,43 @@ from fewshot_reenact.files import as_file
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.media.pictures import read_mask, read_picture
 
+TRANSPARENT = "transparent"
+_NOTHING = 128  # grey level of what is wholly transparent: there the watermark is found best
+_NONE = 0.04  # shares of a mask this near to none and to all are its file's noise
 _ALIKE = 0.02  # by how much a matte's proportions may differ from the portrait's
 
 
 @dataclass(frozen=True)
 class Ground:
-    """One colour, (3,) uint8, or a picture, (H, W, 3) uint8; `files` are those that were read."""
+    """One colour, (3,) uint8, or a picture, (H, W, 3) uint8; `files` are those that were read. transparent: nothing is
+    shown behind the person, and the output has an alpha channel.
+    """
 
     colour: np.ndarray
     files: tuple[Path, ...] = ()
+    transparent: bool = False
 
     @classmethod
     def parse(cls, given: str) -> Ground:
-        """A colour's name (white, #1e90ff, rgb(30,144,255)) or a picture's. Raises UsageError, InputError."""
-        try:
-            return cls(np.array(ImageColor.getrgb(given)[:3], np.uint8))
-        except ValueError:
-            pass
+        """A colour's name (white, #1e90ff, rgb(30,144,255)), "transparent", or a picture's. Raises UsageError,
+        InputError.
+        """
+        if given.strip().lower() == TRANSPARENT:
+            return cls(np.full(3, _NOTHING, np.uint8), transparent=True)
+        colour: tuple[int, ...] = ()
+        with contextlib.suppress(ValueError):
+            colour = ImageColor.getrgb(given)
+        if len(colour) == 4 and colour[3] < 255:
+            raise UsageError(
+                f"background {given!r}: a colour here is opaque; leave out its transparency, or say {TRANSPARENT!r}"
+            )
+        if colour:
+            return cls(np.array(colour[:3], np.uint8))
         path = as_file(given)
         if not path.exists() and not path.suffix:
-            raise UsageError(f"background {given!r}: is neither a colour (white, #1e90ff) nor a picture's name")
+            raise UsageError(
+                f"background {given!r}: is neither a colour (white, #1e90ff), {TRANSPARENT!r}, nor a picture's name"
+            )
         return cls(read_picture(path), (path,))
 
     def of(self, size: tuple[int, int]) -> np.ndarray:
@@ -65,6 +83,7 @@ def with_mask(portrait: Portrait, path: Path) -> Portrait:
         )
     how = cv2.INTER_AREA if w > width else cv2.INTER_LINEAR
     matte = cv2.resize(mask, (width, height), interpolation=how).astype(np.float32) / 255
+    matte = np.clip((matte - _NONE) / (1 - 2 * _NONE), 0, 1)
     x, y = (int(v) for v in np.clip(np.round(portrait.points[17:68].mean(0)), 0, [width - 1, height - 1]))
     if matte[y, x] < 0.5:
         raise InputError(f"{path}: the matte leaves out the face; white (or opaque) is where the person is")

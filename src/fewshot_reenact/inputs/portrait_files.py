@@ -16,7 +16,7 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, choose_face, find_face, parse_face
 from fewshot_reenact.landmarks.upright import how_it_lies, quarter_turns, turned
-from fewshot_reenact.media.pictures import PICTURE_SUFFIXES, is_picture, is_video, read_picture
+from fewshot_reenact.media.pictures import PICTURE_SUFFIXES, is_picture, is_video, read_alpha, read_picture
 from fewshot_reenact.motion.builtins import is_builtin_motion
 
 
@@ -77,12 +77,12 @@ class PortraitSource:
         """
         portraits, notes = [], []
         for number, path in enumerate(self.files):
-            picture = read_picture(path)
+            picture, alpha = read_picture(path), read_alpha(path)
             wanted = self.face if number == 0 else LARGEST
             faces = backend.detect(picture)
             turn = quarter_turns(picture, faces, backend, wanted)
             if turn:
-                picture = turned(picture, turn)
+                picture, alpha = turned(picture, turn), None if alpha is None else turned(alpha, turn)
                 faces = backend.detect(picture)
                 notes.append(f"{path.name}: {how_it_lies(turn)}; it is used turned upright")
             chosen = choose_face(faces, wanted)
@@ -95,7 +95,8 @@ class PortraitSource:
                     "choose another with --face N"
                 )
             refined = backend.refine(picture, chosen.points) or chosen
-            portraits.append(Portrait(picture, np.asarray(refined.points, np.float32)))
+            clear = None if alpha is None else alpha.astype(np.float32) / 255
+            portraits.append(Portrait(picture, np.asarray(refined.points, np.float32), alpha=clear))
         return portraits, notes
 
 

@@ -1,4 +1,5 @@
-"""Sound out of a video, in step with its pictures: copied as it is, or made into AAC where MP4 cannot hold it.
+"""Sound out of a video, in step with its pictures: copied as it is, or made into AAC where MP4 cannot hold it, into
+Opus where WebM cannot.
 
 Copying loses nothing and costs nothing. Its packets keep their timestamps (shifted by the start of a cut), so whatever
 the sound's own start, delay or gaps, it stays where it was against the pictures.
@@ -14,7 +15,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 from av.container import InputContainer
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # What MP4 can hold and players everywhere can play. Opus, Vorbis, FLAC and PCM are made into AAC.
 COPIED = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac"})
+_COPIED_TO_WEBM = frozenset({"opus", "libopus", "vorbis", "libvorbis"})
+_CODERS = {"aac": ("aac", "mp4"), "opus": ("libopus", "ogg")}
 _LOWEST_MP3_RATE = 16_000  # Hz; MP4 knows no MP3 below
 _BIT_RATE = "192k"
 _MOST_CHANNELS = 8  # of AAC in MP4, as every encoder and player knows it: 7.1
@@ -38,12 +41,20 @@ class Sound:
     """The sound of `path` from `start` to `end`, seconds from the first picture's clock (`timestamps.origin`).
 
     `scratch` is where a converted sound is put while it is needed; whoever made the Sound closes it. `jumps`: how far
-    the pictures were moved, in seconds, after each time that the clock jumped back (`VideoReader.jumps`).
+    the pictures were moved, in seconds, after each time that the clock jumped back (`VideoReader.jumps`). coding: "aac"
+    or "opus", what is made of sound that the output cannot hold: an MP4's or a WebM's.
     """
 
     def __init__(
-        self, path: Path, start: Fraction, end: Fraction | None, scratch: Path, jumps: Sequence[Fraction] = ()
+        self,
+        path: Path,
+        start: Fraction,
+        end: Fraction | None,
+        scratch: Path,
+        jumps: Sequence[Fraction] = (),
+        coding: Literal["aac", "opus"] = "aac",
     ) -> None:
+        self._coding = coding
         self.path, self.start, self.end = path, start, end
         self._jumps = tuple(jumps)
         self._scratch = scratch
@@ -54,8 +65,8 @@ class Sound:
         self._shift = origin_of(self._container) + start
         stream = _best(self._container)
         self.available = stream is not None
-        if stream is not None and not _can_copy(stream):
-            logger.info("%s: the sound (%s) is converted to AAC, which MP4 can hold", path, stream.codec_context.name)
+        if stream is not None and not _can_copy(stream, coding):
+            logger.info("%s: the sound (%s) is converted to %s", path, stream.codec_context.name, coding)
             self._start_converting(stream, self._container.streams.audio.index(stream))
         elif stream is None:
             logger.info("%s: has no sound", path)
@@ -169,7 +180,8 @@ class Sound:
                 f"{self.path.name}: {stream.codec_context.channels} channels of sound are mixed down to two"
             )
             command += ["-ac", "2"]
-        command += ["-c:a", "aac", "-b:a", _BIT_RATE, "-f", "mp4", f"file:{self._scratch.absolute()}"]
+        coder, container = _CODERS[self._coding]
+        command += ["-c:a", coder, "-b:a", _BIT_RATE, "-f", container, f"file:{self._scratch.absolute()}"]
         # Runs beside the first frames; whoever asks for the stream waits for it.
         self._converting = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -190,7 +202,7 @@ class Sound:
         if said:
             logger.warning("%s: parts of the sound are damaged", self.path)
         self._container.close()
-        self._container = av.open(str(self._scratch.absolute()), "r", format="mp4")
+        self._container = av.open(str(self._scratch.absolute()), "r", format=_CODERS[self._coding][1])
         # The conversion has cut it already.
         self._shift, self.start, self.end = Fraction(0), Fraction(0), None
         self.converted = True
@@ -253,6 +265,8 @@ def _best(container: InputContainer) -> Any:
     return best if best in streams else streams[0]
 
 
-def _can_copy(stream: Any) -> bool:
+def _can_copy(stream: Any, coding: str) -> bool:
     name, rate = stream.codec_context.name, stream.codec_context.sample_rate
+    if coding == "opus":
+        return name in _COPIED_TO_WEBM
     return name in COPIED and rate >= (_LOWEST_MP3_RATE if name.startswith("mp3") else 1)

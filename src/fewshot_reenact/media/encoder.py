@@ -1,4 +1,4 @@
-"""H.264 and sound into one MP4 file, on a thread of its own beside the network that makes the frames."""
+"""Frames and sound into one video file, on a thread of its own beside the network that makes the frames."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from fewshot_reenact.errors import UsageError
 from fewshot_reenact.media.audio import Sound
+from fewshot_reenact.media.codings import Coding
 
 logger = logging.getLogger(__name__)
 
@@ -37,17 +37,15 @@ class Encoder:
     def __init__(
         self,
         partial: Path,
-        container_format: str,
+        coding: Coding,
         width: int,
         height: int,
         time_base: Fraction,
         fps: Fraction,
         tags: dict[str, str],
         sound: Sound | None,
-        crf: float,
-        preset: str,
     ) -> None:
-        self._sound = sound
+        self._sound, self._coding = sound, coding
         self._packets: Iterator[tuple[Fraction, Any]] = iter(())
         self._next: tuple[Fraction, Any] | None = None
         self._sound_stream: Any = None
@@ -60,20 +58,18 @@ class Encoder:
         # Even sizes for 4:2:0 colour: the last column or row is repeated, at most one pixel more.
         self._pad = (height % 2, width % 2)
         self._durations: dict[int, int] = {}
-        # QuickTime's own tags know no description; with this flag it holds tags of any name.
-        options = {"movflags": "+faststart" if container_format == "mp4" else "+faststart+use_metadata_tags"}
-        self._container: OutputContainer = av.open(str(partial), "w", format=container_format, options=options)
+        self._container: OutputContainer = av.open(
+            str(partial), "w", format=coding.container, options=dict(coding.flags)
+        )
         try:
             self._container.metadata.update(tags)
-            stream: Any = self._container.add_stream(
-                "libx264", rate=fps, options={"preset": preset, "crf": f"{crf:g}", "bf": "0"}
-            )
+            stream: Any = self._container.add_stream(coding.codec, rate=fps, options=dict(coding.options))
             stream.width, stream.height = width + self._pad[1], height + self._pad[0]
-            stream.pix_fmt = "yuv420p"
+            stream.pix_fmt = coding.pixels
             context = stream.codec_context
             context.time_base = time_base
             stream.time_base = time_base
-            context.thread_count = 1 if width * height <= _ONE_THREAD_UP_TO else 0
+            context.thread_count = 1 if width * height <= _ONE_THREAD_UP_TO and not coding.transparent else 0
             context.colorspace, context.color_range = 1, 1  # BT.709, limited: what every player assumes or is told
             context.color_primaries, context.color_trc = 1, 1
             self._stream = stream
@@ -85,10 +81,12 @@ class Encoder:
         self._thread.start()
 
     def put(self, picture: NDArray[np.uint8], pts: int, duration: int) -> None:
-        """Hands over a picture (H, W, 3) uint8 RGB (copied), shown at `pts` for `duration` ticks."""
+        """Hands over a picture (H, W, 3 or 4) uint8 (copied), shown at `pts` for `duration` ticks."""
         if any(self._pad):
             picture = np.pad(picture, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), mode="edge")
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        frame = VideoFrame.from_ndarray(
+            np.ascontiguousarray(picture), format="rgba" if self._coding.transparent else "rgb24"
+        )
         frame.pts, frame.time_base = pts, self._time_base
         self._hand_over((frame, duration))
 
@@ -130,7 +128,7 @@ class Encoder:
                 frame, duration = item
                 pts = frame.pts or 0
                 self._durations[pts] = duration
-                converted = frame.reformat(format="yuv420p", dst_colorspace=1)
+                converted = frame.reformat(format=self._coding.pixels, dst_colorspace=1)
                 converted.pts, converted.time_base = pts, self._time_base
                 self._mux(self._stream.encode(converted))
             if not self._stop:
@@ -180,11 +178,3 @@ class Encoder:
                     logger.warning("parts of the sound are damaged and left out")
                 self._sound_damaged = True
             self._next = next(self._packets, None)
-
-
-def check_encoder() -> None:
-    """Raises UsageError if this installation cannot write H.264."""
-    try:
-        av.codec.Codec("libx264", "w")
-    except Exception as error:
-        raise UsageError("this build of PyAV cannot write H.264; reinstall it with: pip install --force av") from error

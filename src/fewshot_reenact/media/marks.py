@@ -24,7 +24,9 @@ class Marks(Protocol):
         """Tags for the file, such as title, comment, description."""
 
     def label(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A frame (H, W, 3) uint8 RGB as it goes into the file, of the same size; must not change its argument."""
+        """A frame (H, W, 3) uint8 RGB, or (H, W, 4) with straight colours and alpha, as it goes into the file, of the
+        same shape; must not change its argument.
+        """
 
     def finish(self, partial: Path, suffix: str) -> None:
         """Works on the finished file before it gets its name; `suffix` is the one that it will have, as `.mp4`."""

@@ -34,6 +34,7 @@ __all__ = [
     "PICTURE_OUTPUTS",
     "PICTURE_SUFFIXES",
     "SMALLEST",
+    "TRANSPARENT_PICTURES",
     "WORKING",
     "is_picture",
     "is_video",
@@ -49,6 +50,7 @@ LARGEST = 16_384  # pixels a side; beyond this it is a mistake or an attack
 WORKING = 4_096  # pixels a side; larger pictures are scaled down to it
 MOST_PIXELS = LARGEST * LARGEST // 2  # 134 million: 400 MB as RGB
 PICTURE_OUTPUTS = (".png", ".jpg", ".jpeg")
+TRANSPARENT_PICTURES = (".png",)
 
 _KINDS = "JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF"
 
@@ -72,6 +74,23 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     Raises InputError as `read_picture` does.
     """
     return _read(Path(path), _to_mask)
+
+
+def read_colours(path: str | Path) -> NDArray[np.uint8]:
+    """As `read_picture`, but what is transparent has the colours that the file holds there: marks are in them."""
+    return _read(Path(path), _to_colours)
+
+
+def read_alpha(path: str | Path) -> NDArray[np.uint8] | None:
+    """A picture's transparency, (H, W) uint8, upright, 255 where it is opaque; None where all of it is.
+
+    Raises InputError as `read_picture` does.
+    """
+    with _open(Path(path)) as image:
+        if not image.has_transparency_data:
+            return None
+    alpha = _read(Path(path), _to_mask)
+    return alpha if alpha.min() < 255 else None
 
 
 def _read(path: Path, convert: Callable[[Path, Image.Image], Image.Image]) -> NDArray[np.uint8]:
@@ -111,16 +130,18 @@ def write_picture(
     marks: Marks | None = None,
     quality: int = 95,
 ) -> None:
-    """Writes a picture (H, W, 3) uint8 RGB as PNG or JPEG, by the suffix, whole or not at all.
+    """Writes a picture (H, W, 3) uint8 RGB as PNG or JPEG, by the suffix, whole or not at all. A PNG may have a fourth
+    channel, alpha, with straight colours.
 
     It carries the tags and marks of `marks`, at least a comment that says AI-generated. `inputs` are never written
     over. `quality` is JPEG's, 1..100. Raises UsageError as `check_output` does.
     """
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+    suffix = Path(path).suffix.lower()
+    channels = (3, 4) if suffix == TRANSPARENT_PICTURES[0] else (3,)
+    if picture.ndim != 3 or picture.shape[2] not in channels or picture.dtype != np.uint8:
         raise ValueError(f"a picture is (H, W, 3) uint8, not {picture.shape} {picture.dtype}")
     marks = marks or PlainNote()
     tags = marks.metadata()
-    suffix = Path(path).suffix.lower()
     file = PartialFile(path, overwrite, inputs, PICTURE_OUTPUTS)
     try:
         image = Image.fromarray(np.ascontiguousarray(marks.label(picture)))
@@ -203,6 +224,12 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
         flat = Image.alpha_composite(white, rgba).convert("RGB")
         return _to_srgb(flat, image.info.get("icc_profile")) if image.mode == "RGBA" else flat
     return _to_srgb(image, image.info.get("icc_profile"))
+
+
+def _to_colours(path: Path, image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        return _to_8_bit(image).convert("RGBA").convert("RGB")
+    return _to_rgb(path, image)
 
 
 def _to_mask(path: Path, image: Image.Image) -> Image.Image:  # noqa: ARG001

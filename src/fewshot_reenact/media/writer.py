@@ -1,4 +1,4 @@
-"""Videos out: H.264 and sound in MP4, exact timestamps, marked as AI-generated, whole or not at all."""
+"""Videos out: frames and sound, exact timestamps, marked as AI-generated, whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ from fewshot_reenact.errors import UsageError
 from fewshot_reenact.files import PartialFile, check_output, output_error
 from fewshot_reenact.media import timestamps
 from fewshot_reenact.media.audio import Sound
-from fewshot_reenact.media.encoder import Encoder, check_encoder
+from fewshot_reenact.media.codings import TRANSPARENT_OUTPUTS, VIDEO_OUTPUTS, coding_of
+from fewshot_reenact.media.encoder import Encoder
 from fewshot_reenact.media.marks import Marks, PlainNote
 
 logger = logging.getLogger(__name__)
-
-# Not MKV or WebM: their clocks tick in milliseconds, so 30000/1001 could not be exact.
-VIDEO_OUTPUTS = (".mp4", ".m4v", ".mov")
-_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 
 
 class VideoWriter:
@@ -41,9 +38,11 @@ class VideoWriter:
         made into AAC.
     marks: how the file says that it is AI-generated; a plain comment at least. metadata: more tags.
     inputs: files that are never written over, whatever `overwrite` says; `audio_from` is always one.
-    crf: quality, 0 (lossless) to 51, smaller is better. preset: x264's trade of time against size.
+    transparent: frames are (H, W, 4), straight colours and alpha: ProRes 4444 in a .mov, VP9 in a .webm. A WebM's clock
+        ticks in milliseconds: there, times are rounded to it.
+    crf: quality, 0 (lossless) to 51, smaller is better; preset: x264's trade of time against size. Of H.264 alone.
 
-    An odd width or height is made even by repeating the last column or row (H.264's 4:2:0 colours need it).
+    An odd width or height is made even by repeating the last column or row (4:2:0 colours need it).
     Colours are BT.709, limited range, tagged so. Raises UsageError as `check_output`, for a full disk too.
     """
 
@@ -63,6 +62,7 @@ class VideoWriter:
         metadata: dict[str, str] | None = None,
         inputs: Sequence[str | Path] = (),
         overwrite: bool = False,
+        transparent: bool = False,
         crf: float = 18,
         preset: str = "veryfast",
     ) -> None:
@@ -70,38 +70,39 @@ class VideoWriter:
             raise ValueError(f"a video is at least 2 x 2 pixels, not {width} x {height}")
         if time_base <= 0 or fps <= 0:
             raise ValueError(f"time base and frame rate must be positive, not {time_base} and {fps}")
-        check_encoder()
+        self._suffix = Path(path).suffix.lower()
+        self._coding = coding_of(self._suffix, transparent, crf, preset)
+        self._coding.check()
         self.width, self.height = width, height
         self.frames = 0
         self._time_base, self._fps = Fraction(time_base), Fraction(fps)
         self._last_pts: int | None = None
         self._marks = marks or PlainNote()
-        self._suffix = Path(path).suffix.lower()
         self._sound: Sound | None = None
         self._encoder: Encoder | None = None
         guarded = [*inputs, *([audio_from] if audio_from is not None else [])]
-        self._file = PartialFile(path, overwrite, guarded, VIDEO_OUTPUTS)
+        self._file = PartialFile(path, overwrite, guarded, TRANSPARENT_OUTPUTS if transparent else VIDEO_OUTPUTS)
         self.path = self._file.path
         self._done = False
         try:
             if audio_from is not None:
                 scratch = self._file.partial.with_suffix(".sound.partial")
                 end = None if audio_end is None else Fraction(audio_end)
-                self._sound = Sound(Path(audio_from), Fraction(audio_start), end, scratch, audio_jumps)
+                self._sound = Sound(
+                    Path(audio_from), Fraction(audio_start), end, scratch, audio_jumps, self._coding.sound
+                )
             tags = {**self._marks.metadata(), **(metadata or {})}
             # What says AI-generated cannot be replaced through `metadata`.
             tags.update(self._marks.metadata())
             self._encoder = Encoder(
                 self._file.partial,
-                _FORMATS[self._suffix],
+                self._coding,
                 width,
                 height,
                 self._time_base,
                 self._fps,
                 tags,
                 self._sound,
-                crf,
-                preset,
             )
         except (FFmpegError, OSError) as error:
             self.abort()
@@ -118,7 +119,7 @@ class VideoWriter:
     @staticmethod
     def check_output(path: str | Path, overwrite: bool = False, inputs: Sequence[str | Path] = ()) -> Path:
         """Raises UsageError if no video can be written there; call it before minutes of work. Leaves nothing behind."""
-        check_encoder()
+        coding_of(".mp4").check()
         return check_output(path, overwrite, inputs, VIDEO_OUTPUTS)
 
     def __enter__(self) -> VideoWriter:
@@ -133,15 +134,17 @@ class VideoWriter:
             self.abort()
 
     def write(self, picture: NDArray[np.uint8], pts: int, duration: int | None = None) -> None:
-        """Adds a frame (H, W, 3) uint8 RGB, shown from `pts` ticks on; `pts` must grow from frame to frame.
+        """Adds a frame (H, W, 3) uint8 RGB, (H, W, 4) where the video is transparent, shown from `pts` ticks on, which
+        must grow from frame to frame.
 
         `duration` in ticks matters for the last frame only (`Frame.duration`); 1 / fps where it is not given.
         The picture may be changed afterwards. Raises UsageError when the disk is full.
         """
         if self._done or self._encoder is None:
             raise ValueError("the video is closed already")
-        if picture.shape != (self.height, self.width, 3) or picture.dtype != np.uint8:
-            raise ValueError(f"a frame is ({self.height}, {self.width}, 3) uint8, not {picture.shape} {picture.dtype}")
+        shape = (self.height, self.width, 4 if self._coding.transparent else 3)
+        if picture.shape != shape or picture.dtype != np.uint8:
+            raise ValueError(f"a frame is {shape} uint8, not {picture.shape} {picture.dtype}")
         if self._last_pts is not None and pts <= self._last_pts:
             raise ValueError(f"timestamps must grow: {pts} came after {self._last_pts}")
         if self._last_pts is not None and pts - self._last_pts > timestamps.LONGEST_STEP:
@@ -196,8 +199,12 @@ class VideoWriter:
 
     def _check(self) -> None:
         # FFmpeg's buffers can swallow a write error; a file that lacks frames must not be called finished.
-        with contextlib.closing(av.open(str(self._file.partial), "r", format="mov")) as container:
+        matroska = self._coding.container == "webm"
+        name = "matroska" if matroska else "mov"
+        with contextlib.closing(av.open(str(self._file.partial), "r", format=name)) as container:
             found = container.streams.video[0].frames
+            if matroska:  # has no list of its frames
+                found = sum(packet.size > 0 for packet in container.demux(video=0))
         if found != self.frames:
             raise UsageError(f"{self.path}: only {found} of {self.frames} frames were written; is the disk full?")
 

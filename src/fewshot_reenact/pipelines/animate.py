@@ -115,7 +115,8 @@ def animate(
         picture is the one that moves.
     driver: a video, a folder of numbered frames (with fps), a picture (a pose), a motion file from `reenact extract`,
         or "motion:talk", "motion:nod", "motion:smile", "motion:surprise", "motion:blink".
-    output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose). None: PORTRAIT--DRIVER.mp4 in the current folder.
+    output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose; .mov, .webm, .png with background="transparent").
+        None: PORTRAIT--DRIVER.mp4 in the current folder, .mov if transparent.
     motion ... embed_thumbnails: see AnimateOptions.
     marks: other marks instead of all of these; for measuring alone, where the pixels themselves are judged.
     report: write what was done as JSON there. overwrite: replace files that exist. progress: see progress.Progress.

@@ -21,9 +21,10 @@ from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import load_backend
 from fewshot_reenact.media import level, timestamps
+from fewshot_reenact.media.codings import TRANSPARENT_OUTPUTS, VIDEO_OUTPUTS
 from fewshot_reenact.media.marks import Marks
-from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
-from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
+from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, TRANSPARENT_PICTURES, write_picture
+from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.pipelines.options import AnimateOptions
@@ -90,8 +91,15 @@ def parse(
         *([] if source.path is None else [source.path]),
         *options.credentials,
     ]
-    kinds = PICTURE_OUTPUTS if source.is_still else VIDEO_OUTPUTS
+    clear = ground is not None and ground.transparent
+    kinds: tuple[str, ...]
+    if source.is_still:
+        kinds = TRANSPARENT_PICTURES if clear else PICTURE_OUTPUTS
+    else:
+        kinds = TRANSPARENT_OUTPUTS if clear else VIDEO_OUTPUTS
     path = Path(output) if output is not None else Path(f"{portraits.name}--{source.name}{kinds[0]}")
+    if clear and path.suffix.lower() not in kinds:
+        raise UsageError(f"{path}: {path.suffix or 'such a file'} cannot be transparent; write {' or '.join(kinds)}")
     path = check_output(path, overwrite, inputs, kinds)
     if report is not None and check_output(report, overwrite, inputs).resolve() == path.resolve():
         raise UsageError(f"{report}: is the output; write the report to another file")
@@ -142,7 +150,7 @@ def _cut_out(portrait: Portrait, options: AnimateOptions, ground: Ground | None)
         return portrait, notes
     if portrait.matte is None:
         raise InputError(f"--background {options.background}: {notes[0]}")
-    return replace(portrait, ground=ground.of(portrait.picture.shape[:2])), notes
+    return replace(portrait, ground=ground.of(portrait.picture.shape[:2]), cut_out=ground.transparent), notes
 
 
 def render(options: AnimateOptions, cast: Cast, driven: Driver, plan: Plan) -> tuple[Renderer, Iterator[np.ndarray]]:
@@ -171,7 +179,8 @@ def write(
     """Write the frames at the driver's timestamps, or the one picture. Returns (width, height) of what is written."""
     first = next(pictures)
     height, width = first.shape[:2]
-    if not job.driver.is_still and not options.full_size:
+    clear = first.shape[2] == 4
+    if not job.driver.is_still and not options.full_size and not clear:
         most = level.largest(width, height, driven.motion.fps)
         if most != (width, height):
             driven.motion.notes.append(
@@ -198,6 +207,7 @@ def write(
         marks=marks,
         inputs=job.inputs,
         overwrite=job.overwrite,
+        transparent=clear,
     ) as writer:
         writer.write(first, pts[0])
         tell(1, len(motion))

@@ -15,9 +15,10 @@ from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import Landmarks, load_backend
 from fewshot_reenact.media import timestamps
+from fewshot_reenact.media.codings import VIDEO_OUTPUTS
 from fewshot_reenact.media.marks import PlainNote
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
-from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
+from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.motion.files import SUFFIXES, save_motion
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.smoothing import OneEuro, smooth_motion

@@ -38,8 +38,9 @@ class AnimateOptions:
     start, end: seconds of the driver. fps: frames a second, where the driver is a folder of numbered frames.
     mirror: exchange left and right of the driver, filmed by a front camera. any_size: take videos of any size.
     full_size: keep an output larger than H.264 level 5.1 allows, which few players show.
-    matte: a picture that is white (or opaque) where the person is; None: found by the matte network. background: a
-        colour ("white", "#1e90ff") or a picture, shown behind the person; None: the portrait's own ground.
+    matte: a picture that is white (or opaque) where the person is, in the first portrait; None: that portrait's own
+        transparency, or found by the matte network. background: a colour ("white", "#1e90ff") or a picture, shown
+        behind the person, or "transparent", for an alpha channel; None: the portrait's own ground.
     compare: portrait, driver and output side by side. audio: "driver" or "none".
 
     Compute:

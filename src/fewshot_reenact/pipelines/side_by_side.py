@@ -10,10 +10,15 @@ from fewshot_reenact.inputs.driver import Driver
 
 
 def side_by_side(portrait: np.ndarray, driver: Driver, outputs: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Frames (H, W, 3) uint8: portrait | driver | output. A driver without pictures is shown as its points."""
+    """Frames (H, W, 3) uint8: portrait | driver | output. A driver without pictures is shown as its points. Beside
+    transparent outputs, (H, W, 4), the other two are opaque.
+    """
     for shown, output in zip(driver.pictures() or _drawn(driver), outputs, strict=True):
         height = output.shape[0]
-        yield np.concatenate([_as_high(portrait, height), _as_high(shown, height), output], axis=1)
+        both = np.concatenate([_as_high(portrait, height), _as_high(shown, height)], axis=1)
+        if output.shape[2] == 4:
+            both = np.dstack([both, np.full_like(both[..., 0], 255)])
+        yield np.concatenate([both, output], axis=1)
 
 
 def _drawn(driver: Driver) -> Iterator[np.ndarray]:

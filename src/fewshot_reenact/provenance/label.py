@@ -32,9 +32,17 @@ class Label:
         self._add = np.rint(256 * (255 * white + 16 * (1 - white) * _PLATE)).astype(np.uint16)
 
     def draw(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A copy of the picture (H, W, 3) uint8 RGB of the size given, with the label."""
+        """A copy of the picture (H, W, 3) uint8 RGB, or (H, W, 4) with alpha, of the size given, with the label."""
         out = picture.copy()
-        out[self._where] = (out[self._where] * self._keep + self._add) >> 8
+        if picture.shape[2] == 3:
+            out[self._where] = (out[self._where] * self._keep + self._add) >> 8
+            return out
+        # Over what is transparent plate and letters are there all the same: colours are straight.
+        below = out[self._where].astype(np.float32)
+        own, keep = below[..., 3:] / 255, self._keep / np.float32(256)
+        share = 1 - (1 - own) * keep
+        mixed = own * below[..., :3] * keep + self._add / np.float32(256)
+        out[self._where] = np.rint(np.concatenate([mixed / share, 255 * share], 2).clip(0, 255)).astype(np.uint8)
         return out
 
 

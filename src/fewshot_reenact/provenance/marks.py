@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.media.marks import NOTE, PlainNote
-from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, read_picture
+from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, read_colours
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.provenance import xmp
 from fewshot_reenact.provenance.keys import Credentials, user_credentials
@@ -58,14 +58,18 @@ class StandardMarks(PlainNote):
         return {"comment": NOTE, "description": DESCRIPTION}
 
     def label(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The frame (H, W, 3) uint8 RGB as it goes into the file: labelled, watermarked."""
+        """The frame (H, W, 3) uint8 RGB as it goes into the file: labelled, watermarked. Of a transparent one, (H, W,
+        4), the straight colours are, everywhere.
+        """
         if self.visible:
             size = (picture.shape[0], picture.shape[1])
             if self._label is None or self._label[0] != size:
                 self._label = (size, Label(*size))
             picture = self._label[1].draw(picture)
         self._side = math.sqrt(picture.shape[0] * picture.shape[1])
-        return self._watermarker.stamp(picture)
+        if picture.shape[2] == 3:
+            return self._watermarker.stamp(picture)
+        return np.dstack([self._watermarker.stamp(np.ascontiguousarray(picture[..., :3])), picture[..., 3]])
 
     def finish(self, partial: Path, suffix: str) -> None:
         """Tags and signs the finished file. Raises UsageError if it cannot be signed, OSError if the disk is full."""
@@ -90,7 +94,7 @@ class StandardMarks(PlainNote):
 def _first_frames(path: Path, suffix: str) -> Iterator[NDArray[np.uint8]]:
     """What a finished output shows first, as it was encoded."""
     if suffix in PICTURE_OUTPUTS:
-        yield read_picture(path)
+        yield read_colours(path)
         return
     with VideoReader(path) as reader:
         for frame in islice(reader, _LOOKED_AT):

@@ -5,12 +5,13 @@ Everything happens on this machine: no time-stamp server, no remote manifests, n
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from PIL import Image
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.media.pictures import read_picture
+from fewshot_reenact.provenance import webm
 from fewshot_reenact.provenance.keys import Credentials
 
 TOOL = "fewshot-reenact"
@@ -29,6 +31,7 @@ _TYPES = {
     ".mp4": "video/mp4",
     ".m4v": "video/x-m4v",
     ".mov": "video/quicktime",
+    ".webm": "video/webm",
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -152,6 +155,21 @@ def sign(
     return notes
 
 
+@contextlib.contextmanager
+def opened(path: Path, anchors: str | None = None) -> Iterator[c2pa.Reader]:
+    """A file's manifest, as the library reads and checks it. Raises c2pa.C2paError, OSError."""
+    with path.open("rb") as file:
+        if not webm.is_webm(path):
+            with c2pa.Reader("", file, context=context(anchors)) as reader:
+                yield reader
+            return
+        length, manifest = webm.split(path)
+        if manifest is None:
+            raise c2pa.C2paError.ManifestNotFound("none behind the video")
+        with c2pa.Reader(_TYPES[".webm"], webm.Beginning(file, length), manifest, context=context(anchors)) as reader:
+            yield reader
+
+
 def reason(error: Exception) -> str:
     """What the library says, as part of a line; it quotes files, so nothing of it may reach a terminal unseen."""
     return printable(str(error).removeprefix("Other: "), 160)
@@ -196,8 +214,12 @@ def _write_signed(
         assert path is not None
         with path.open("rb") as file:
             builder.add_ingredient_from_stream(json.dumps(_stated(origin, number, pictures)), _type_of(path), file)
+    if suffix == ".webm":
+        builder.set_no_embed()
     with _signer(credentials) as signer, source.open("rb") as before, target.open("w+b") as after:
-        builder.sign(signer, _TYPES[suffix], before, after)
+        manifest = builder.sign(signer, _TYPES[suffix], before, after)
+    if suffix == ".webm":
+        webm.append(target, manifest)
 
 
 def _manifest(
@@ -276,7 +298,9 @@ def _has_marks(one: Ingredient, notes: list[str]) -> bool:
     """Whether an input carries a C2PA manifest of its own, which then goes into the output's."""
     assert one.path is not None
     try:
-        with one.path.open("rb") as file, c2pa.Reader("", file, context=context()):
+        if webm.is_webm(one.path):
+            return False  # its marks are where the library does not look
+        with opened(one.path):
             return True
     except c2pa.C2paError.ManifestNotFound:
         return False

@@ -44,9 +44,12 @@ def read_tags(path: Path) -> Tags:
     """The tags of a picture or a video; none of a file that cannot be read. Text is made fit for a terminal."""
     comment, stated = None, None
     with contextlib.suppress(OSError, ValueError, SyntaxError, FFmpegError, InputError, Image.DecompressionBombError):
-        comment = _of_picture(path) if is_picture(path) else _of_video(path)
+        if is_picture(path):
+            comment = _of_picture(path)
+        else:
+            comment, stated = _of_video(path)
     with contextlib.suppress(OSError):
-        stated = source_type(path)
+        stated = source_type(path) or stated
     return Tags(comment and printable(comment), stated and printable(stated))
 
 
@@ -63,7 +66,9 @@ def _of_picture(path: Path) -> str | None:
     return found.decode(errors="replace") if isinstance(found, bytes) else found
 
 
-def _of_video(path: Path) -> str | None:
+def _of_video(path: Path) -> tuple[str | None, str | None]:
+    """Its comment, and the source type in its description: a WebM holds no XMP."""
     with contextlib.closing(open_container(path)) as container:
         tags = {key.lower(): value for key, value in container.metadata.items()}
-    return tags.get("comment")
+    stated = re.search(r"digitalSourceType: (\S+)", tags.get("description", ""))
+    return tags.get("comment"), stated and stated.group(1)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.files import as_paths, sha256
 from fewshot_reenact.media.file_types import kind_of
-from fewshot_reenact.media.pictures import read_picture
+from fewshot_reenact.media.pictures import read_colours
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance import history
@@ -30,8 +30,8 @@ from fewshot_reenact.provenance.keys import own_authority
 from fewshot_reenact.provenance.sign import (
     STATEMENT,
     TOOL,
-    context,
     damaged_manifest,
+    opened,
     printable,
     reason,
     remote_manifest,
@@ -166,7 +166,7 @@ def exit_code(findings: Sequence[MarkReport]) -> int:
 def read_signature(path: Path, anchors: str | None = None) -> Signature | None:
     """The C2PA manifest in a file, checked; None without one. Raises OSError. Nothing is fetched from the net."""
     try:
-        with path.open("rb") as file, c2pa.Reader("", file, context=context(anchors)) as reader:
+        with opened(path, anchors) as reader:
             store, state = json.loads(reader.json()), reader.get_validation_state()
     except c2pa.C2paError.ManifestNotFound:
         return None
@@ -216,7 +216,7 @@ def _file(path: Path, anchors: str | None, tell: Progress) -> MarkReport:
         kind = kind_of(path)
         if kind is None:
             raise InputError("is neither a picture nor a video")
-        frames = iter([read_picture(path)]) if kind == "picture" else _frames(path, tell)
+        frames = iter([read_colours(path)]) if kind == "picture" else _frames(path, tell)
         mark = _watermark(frames)
         if mark is not None and mark.known is not None and mark.known.sha256:
             mark = replace(mark, same_file=sha256(path) == mark.known.sha256)
@@ -239,10 +239,10 @@ def _folder(folder: Path, anchors: str | None, tell: Progress) -> list[MarkRepor
         finding = _file(path, anchors, tell)
         findings.append(finding)
         if not finding.unreadable and kind_of(path) == "picture":
-            series.setdefault(read_picture(path).shape, []).append(path)
+            series.setdefault(read_colours(path).shape, []).append(path)
     for (height, width, _), paths in series.items():
         if len(paths) > 1:
-            mark = _watermark(read_picture(path) for path in paths)
+            mark = _watermark(read_colours(path) for path in paths)
             findings.append(
                 MarkReport(f"{printable(folder)}: {len(paths)} pictures of {width}x{height} together", None, mark)
             )

@@ -12,7 +12,7 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.feather import feather
 from fewshot_reenact.motion.heads import Lift
 from fewshot_reenact.rendering.head_flow import HeadFlow
-from fewshot_reenact.rendering.layers import Layers, show_other_side
+from fewshot_reenact.rendering.layers import Layers, cut_out, show_other_side
 from fewshot_reenact.rendering.paste import paste_change
 
 
@@ -59,12 +59,13 @@ class Composer:
         self.flow = HeadFlow(box, portrait.size, feather(size, size)[0, 0].numpy())
         self.layers = Layers.of(portrait.picture, portrait.matte, lift, portrait.ground)
         self.base = portrait.picture if portrait.ground is None else self.layers.whole()
+        self.cut_out = portrait.cut_out
         self.edge = feather(shown, shown)[0, 0].numpy()
         scale = float(np.sqrt(np.linalg.det(face_frame(portrait.points, size)[:, :2])))
         self.magnified = scale * size / shown
 
     def compose(self, face: InferredFace) -> np.ndarray:
-        """The portrait in that pose, (H, W, 3) uint8."""
+        """The portrait in that pose, (H, W, 3) uint8; cut out, (H, W, 4), straight colours and alpha."""
         picture = self.base.copy()
         x0, y0, x1, y1 = self.box
         flow = self.flow.full(face.frame, face.face_flow, face.box_offset, face.shift)
@@ -72,8 +73,13 @@ class Composer:
         picture[y0:y1, x0:x1], person = self.layers.seen(flow, covered, (x0, y0))
         if face.mirror is not None:
             other = face.mirror
-            show_other_side(picture, self.picture, self.box, other.offset, other.share, other.tone, face.frame)
+            raised = person if self.cut_out else None
+            show_other_side(picture, self.picture, self.box, other.offset, other.share, other.tone, face.frame, raised)
         # In the box alone, whatever the pose: the picture around it is promised to stay.
         inside = face.shown - np.array([[0, 0, x0], [0, 0, y0]])
         paste_change(picture[y0:y1, x0:x1], face.change, face.warped, self.edge, inside, self.magnified, person)
-        return picture
+        if not self.cut_out:
+            return picture
+        share = self.layers.person[..., 3].astype(np.float32) / 255
+        share[y0:y1, x0:x1] = person
+        return cut_out(picture, share, self.layers.ground)

@@ -7,6 +7,11 @@ from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.rendering.paste import frame_bounds, onto_picture, sample_flow
 
+# A leap: an offset that grows by more than so many places of the grid within one. Its sides are looked for within so
+# many places; they are what lies within this share of the way from the one to the other, and the line between them is
+# rounded by so many places.
+_LEAP, _SIDES, _SURE, _ROUND = 2.0, 2.4, 0.15, 0.6
+_BOTH, _LONG = 0.58, 4.0  # the share that the two sides have to have of what is around, over so many places of a fold
 _FADE = 0.06  # the flow fades to none over this share of the box at sides that lie inside the picture
 
 
@@ -38,8 +43,11 @@ class HeadFlow:
         moved = _enlarge(box_offset, (x1 - x0, y1 - y0), cv2.INTER_LINEAR) * self.fade
         a, b, c, d = frame_bounds(frame, size, self.limits)
         a, b, c, d = max(a, x0), max(b, y0), min(c, x1), min(d, y1)
+        cell = (x1 - x0 - 1) / (box_offset.shape[1] - 1)
+        # Whether it folds anywhere is known from the few places of the grid.
+        folds = max(np.diff(box_offset[..., k], axis=1 - k).max() for k in (0, 1)) > _LEAP * cell * 3 / 4
         if c <= a or d <= b:
-            return self.here + moved
+            return self.here + (without_seams(moved, cell) if folds else moved)
         inside, part = (a, b, c, d), (slice(b - y0, d - y0), slice(a - x0, c - x0))
         # As an offset from the frame's own place the flow is smooth, and can be resampled.
         line = np.linspace(0, size - 1, len(face_flow))
@@ -51,7 +59,56 @@ class HeadFlow:
         if shift is not None:
             away = onto_picture((shift @ frame[:, :2].T).astype(np.float32), frame, inside)
             moved[part] = away + sample_flow(moved, self.here[part] - np.array([x0, y0], np.float32) + away)
-        return self.here + moved
+        return self.here + (without_seams(moved, cell) if folds else moved)
+
+
+def without_seams(moved: np.ndarray, cell: float) -> np.ndarray:
+    """Offsets (h, w, 2) float32, pixels, in which a place is on the one side of a fold or on the other.
+
+    Where a head's edge stands before what is far behind it, the flow leaps; made larger from a grid, it would go
+    through everything that the portrait has between the two, and draw that as a line. cell: pixels a place of the grid.
+    """
+    reach = max(1, round(cell))
+    leaps = [np.zeros(moved.shape[:2], np.float32) for _ in (0, 1)]
+    leaps[0][:, reach // 2 : reach // 2 - reach] = moved[:, reach:, 0] - moved[:, :-reach, 0]
+    leaps[1][reach // 2 : reach // 2 - reach] = moved[reach:, :, 1] - moved[:-reach, :, 1]
+    along = int(leaps[1].clip(_LEAP * cell).mean() > leaps[0].clip(_LEAP * cell).mean())
+    torn = cv2.dilate((leaps[along] > _LEAP * cell).astype(np.uint8), _line(reach, along)) > 0
+    rows, columns = np.nonzero(torn)
+    if not len(rows):
+        return moved
+    h, w = torn.shape
+    wide = 2 * round(_SIDES * cell / 2) + 1
+    part = (
+        slice(max(0, rows.min() - wide), min(h, rows.max() + wide + 1)),
+        slice(max(0, columns.min() - wide), min(w, columns.max() + wide + 1)),
+    )
+    offset, torn = moved[part], torn[part]
+    value = np.ascontiguousarray(offset[..., along])
+    low, high = cv2.erode(value, _line(wide, along)), cv2.dilate(value, _line(wide, along))
+    share, beside = (value - low) / np.maximum(high - low, 1e-3), high - low > _LEAP * cell / 2
+    first = cv2.GaussianBlur(share, (0, 0), _ROUND * cell) > 0.5
+    size = (2 * round(cell / 2) + 1, wide) if along else (wide, 2 * round(cell / 2) + 1)
+    sides, counts = [], []
+    for sure in (share < _SURE, share > 1 - _SURE):
+        weight = (sure & beside).astype(np.float32)
+        sums = cv2.blur(np.dstack([offset * weight[..., None], weight]), size)
+        sides.append(sums[..., :2] / np.maximum(sums[..., 2:], 1e-6))
+        counts.append(sums[..., 2])
+    # Two sides and nothing else: what is narrow between them, a strand of hair, stays.
+    # Judged over a few places along the fold, so that a line goes wholly or not at all.
+    tall = 2 * round(_LONG * cell / 2) + 1
+    along_it, known = (tall, 1) if along else (1, tall), cv2.blur(beside.astype(np.float32), size)
+    both = cv2.blur(torn * (counts[0] + counts[1]), along_it) / np.maximum(cv2.blur(torn * known, along_it), 1e-3)
+    torn &= (np.minimum(*counts) > 0.05) & (both > _BOTH)
+    made = moved.copy()
+    made[part] = np.where(torn[..., None], np.where(first[..., None], sides[1], sides[0]), offset)
+    return made
+
+
+def _line(count: int, along: int) -> np.ndarray:
+    """A kernel of so many pixels in a row (0) or a column (1)."""
+    return np.ones((count, 1) if along else (1, count), np.uint8)
 
 
 def _enlarge(values: np.ndarray, size: tuple[int, int], how: int = cv2.INTER_CUBIC) -> np.ndarray:

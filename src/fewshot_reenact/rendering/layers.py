@@ -10,11 +10,15 @@ import cv2
 import numpy as np
 
 from fewshot_reenact.geometry.affine import invert
-from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.motion.heads import Lift
 
-# Of the matte: below the first a pixel is ground, and the ground needs no painting there.
-_NONE = 0.04
+_NONE = 0.04  # share of the mirror image below which nothing is drawn
+_BLEED, _FAINT = 3.0, 0.02  # pixels by which colours go on beyond the person; the weight at which they end
+_SURE = 0.2  # of a pixel's share: what it lacks of it, its colours take from those around it
+# Eye distances within a matte's edge in which it may be too wide; by how much, grey levels in all, the person's colours
+# have to differ from the ground's to tell, and to tell surely; what is as near to all or none is that.
+_RIM, _APART, _HAZE = 0.06, (30.0, 90.0), 0.08
+_OTHER = (20.0, 45.0)  # grey levels from which, and at which wholly, a colour is no mixture of the two
 _MARGIN = 0.05  # eye distances about the head in which the ground's pixels may hold something of the hair
 _PAINTED = 256  # side at which the ground is painted in, pixels: what is behind a head is a guess, and soft
 _HEAD = (2.6, 0.7)  # how far to the sides and below the chin a head reaches, eye distances
@@ -37,8 +41,9 @@ class Layers:
         """
         if matte is None:
             return cls(np.concatenate([picture, np.full_like(picture[..., :1], 255)], -1), picture)
-        ground = paint_ground(picture, matte, lift)
-        covered = smoothstep(np.clip((matte - _NONE) / (1 - 2 * _NONE), 0, 1)).astype(np.float32)[..., None]
+        zone = np.ones(matte.shape, bool) if behind is not None else _head_zone(matte.shape, lift)
+        ground = paint_ground(picture, matte, lift, zone)
+        covered = refine_rim(picture, matte, ground, zone, float(lift.pose.scale))[..., None]
         own = np.clip(picture - (1 - covered) * ground, 0, 255 * covered)
         person = np.concatenate([own, 255 * covered], -1)
         return cls(np.round(person).astype(np.uint8), ground if behind is None else behind)
@@ -63,6 +68,23 @@ class Layers:
         return cv2.convertScaleAbs(cv2.add(shown, cv2.multiply(ground, through, dtype=cv2.CV_32F))), share
 
 
+def cut_out(picture: np.ndarray, share: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """A picture of a person over a known ground, (H, W, 3) uint8 both -> straight colours and alpha, (H, W, 4) uint8.
+
+    share: (H, W) float32, how much of each pixel is the person. At soft edges colours are the person's alone; beyond
+    them they go on for a little, so that a player or an editor that scales or smooths draws no seam, and end in the
+    ground's.
+    """
+    person = picture - (1 - share)[..., None] * ground.astype(np.float32)  # times the share
+    near = cv2.GaussianBlur(np.dstack([person * share[..., None], share * share]), (0, 0), _BLEED)
+    around = near[..., :3] / np.maximum(near[..., 3:], 1e-6)
+    ended = np.clip(near[..., 3:] / _FAINT, 0, 1)
+    around = ground + ended * (around - ground)
+    lent = (_SURE - share).clip(0)[..., None]
+    colours = (person + lent * around) / (share[..., None] + lent)
+    return np.dstack([np.clip(np.round(colours), 0, 255), np.round(255 * share)]).astype(np.uint8)
+
+
 def show_other_side(
     made: np.ndarray,
     picture: np.ndarray,
@@ -71,12 +93,14 @@ def show_other_side(
     share: np.ndarray,
     tone: np.ndarray,
     frame: np.ndarray,
+    person: np.ndarray | None = None,
 ) -> None:
     """Draw the portrait's mirror image where it shows more than the portrait, in place.
 
     made: (H, W, 3) uint8, what is drawn on. picture: the portrait. box: x0, y0, x1, y1, the part that moves. offset:
     (rows, columns, 2) over the box, how far from each pixel its other side is. share: (rows, columns), how much of it
     is seen. tone: (S, S, 3) over the face frame, what its colours lack, 0..255 scale. frame: (2, 3), frame -> picture.
+    person: (y1 - y0, x1 - x0) float32, how much of each pixel of the box is the person, raised where it is drawn.
     """
     rows, columns = np.nonzero(share > _NONE)
     if not len(rows):
@@ -96,16 +120,46 @@ def show_other_side(
     where = np.stack(np.meshgrid(np.arange(a, c), np.arange(b, d)), -1).astype(np.float32) + onto(offset, place)
     other = cv2.remap(picture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
     part = made[b:d, a:c].astype(np.float32)
-    part += onto(share, place)[..., None] * (other + onto(tone, inside) - part)
+    shown = onto(share, place)
+    part += shown[..., None] * (other + onto(tone, inside) - part)
+    if person is not None:
+        there = person[b - y0 : d - y0, a - x0 : c - x0]
+        there += shown * (1 - there)
     made[b:d, a:c] = np.clip(np.round(part), 0, 255).astype(np.uint8)
 
 
-def paint_ground(picture: np.ndarray, matte: np.ndarray, lift: Lift) -> np.ndarray:
-    """The picture with what is around the head drawn over it, (H, W, 3) uint8. The shoulders stay."""
+def refine_rim(
+    picture: np.ndarray, matte: np.ndarray, ground: np.ndarray, zone: np.ndarray, scale: float
+) -> np.ndarray:
+    """A matte, (H, W) float32, less at its rim where the picture has the ground's colours and not the person's: a matte
+    that is a little too wide would carry a halo of the old ground along.
+
+    ground: (H, W, 3) uint8, painted in where `zone`, (H, W) bool, says so. scale: pixels an eye distance.
+    """
+    reach = max(1, round(_RIM * scale))
+    sure = cv2.erode(matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
+    near = cv2.GaussianBlur(np.dstack([picture * sure[..., None], sure]), (0, 0), 1.5 * reach)
+    apart = near[..., :3] / np.maximum(near[..., 3:], 1e-6) - ground
+    distance2 = (apart * apart).sum(2)
+    share = ((picture - ground.astype(np.float32)) * apart).sum(2) / np.maximum(distance2, 1)
+    share = (cv2.GaussianBlur(share, (0, 0), 0.8) - _HAZE) / (1 - 2 * _HAZE)
+    told = np.clip((np.sqrt(distance2) - _APART[0]) / (_APART[1] - _APART[0]), 0, 1)
+    # What is neither's nor a mixture of both, a dark brim between a white hat and the sky, is the person's.
+    own = picture - ground.astype(np.float32)
+    other = np.linalg.norm(own - np.clip(share, 0, 1)[..., None] * apart, axis=2)
+    told *= np.clip((_OTHER[1] - other) / (_OTHER[1] - _OTHER[0]), 0, 1)
+    told *= (1 - sure) * (near[..., 3] > 0.02) * cv2.blur(zone.astype(np.float32), (2 * reach + 1,) * 2)
+    return (matte + told * (np.clip(share, 0, matte) - matte)).astype(np.float32)
+
+
+def paint_ground(picture: np.ndarray, matte: np.ndarray, lift: Lift, zone: np.ndarray | None = None) -> np.ndarray:
+    """The picture with what is around the head drawn over it, (H, W, 3) uint8. zone: (H, W) bool, where else, by
+    default not over the shoulders: they stay.
+    """
     h, w = picture.shape[:2]
     scale = float(lift.pose.scale)
     margin = max(1, round(_MARGIN * scale))
-    head = ((matte > _NONE) & _head_zone((h, w), lift)).astype(np.uint8)
+    head = ((matte > 0) & (_head_zone((h, w), lift) if zone is None else zone)).astype(np.uint8)
     hole = cv2.dilate(head, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1,) * 2))
     if not hole.any():
         return picture
