@@ -74,6 +74,13 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     return _read(Path(path), _to_mask)
 
 
+def is_transparent(path: str | Path) -> bool:
+    """Whether a picture shows white in `read_picture` where it is transparent. Raises InputError as that does."""
+    with _open(Path(path)) as image:
+        transparent = image.has_transparency_data
+    return transparent and bool(read_mask(path).min() < 255)
+
+
 def _read(path: Path, convert: Callable[[Path, Image.Image], Image.Image]) -> NDArray[np.uint8]:
     image = _open(path)
     with image:
@@ -193,12 +200,10 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:  # noqa: ARG001
     image = _to_8_bit(image)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        if np.asarray(rgba.getchannel("A")).min() < 255:
-            logger.info("%s: transparent parts are shown as white", path)
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         flat = Image.alpha_composite(white, rgba).convert("RGB")
         return _to_srgb(flat, image.info.get("icc_profile")) if image.mode == "RGBA" else flat

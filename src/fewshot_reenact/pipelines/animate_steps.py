@@ -22,7 +22,7 @@ from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import load_backend
 from fewshot_reenact.media import level, timestamps
 from fewshot_reenact.media.marks import Marks
-from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
+from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, is_transparent, write_picture
 from fewshot_reenact.media.writer import VIDEO_OUTPUTS, VideoWriter
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
 from fewshot_reenact.models.reenactor import Reenactor
@@ -110,13 +110,16 @@ def load(options: AnimateOptions, job: Job) -> Cast:
     if not person:
         for path, one in zip(job.portraits.files, people, strict=True):
             notes += what_is_poor(path.name, one, backend)
+        if options.background is None and is_transparent(job.portraits.files[0]):
+            said = "its transparent parts are shown as white; --background COLOUR shows another colour"
+            notes.append(f"{job.portraits.files[0].name}: {said}")
     kind = renderer_class(networks)
     notes += kind.notes(networks.dims)
     if not kind.corrects_warp and (job.ground or options.matte is not None):
         raise UsageError("a model of kind 'paper' paints the ground too: leave out --matte and --background")
     if kind.corrects_warp:
-        people[0], said = _cut_out(people[0], options, job.ground)
-        notes += said
+        people[0], of_matte = _cut_out(people[0], options, job.ground)
+        notes += of_matte
         if options.frame == "crop":
             people[0] = crop_portrait(people[0], options.size)
     first = job.portraits.files[0]
