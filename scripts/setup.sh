@@ -132,12 +132,18 @@ for name in ("torch", "torchvision"):
 PY
 }
 
-# Tests that packages bring along and that nothing here runs: 150 MB, most of them torch's.
+# What packages bring along and nothing in them imports, 200 MB: their tests, a second c2pa for Rust programs, torch's
+# compiler of protocol buffers, and pip's compiled modules, which pip makes again when it is next used.
 prune() {
-  local packages
+  local packages name
   for packages in "$venv"/lib/python3*/site-packages; do
-    rm -rf "$packages"/torch/test "$packages"/torch/bin/*[Tt]est* "$packages"/pandas/tests
-    if [ -d "$packages/sympy" ]; then find "$packages/sympy" -type d -name tests -prune -exec rm -rf {} +; fi
+    rm -rf "$packages"/torch/test "$packages"/torch/bin/*[Tt]est* "$packages"/torch/bin/protoc* \
+      "$packages"/torch/lib/lib*_test.so "$packages"/torch/lib/lib{backend_with_compiler,aoti_custom_ops}.so \
+      "$packages"/c2pa/libs/*.rlib "$packages"/pandas/tests
+    for name in sympy numpy networkx fsspec; do
+      if [ -d "$packages/$name" ]; then find "$packages/$name" -type d -name tests -prune -exec rm -rf {} +; fi
+    done
+    if [ -d "$packages/pip" ]; then find "$packages/pip" -type d -name __pycache__ -prune -exec rm -rf {} +; fi
   done
 }
 
@@ -182,7 +188,7 @@ if [ $current = 0 ]; then
     pip install -qq --no-compile --no-deps -e "$root"
   fi
   prune
-  "$python" -c 'import torch, cv2, av, fewshot_reenact' ||
+  "$python" -B -c 'import torch, cv2, av, c2pa, fewshot_reenact' ||
     fail "the environment in $venv does not work; delete it and run this again"
   for stamp in "${stamps[@]}"; do printf '%s\n' "$now" >"$stamp"; done
   say "ready after $((SECONDS - started)) s, $(du -sm "$venv" | cut -f1) MB"

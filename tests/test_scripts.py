@@ -120,6 +120,12 @@ def test_setup_adds_extras_and_never_replaces_torch(tmp_path: Path) -> None:
     (venv / "pyvenv.cfg").write_text("")
     (venv / "bin" / "python").write_text(PIP)
     (venv / "bin" / "python").chmod(0o755)
+    packages = venv / "lib" / "python3.11" / "site-packages"
+    ballast = ("numpy/_core/tests/test_a.py", "c2pa/libs/libc2pa_c.rlib", "torch/bin/protoc", "pip/__pycache__/a.pyc")
+    needed = ("numpy/testing/__init__.py", "c2pa/libs/libc2pa_c.so", "torch/include/a.h", "pip/__init__.py")
+    for name in (*ballast, *needed):
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).touch()
     environment = {**os.environ, "REENACT_VENV": str(venv), "REENACT_TRIED": str(tried), "REAL": sys.executable}
 
     def setup(*extras: str) -> list[str]:
@@ -137,5 +143,7 @@ def test_setup_adds_extras_and_never_replaces_torch(tmp_path: Path) -> None:
     wanted = (venv / "reenact-requirements.txt").read_text().splitlines()
     assert any(line.startswith("gradio") for line in wanted) and any(line.startswith("torchmetrics") for line in wanted)
     assert not any(line.startswith(("torchvision", "face-alignment")) for line in wanted)
+    assert not any((packages / name).exists() for name in ballast), "what nothing imports is left out"
+    assert all((packages / name).exists() for name in needed)
     assert setup("ui") == [] and setup("evaluate", "ui") == [], "what is there is not installed again"
     assert any("install" in line for line in setup("ui", "train")), "another extra is added"

@@ -34,7 +34,9 @@ WAYS: dict[str, tuple[dict[str, str], list[str]]] = {
 @contextlib.contextmanager
 def other_work(loops: int) -> Iterator[None]:
     """So many endless loops, as long as it is entered."""
-    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    # They end with this process, however it ends.
+    endless = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
+    running = [subprocess.Popen([sys.executable, "-c", endless]) for _ in range(loops)]
     try:
         yield
     finally:

@@ -82,12 +82,15 @@ def test_control_codes_of_a_file_are_shown_not_obeyed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a file descriptor")
 @pytest.mark.slow
-def test_a_closed_stderr(tmp_path: Path, tiny_model: Path) -> None:
+@pytest.mark.parametrize("closed", ["2>&-", ">&-"])
+def test_a_closed_stream(tmp_path: Path, tiny_model: Path, closed: str) -> None:
+    """A video, which has bars of progress."""
     portrait = portrait_file(tmp_path / "ann.png")
-    line = [sys.executable, "-c", RUN, "animate", portrait, portrait, "--model", tiny_model, "-o", "o.png"]
-    with subprocess.Popen(["sh", "-c", 'exec "$@" 2>&-', "sh", *map(str, line)], cwd=tmp_path) as process:
-        assert process.wait(120) == 0
-    assert (tmp_path / "o.png").is_file()
+    line = [sys.executable, "-c", RUN, "animate", portrait, "motion:blink", "--end", "0.1", "--model", tiny_model]
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *map(str, [*line, "-o", "o.mp4"])]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+        assert process.wait(240) == 0
+    assert (tmp_path / "o.mp4").is_file()
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid") or os.geteuid() != 0, reason="becomes a user without a name")

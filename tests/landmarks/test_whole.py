@@ -154,10 +154,52 @@ def test_a_dissolve_between_two_people_is_a_cut(length: int, backend: BuiltinLan
     assert np.ptp(held[:28, :, 0], axis=0).max() < 6 and np.ptp(held[33:, :, 0], axis=0).max() < 6, "no head in between"
 
 
-def test_movement_and_cuts_are_no_slow_transition() -> None:
-    for pictures in (_blend(60, 5)[:20] * 3, _blend(80, 1), [np.roll(_blend(2, 1)[0], 4 * t, 1) for t in range(60)]):
+def _slowly(how: str, other: str, length: int = 50, before: int = 24) -> list[np.ndarray]:
+    """From one person to another, both swaying, in so many frames."""
+    out = []
+    for t in range(2 * before + length):
+        share = float(np.clip((t - before + 0.5) / length, 0, 1))
+        shift = np.array([[1, 0, 2 * np.sin(t / 5)], [0, 1, np.cos(t / 7)]], np.float32)
+        one, two = (
+            cv2.warpAffine(head(name, 128), shift, (128, 128), borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+            for name in ("astronaut.jpg", other)
+        )
+        edge = round(share * 128)
+        ground = {"black": 0.0, "white": 255.0}.get(how, 0.0)
+        faded = (one if share < 0.5 else two) - ground
+        picture = {
+            "dissolve": one + share * (two - one),
+            "wipe": np.concatenate([two[:, :edge], one[:, edge:]], 1),
+        }.get(how, ground + faded * abs(1 - 2 * share))
+        out.append(picture.round().astype(np.uint8))
+    return out
+
+
+@pytest.mark.parametrize("how", ["dissolve", "wipe", "black", "white"])
+def test_two_seconds_from_one_person_to_another_are_a_cut(how: str, backend: BuiltinLandmarks) -> None:
+    motion = track_video(_Frames(_slowly(how, "grace_hopper.jpg")), backend)  # type: ignore[arg-type]
+    assert len(motion.cuts) == 1 and 24 + 15 < motion.cuts[0] < 24 + 35
+    assert motion.found[:24].all() and motion.found[-14:].all()
+    assert motion.found[30:68].sum() < 6, "nobody in between"
+    sides = [
+        motion.points[part][motion.found[part]] for part in (slice(0, motion.cuts[0]), slice(motion.cuts[0], None))
+    ]
+    for side in sides:
+        assert np.ptp(eye_distance(side)) < 0.12 * eye_distance(side).mean(), "no head grows into the other"
+
+
+@pytest.mark.parametrize("how", ["black", "white"])
+def test_a_shot_that_goes_dark_is_not_cut(how: str, backend: BuiltinLandmarks) -> None:
+    motion = track_video(_Frames(_slowly(how, "astronaut.jpg")), backend)  # type: ignore[arg-type]
+    assert not motion.cuts and motion.found[:24].all() and motion.found[-18:].all()
+
+
+def test_movement_and_cuts_are_no_slow_transition(backend: BuiltinLandmarks) -> None:
+    pan = [np.roll(_blend(2, 1)[0], 4 * t, 1) for t in range(60)]
+    for pictures in (_blend(60, 5)[:20] * 3, _blend(80, 1), pan):
         look = TransitionDetector()
-        assert not any(look(picture) for picture in pictures)
+        assert not any(found is not None and found.sure for found in map(look, pictures))
+    assert not track_video(_Frames(pan[:12] + pan[11::-1]), backend).cuts  # type: ignore[arg-type]
 
 
 # ---- pictures that lie

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fake_face import PaintedFaces, paint
+from fewshot_reenact import check, extract
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import as_file
 from fewshot_reenact.inputs.driver import DriverSource
@@ -38,6 +40,30 @@ def test_an_animated_picture_is_a_video_of_all_its_frames(tmp_path: Path, suffix
         assert [number_of(one.picture) for one in reader] == [2, 3, 4]
     frames[0].save(path, **kind)
     assert is_picture(path), "with one frame it is a picture"
+
+
+def test_extract_and_check_take_what_animate_takes(tmp_path: Path) -> None:
+    """A folder of frames; and --mirror turns the head to the other side."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for t in range(4):
+        write_picture(frames / f"{t}.png", paint((60 + t, 40, 40, 48)))
+    plain = extract(frames, tmp_path / "a.npz", fps=10, landmarks=PaintedFaces()).motion
+    other = extract(frames, tmp_path / "b.npz", fps=10, mirror=True, landmarks=PaintedFaces()).motion
+    assert plain.fps == 10 and len(plain) == 4
+    width = plain.size[0]
+    assert np.allclose(other.points[..., 0].mean(1), width - 1 - plain.points[..., 0].mean(1), atol=1.5)
+    (report,) = check(frames, fps=10, landmarks=PaintedFaces())
+    assert report.kind == "driver" and report.verdict != "unusable"
+    (without,) = check(frames, landmarks=PaintedFaces())
+    assert without.verdict == "unusable" and "--fps" in without.in_words()
+    large = make_video(tmp_path / "large.mov", *steady(1, Fraction(1)), size=(16, 16))
+    for limit, verdict in ((100, "cannot"), (1 << 26, "no face")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fewshot_reenact.media.source.MOST_PIXELS", limit)
+            for any_size in (False, True):
+                said = check(large, any_size=any_size, landmarks=PaintedFaces())[0].in_words()
+                assert ("too many for a video" in said) == (verdict == "cannot" and not any_size)
 
 
 def test_a_folder_of_numbered_frames(tmp_path: Path) -> None:

@@ -177,6 +177,7 @@ def test_portraits_of_every_kind(assets: Path, tiny_model: Path, tmp_path: Path,
     assert np.abs(frames[0] - wanted)[16:].mean() < 8
     if name == "alpha.png":
         assert frames[0, :10].min() > 230, "transparent is white"
+    assert ("transparent parts are shown as white; --background" in result.output) == (name == "alpha.png")
 
 
 # Names and reports

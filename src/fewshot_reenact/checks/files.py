@@ -40,6 +40,8 @@ def check(
     picture: str | Path | None = None,
     portrait: str | Path | None = None,
     face: str | int = "largest",
+    fps: float | None = None,
+    any_size: bool = False,
     landmarks: Landmarks | LandmarkBackend = "builtin",
     device: str = "auto",
     overwrite: bool = False,
@@ -47,11 +49,12 @@ def check(
 ) -> list[Report]:
     """Say of each file how good it is: a picture as a portrait, a video or a motion file as a driver.
 
-    files: one or several. portrait: the picture that the drivers among them are to move; how far they go beyond what it
-    can show is said too. picture: also write a picture (.png, .jpg) of them, annotated, one below the other; of eight
-    files at most. face: "largest" or N from the left. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu",
-    "cuda", "cuda:1", "mps". overwrite: replace `picture` if it exists. progress: see progress.Progress; the stage is
-    the file's name.
+    files: one or several. portrait: the picture that the drivers among them are to move; how far they go beyond
+    what it can show is said too. picture: also write a picture (.png, .jpg) of them, annotated, one below the
+    other; of eight files at most. face: "largest" or N from the left. fps: frames a second of the folders of
+    numbered frames among them. any_size: videos beyond the limits of size too. landmarks: "builtin", "fan", or a
+    backend. device: "auto", "cpu", "cuda", "cuda:1", "mps". overwrite: replace `picture` if it exists. progress:
+    see progress.Progress; the stage is the file's name.
 
     Returns a Report for each file, in the order given. A file that cannot be read is unusable and its report says why.
     Raises UsageError (no file, an output that cannot be written), InputError (`portrait`), ModelError.
@@ -79,9 +82,9 @@ def check(
         kind = "portrait" if is_picture(path) and path.suffix.lower() not in SUFFIXES else "driver"
         shown: np.ndarray | None = None
         try:
-            source = DriverSource.parse(
-                path, face=chosen, option="--face"
-            )  # what holds for any input: a file that is there
+            # What holds for any input: a file that is there.
+            rate = fps if path.is_dir() else None
+            source = DriverSource.parse(path, face=chosen, option="--face", fps=rate, any_size=any_size)
             if kind == "portrait":
                 report, found = check_portrait(path, backend, chosen)
                 if picture is not None:

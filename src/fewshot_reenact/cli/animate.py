@@ -22,6 +22,7 @@ from fewshot_reenact.cli.common import (
     threads_option,
     write_report,
 )
+from fewshot_reenact.cli.driver_options import any_size_option, fps_option, mirror_option
 from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES
 from fewshot_reenact.pipelines.options import AUDIO, CROP_SIZES, FRAMES, AnimateOptions
 
@@ -120,14 +121,9 @@ _default = AnimateOptions.default
     help="What is shown behind the person: white, #1e90ff, a picture, or transparent, which writes an alpha channel "
     "(.mov as ProRes 4444, .webm as VP9). [default: the portrait's own ground]",
 )
-@click.option(
-    "--fps",
-    type=click.FloatRange(0.1, 999),
-    metavar="N",
-    help="Frames a second, where DRIVER is a folder of numbered frames.",
-)
-@click.option("--mirror", is_flag=True, help="Exchange left and right of DRIVER, filmed by a front camera.")
-@click.option("--any-size", is_flag=True, help="Take a DRIVER of any size; otherwise at most 8,192 x 8,192 pixels.")
+@fps_option
+@mirror_option
+@any_size_option
 @click.option(
     "--full-size", is_flag=True, help="Keep an output larger than H.264 level 5.1 allows, which few players show."
 )

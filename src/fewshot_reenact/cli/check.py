@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fewshot_reenact.cli import common
+from fewshot_reenact.cli import common, driver_options
 from fewshot_reenact.cli.common import say
 from fewshot_reenact.errors import InputError
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     help="What the drivers among FILEs are to move: say how far they go beyond what it can show.",
 )
 @common.face_option
+@driver_options.fps_option
+@driver_options.any_size_option
 @common.landmarks_option
 @common.device_option
 @common.threads_option
@@ -38,6 +40,8 @@ def check(
     picture: Path | None,
     portrait: Path | None,
     face: str,
+    fps: float | None,
+    any_size: bool,
     landmarks: "Landmarks",
     device: str,
     overwrite: bool,
@@ -66,6 +70,8 @@ def check(
             picture=picture,
             portrait=portrait,
             face=face,
+            fps=fps,
+            any_size=any_size,
             landmarks=landmarks,
             device=device,
             overwrite=overwrite,

@@ -64,6 +64,9 @@ class Commands(click.Group):
         kwargs["prog_name"] = "reenact"  # also under `python -m` and in tests: messages name the command people know
         if not standalone_mode:
             return super().main(args, standalone_mode=False, **kwargs)
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed (2>&-): what libraries and bars write goes nowhere
+                setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         with _log_to_stderr(), exit_on_sigterm():
             sys.exit(self._guarded(args, **kwargs))
 

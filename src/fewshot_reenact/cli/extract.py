@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fewshot_reenact.cli import common
+from fewshot_reenact.cli import common, driver_options
 from fewshot_reenact.cli.common import say
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 @common.smooth_option(0.0)
 @common.start_option
 @common.end_option
+@driver_options.fps_option
+@driver_options.mirror_option
+@driver_options.any_size_option
 @common.device_option
 @common.threads_option
 @common.overwrite_option
@@ -36,6 +39,9 @@ def extract(
     smooth: float,
     start: float | None,
     end: float | None,
+    fps: float | None,
+    mirror: bool,
+    any_size: bool,
     device: str,
     overwrite: bool,
     report: Path | None,
@@ -62,6 +68,9 @@ def extract(
             smooth=smooth,
             start=start,
             end=end,
+            fps=fps,
+            mirror=mirror,
+            any_size=any_size,
             device=device,
             overwrite=overwrite,
             progress=lambda _, done, total: progress(done, total),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from fewshot_reenact.cli import common
+from fewshot_reenact.cli import common, driver_options
 from fewshot_reenact.cli.common import say
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ _SHOWN = 5  # skipped videos on the screen; the file has all
     help="Processes on this machine, or Ray on many.",
 )
 @click.option("--address", metavar="ADDRESS", help="Of the Ray cluster: auto, host:6379, ray://host:10001.")
+@driver_options.any_size_option
 @common.landmarks_option
 @common.device_option
 @common.overwrite_option
@@ -67,6 +68,7 @@ def prepare(
     videos_per_shard: int | None,
     engine: Literal["processes", "ray"],
     address: str | None,
+    any_size: bool,
     landmarks: "Landmarks",
     device: str,
     overwrite: bool,
@@ -89,7 +91,7 @@ def prepare(
     from fewshot_reenact.training.data.shards import SKIPPED, SUMMARY
 
     common.check_report(report, overwrite)
-    options = ClipOptions(size, min_seconds, max_seconds, min_face)
+    options = ClipOptions(size, min_seconds, max_seconds, min_face, any_size)
     try:
         with _progress() as progress:
             result = run(

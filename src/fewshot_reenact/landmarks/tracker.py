@@ -6,6 +6,7 @@ After a cut nobody can be recognised by place, so the choice is made anew by the
 seen (a black second, something held before the camera) is no cut if the picture afterwards is the one before.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from fewshot_reenact.landmarks.whole import redness_of_lips
 # and learns where the other people are before it matters.
 VERIFY_EVERY = 30
 _DOUBTS = 3
+_LOOKS = 200  # frames whose faces are remembered, to be compared across a slow transition
 _MUCH_LARGER = 1.5  # times the size of the face followed
 # All distances are in sizes of the face (the root of its area). Two places this near are one face:
 _SAME = 0.5
@@ -85,6 +87,8 @@ class Tracker:
         self._broken = False  # whether the picture changed suddenly since
         self._elsewhere = False  # whether a slow transition led to another shot since
         self._seen: tuple[Tiny, Tiny] | None = None  # the picture and the face when it was last seen
+        self._number = 0  # of the frame
+        self._looks: deque[tuple[int, Tiny]] = deque(maxlen=_LOOKS)  # (number of the frame, the face)
         self._since_detection = 0
         self._larger = 0  # detections that found a much larger face than the one followed
         self._doubts = 0  # detections in a row that found others, but not the face followed
@@ -92,12 +96,16 @@ class Tracker:
     def update(self, picture: np.ndarray) -> TrackedFrame:
         """The face in the next frame, (H, W, 3) uint8 RGB."""
         sudden, slow = self._cuts(picture), self._transitions(picture)
+        self._number += 1
         cut = False
         if self._place is None:
             face = self._begin(picture)
         elif slow is not None:
             face = self._begin(picture)
-            cut = self._elsewhere = True
+            if self._other_shot(picture, face, slow):
+                cut = self._elsewhere = True
+            else:
+                slow = None
         elif self._missing:
             face, cut = self._while_lost(picture, sudden)
         elif sudden is Cut.NO:
@@ -113,6 +121,7 @@ class Tracker:
         self._place = Place.of(face)
         assert self._cuts.now is not None
         self._seen = self._cuts.now, _patch(picture, self._place)
+        self._looks.append((self._number, self._seen[1]))
         redness = 0.0 if face.spread is None else redness_of_lips(picture, self._points)
         confidence = float(np.clip(face.confidence, 0, 1))
         return TrackedFrame(self._points, confidence, True, cut, face.spread, redness, slow)
@@ -150,6 +159,13 @@ class Tracker:
     def _begin(self, picture: np.ndarray) -> Face | None:
         """Chooses the face of a new shot."""
         return self._choose(picture, self._detect(picture))
+
+    def _other_shot(self, picture: np.ndarray, face: Face | None, slow: Transition) -> bool:
+        """Whether what seems a slow transition led to another face; somebody lively looks as before, a pan to none."""
+        if face is None:
+            return slow.sure
+        before = [look for number, look in self._looks if number <= self._number - slow.begin]
+        return not before or difference(before[-1], _patch(picture, Place.of(face))) >= OTHER_FACE
 
     def _follow(self, picture: np.ndarray) -> Face | None:
         """The face in the next frame of a shot."""

@@ -214,12 +214,10 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:  # noqa: ARG001
     image = _to_8_bit(image)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        if np.asarray(rgba.getchannel("A")).min() < 255:
-            logger.info("%s: transparent parts are shown as white", path)
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         flat = Image.alpha_composite(white, rgba).convert("RGB")
         return _to_srgb(flat, image.info.get("icc_profile")) if image.mode == "RGBA" else flat

@@ -179,7 +179,7 @@ class VideoSource:
         if best is not None and (best.width or 0) * (best.height or 0) > MOST_PIXELS and not self._any_size:
             raise InputError(
                 f"{self.path}: {best.width} x {best.height} pixels are too many for a video; scale it down to 8,192 x "
-                "8,192 or less (animate takes it with --any-size)"
+                "8,192 or less (animate, extract, check and prepare take it with --any-size)"
             )
         if best is None:
             if any(not _is_cover(s) for s in self.container.streams.video):

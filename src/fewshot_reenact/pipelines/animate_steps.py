@@ -118,13 +118,16 @@ def load(options: AnimateOptions, job: Job) -> Cast:
     if not person:
         for path, one in zip(job.portraits.files, people, strict=True):
             notes += what_is_poor(path.name, one, backend)
+        if options.background is None and people[0].alpha is not None:
+            said = "its transparent parts are shown as white; --background COLOUR shows another colour"
+            notes.append(f"{job.portraits.files[0].name}: {said}")
     kind = renderer_class(networks)
     notes += kind.notes(networks.dims)
     if not kind.corrects_warp and (job.ground or options.matte is not None):
         raise UsageError("a model of kind 'paper' paints the ground too: leave out --matte and --background")
     if kind.corrects_warp:
-        people[0], said = _cut_out(people[0], options, job.ground)
-        notes += said
+        people[0], of_matte = _cut_out(people[0], options, job.ground)
+        notes += of_matte
         if options.frame == "crop":
             people[0] = crop_portrait(people[0], options.size)
     first = job.portraits.files[0]

@@ -82,18 +82,22 @@ def extract(
     smooth: float = 0.0,
     start: float | None = None,
     end: float | None = None,
+    fps: float | None = None,
+    mirror: bool = False,
+    any_size: bool = False,
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Extraction:
     """Measure the motion of a face and write it to `output` (.npz or .json).
 
-    source: a video or a picture. output: the motion file, which `animate` takes for its driver. picture: also write the
-    first frame with a face, its points drawn on it. video: also write the whole video with the points drawn, grey where
-    they are held over frames without a face. landmarks: "builtin", "fan", or a backend. face: "largest" or N from the
-    left. smooth: 0 (as measured) to 1. start, end: the part of the video that is measured, in seconds. device: "auto",
-    "cpu", "cuda", "cuda:1", "mps". overwrite: replace files that exist. progress: see progress.Progress; the stages are
-    "measure" and "draw".
+    source: a video, a picture, or a folder of numbered frames (with fps). output: the motion file, which `animate`
+    takes for its driver. picture: also write the first frame with a face, its points drawn on it. video: also write
+    the whole video with the points drawn, grey where they are held over frames without a face. landmarks:
+    "builtin", "fan", or a backend. face: "largest" or N from the left. smooth: 0 (as measured) to 1. start, end:
+    the part of the video that is measured, in seconds. fps: frames a second of a folder. mirror: exchange left and
+    right. any_size: videos beyond the limits of size too. device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    overwrite: replace files that exist. progress: see progress.Progress; the stages are "measure" and "draw".
 
     Returns an Extraction, whose `motion.points` are (T, 83, 2) float32, pixels of the video's picture, NaN in frames
     without a face. Raises UsageError, InputError, ModelError; then `output` is not written.
@@ -108,7 +112,10 @@ def extract(
     OneEuro(smooth)
     path = Path(source)
     files = _outputs(path, output, picture, video, overwrite)
-    driver = _source(path, face, start, end)
+    _no_motion(path)
+    driver = DriverSource.parse(
+        path, face=face, start=start, end=end, option="--face", fps=fps, mirror=mirror, any_size=any_size
+    )
     if driver.is_still and video is not None:
         raise UsageError(f"{path}: is a picture, so there is no --video of it; use --picture")
     where, why = choose_device(device)
@@ -152,11 +159,9 @@ def _outputs(
     return files
 
 
-def _source(path: Path, face: str | int, start: float | None, end: float | None) -> DriverSource:
-    """What is to be measured: a video or a picture."""
+def _no_motion(path: Path) -> None:
     if path.suffix.lower() in SUFFIXES and path.is_file():
         raise InputError(f"{path}: is a motion file already; use it as DRIVER, or give a video or a picture")
-    return DriverSource.parse(path, face=face, start=start, end=end, option="--face")
 
 
 def _backend(landmarks: str | LandmarkBackend, device: object) -> LandmarkBackend:

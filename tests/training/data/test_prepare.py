@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -12,12 +13,15 @@ import pytest
 
 from animate_samples import complaint, run
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.geometry.topology import eye_distance
+from fewshot_reenact.geometry.topology import MOUTH, eye_distance
+from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.landmarks.registry import load_backend
-from fewshot_reenact.training.data.clipping import ClipOptions
+from fewshot_reenact.landmarks.upright import turned
+from fewshot_reenact.media.writer import VideoWriter
+from fewshot_reenact.training.data.clipping import ClipOptions, cut_video
 from fewshot_reenact.training.data.dataset import ShardClips
 from fewshot_reenact.training.data.prepare import prepare
-from talking_heads import film, tree
+from talking_heads import film, head, tree
 
 OPTIONS = ClipOptions(size=96, min_face=30)  # as vox_shards were made
 
@@ -174,6 +178,19 @@ def test_options_that_make_no_sense(vox_videos, tmp_path, options, words):
     with pytest.raises(UsageError, match=words):
         prepare(vox_videos, tmp_path / "shards", **options)
     assert not (tmp_path / "shards").exists()
+
+
+def test_a_video_that_lies_is_turned(tmp_path):
+    frames = [turned(head("astronaut.jpg"), 1)] * 12
+    with VideoWriter(tmp_path / "lying.mp4", 160, 160, Fraction(1, 10), Fraction(10)) as out:
+        for t, picture in enumerate(frames):
+            out.write(picture, t)
+    options = ClipOptions(size=96, min_face=30)
+    cut = cut_video(tmp_path / "lying.mp4", "ann", BuiltinLandmarks(), options)
+    assert cut.notes == ["lies on its side (turn it by 90 degrees to the right); it is used turned upright"]
+    points = np.load(io.BytesIO(cut.clips[0].labels))["points"].astype(np.float32)
+    assert len(points) == 12
+    assert (points[:, 36:48, 1].mean(1) < points[:, MOUTH, 1].mean(1) - 10).all(), "eyes are above the mouth"
 
 
 def test_when_no_video_can_be_used(tmp_path):

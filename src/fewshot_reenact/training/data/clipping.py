@@ -13,6 +13,7 @@ import numpy as np
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.head_crop import cut_square, square_about
+from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.video import track_video
 from fewshot_reenact.media.reader import VideoReader
@@ -26,13 +27,14 @@ MAX_SIDE = 512  # float16 still tells an eighth of a pixel there
 class ClipOptions:
     """What `prepare` makes of a video. size: side of a clip in pixels, even, 64 to 512. min_seconds, max_seconds: how
     long a clip is; longer shots are cut into equal pieces. min_face: height of a face, forehead to chin, in pixels of
-    the video; pieces with a smaller one are left out.
+    the video; pieces with a smaller one are left out. any_size: videos beyond the limits of size too.
     """
 
     size: int = 256
     min_seconds: float = 1.0
     max_seconds: float = 10.0
     min_face: int = 64
+    any_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,11 @@ def cut_video(path: Path, person: str, backend: LandmarkBackend, options: ClipOp
 
     Raises InputError when the video cannot be read, shows no face, or has no piece that can be used (and says why).
     """
-    with VideoReader(path) as reader:
-        motion = track_video(reader, backend)
-        notes = [f"is damaged ({reader.damaged}); what could be read is used"] if reader.damaged else []
+    source = DriverSource("video", path.stem, path, any_size=options.any_size).upright(backend)
+    with source.open() as reader:
+        motion = source.told(track_video(reader, backend))
+        notes = [note.removeprefix(f"{path.name}: ") for note in motion.notes[: bool(source.turn)]]
+        notes += [f"is damaged ({reader.damaged}); what could be read is used"] if reader.damaged else []
         notes += [reader.hdr] if reader.hdr else []
         spans, refused = choose_spans(motion, options)
         if not spans:

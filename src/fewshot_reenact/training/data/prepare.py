@@ -135,7 +135,8 @@ def prepare(
         "shards": len(units),
         "fingerprint": fingerprint(sources),
         "landmarks": landmarks,
-        "options": asdict(options),
+        # An option that lifts limits counts only where it was given: older shards do not have it.
+        "options": {name: value for name, value in asdict(options).items() if name != "any_size" or value},
     }
     where, _ = choose_device(device)
     task = ShardTask(str(out), options, landmarks, str(where))
