@@ -11,6 +11,7 @@ from fewshot_reenact.rendering.paste import frame_bounds, onto_picture, sample_f
 # many places; they are what lies within this share of the way from the one to the other, and the line between them is
 # rounded by so many places.
 _LEAP, _SIDES, _SURE, _ROUND = 2.0, 2.4, 0.15, 0.6
+_AROUND = 8.0  # places about a fold that are looked at
 _BOTH, _LONG = 0.58, 4.0  # the share that the two sides have to have of what is around, over so many places of a fold
 _FADE = 0.06  # the flow fades to none over this share of the box at sides that lie inside the picture
 
@@ -44,10 +45,10 @@ class HeadFlow:
         a, b, c, d = frame_bounds(frame, size, self.limits)
         a, b, c, d = max(a, x0), max(b, y0), min(c, x1), min(d, y1)
         cell = (x1 - x0 - 1) / (box_offset.shape[1] - 1)
-        # Whether it folds anywhere is known from the few places of the grid.
-        folds = max(np.diff(box_offset[..., k], axis=1 - k).max() for k in (0, 1)) > _LEAP * cell * 3 / 4
+        folded = _folded(box_offset, cell, moved.shape)
         if c <= a or d <= b:
-            return self.here + (without_seams(moved, cell) if folds else moved)
+            moved[folded] = without_seams(moved[folded], cell)
+            return self.here + moved
         inside, part = (a, b, c, d), (slice(b - y0, d - y0), slice(a - x0, c - x0))
         # As an offset from the frame's own place the flow is smooth, and can be resampled.
         line = np.linspace(0, size - 1, len(face_flow))
@@ -59,7 +60,24 @@ class HeadFlow:
         if shift is not None:
             away = onto_picture((shift @ frame[:, :2].T).astype(np.float32), frame, inside)
             moved[part] = away + sample_flow(moved, self.here[part] - np.array([x0, y0], np.float32) + away)
-        return self.here + (without_seams(moved, cell) if folds else moved)
+        moved[folded] = without_seams(moved[folded], cell)
+        return self.here + moved
+
+
+def _folded(box_offset: np.ndarray, cell: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The part of a flow of that shape in which it may fold, with what `without_seams` looks at around; nothing of it
+    where it does not: the few places of the grid tell.
+    """
+    across, down = (np.diff(box_offset[..., k], axis=1 - k) > _LEAP * cell * 3 / 4 for k in (0, 1))
+    rows = np.flatnonzero(across.any(1) | np.append(down.any(1), False))
+    columns = np.flatnonzero(np.append(across.any(0), False) | down.any(0))
+    if not len(rows) or not len(columns):
+        return slice(0), slice(0)
+    scale, room = ((shape[0] - 1) / (len(box_offset) - 1), cell), _AROUND * cell
+    (top, bottom), (left, right) = (
+        (at[0] * s - room, (at[-1] + 1) * s + room) for at, s in zip((rows, columns), scale, strict=True)
+    )
+    return slice(max(0, int(top)), int(bottom) + 1), slice(max(0, int(left)), int(right) + 1)
 
 
 def without_seams(moved: np.ndarray, cell: float) -> np.ndarray:
@@ -69,6 +87,8 @@ def without_seams(moved: np.ndarray, cell: float) -> np.ndarray:
     through everything that the portrait has between the two, and draw that as a line. cell: pixels a place of the grid.
     """
     reach = max(1, round(cell))
+    if min(moved.shape[:2]) <= reach:
+        return moved
     leaps = [np.zeros(moved.shape[:2], np.float32) for _ in (0, 1)]
     leaps[0][:, reach // 2 : reach // 2 - reach] = moved[:, reach:, 0] - moved[:, :-reach, 0]
     leaps[1][reach // 2 : reach // 2 - reach] = moved[reach:, :, 1] - moved[:-reach, :, 1]

@@ -12,6 +12,7 @@ import numpy as np
 from fewshot_reenact.geometry.affine import invert
 from fewshot_reenact.motion.heads import Lift
 
+_NOUGHT = 1e-3  # of a pixel's share: no more than a rounding
 _NONE = 0.04  # share of the mirror image below which nothing is drawn
 _BLEED, _FAINT = 3.0, 0.02  # pixels by which colours go on beyond the person; the weight at which they end
 _SURE = 0.2  # of a pixel's share: what it lacks of it, its colours take from those around it
@@ -63,9 +64,13 @@ class Layers:
         person = cv2.remap(self.person, flow, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
         ground = self.ground[y : y + h, x : x + w]
         share = cv2.multiply(person[..., 3], covered, scale=1 / 255, dtype=cv2.CV_32F)
-        through = cv2.merge([1 - share] * 3)
-        shown = cv2.multiply(person[..., :3], cv2.merge([covered] * 3), dtype=cv2.CV_32F)
-        return cv2.convertScaleAbs(cv2.add(shown, cv2.multiply(ground, through, dtype=cv2.CV_32F))), share
+        shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
+        # Most pixels are wholly the one or the other; only those of the rim are mixed.
+        cv2.copyTo(ground, cv2.inRange(share, -1, _NOUGHT), shown)  # type: ignore[call-overload]  # a number for each
+        rim = np.flatnonzero(cv2.inRange(share, _NOUGHT, 1 - _NOUGHT))  # type: ignore[call-overload]
+        own, behind = shown.reshape(-1, 3), (1 - share.reshape(-1)[rim, None]) * ground.reshape(-1, 3)[rim]
+        own[rim] = np.clip(own[rim] * covered.reshape(-1)[rim, None] + behind + 0.5, 0, 255)
+        return shown, share
 
 
 def cut_out(picture: np.ndarray, share: np.ndarray, ground: np.ndarray) -> np.ndarray:

@@ -1,25 +1,29 @@
 """A portrait's solid head, made once, and its warp for a few frames at a time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.head_crop import box_within
 from fewshot_reenact.geometry.solid import HeadPose, head_shapes
 from fewshot_reenact.motion.heads import HeadMotion, Lift
-from fewshot_reenact.rendering.flow import frame_places
+from fewshot_reenact.rendering.flow import enlarge_flow, frame_places
 from fewshot_reenact.rendering.solid.splat import Grid
 from fewshot_reenact.rendering.solid.surface import Placing, head_surface
 from fewshot_reenact.rendering.solid.warp import BOX_GRID, Expression, Heads, Mirror, turn_heads
 
-_CELL = 0.045  # eye distances a node, so that lips and lids keep their form
+_CELL = 0.055  # eye distances a node, so that lips and lids keep their form
 REACH = 3.0  # eye distances about the head's origin in which pixels move with it, a little or wholly
 _ASIDE = 4.0  # degrees of yaw from which a portrait's sides differ enough for the one to show what the other hides
 _SOME = 0.05  # shares of the mirror image below this are not worth it
 _NODES = (48, 176)  # least and most nodes a side
+_FACE_GRID = (
+    64  # places a side of the face frame at which its flow is computed: nearer than the nodes are to each other
+)
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,18 @@ class SolidPortrait:
         turn = turn_heads(
             heads, self.surface, expression, self.nodes, self.onto, bool(abs(self.lift.pose.yaw) > _ASIDE)
         )
-        wanted = frame_places(_tensor(frames), self.size)
+        face = _tensor(frames)
+        wanted = frame_places(face, self.size, _FACE_GRID)
         where, visible = turn.places(wanted)
+        flow, visible = enlarge_flow(expression.source(where), face, self.size), _enlarged(visible, self.size)
         box = (expression.source(turn.seen.where) - self.onto.map()).permute(0, 3, 1, 2)
         mirror = turn.mirrored(expression, wanted)
         if mirror is not None and float(mirror.box_share.max()) < _SOME:
             mirror = None
-        return Frames(expression.source(where), visible, box, turn.seen.covered, mirror)
+        if mirror is not None:
+            other = enlarge_flow(mirror.face, face, self.size)
+            mirror = replace(mirror, face=other, face_share=_enlarged(mirror.face_share, self.size))
+        return Frames(flow, visible, box, turn.seen.covered, mirror)
 
 
 def moving_box(portrait: Lift, motion: HeadMotion | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -98,6 +107,11 @@ def moving_box(portrait: Lift, motion: HeadMotion | None, size: tuple[int, int])
     at = np.concatenate([np.asarray(pose.translation).reshape(-1, 2) for pose in poses])
     reach = np.concatenate([np.ravel(pose.scale) for pose in poses])[:, None] * REACH
     return box_within((at - reach).min(0), (at + reach).max(0), size)
+
+
+def _enlarged(values: Tensor, size: int) -> Tensor:
+    """(B, C, g, g), whose outer samples stand on the outer pixels -> (B, C, size, size)."""
+    return F.interpolate(values, size=(size, size), mode="bilinear", align_corners=True)
 
 
 def placing(pose: HeadPose) -> Placing:

@@ -144,7 +144,7 @@ def turn_heads(
     enlarged = heads.there.scale / heads.own.scale
     forward = there[..., :2].view(count, *nodes.shape, 2).permute(0, 3, 1, 2)
     seen = invert_map(there, nodes, onto, enlarged)
-    fine = refine_inverse(seen.where, onto.map(), forward, nodes)
+    fine = refine_inverse(seen.where, onto.map(), forward, nodes, rounds=1)
     seen = replace(seen, where=torch.where(seen.visible.permute(0, 2, 3, 1) > _SURE, fine, seen.where))
     if not mirror:
         return Turn(forward, nodes, onto, seen)
