@@ -215,7 +215,9 @@ def test_the_protocol_on_clips(painted, clips, tiny_model, tmp_path):
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert [line.split("|")[1:4] for line in lines[2:]] == [
-        [f" {shots} ", f" {method} ", " 2 "] for shots in (1, 4) for method in ("copy", "warp", "dense", "points", "model")
+        [f" {shots} ", f" {method} ", " 2 "]
+        for shots in (1, 4)
+        for method in ("copy", "warp", "dense", "points", "model")
     ]
     told = json.loads(scores.read_text())
     assert set(told["skipped"]) == {"empty.mp4", "text.mp4", "ann_1.mp4, T = 32", "bob_1.mp4, T = 32"}
