@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from fewshot_reenact.rendering.registration import register
@@ -100,13 +100,13 @@ def _batches(
         begins = (step * config.batch + world.rank * share for step in range(trainer.step, config.steps))
         yield from episodes.batches(np.arange(begin, begin + share) for begin in begins)
         return
-    episodes: Any = make_episodes(config, clips)
+    made: Dataset[dict[str, Any]] = make_episodes(config, clips)
     ledger = None
     if config.data.stream:
-        episodes = Skipping(episodes)
+        made = Skipping(made)
         ledger = Ledger(trainer.folder, config.data.damaged, len(clips), tell)
-    loader = DataLoader(
-        episodes,
+    loader: DataLoader[dict[str, Any]] = DataLoader(
+        made,
         share,
         sampler=world.indices(trainer.step, config.steps, config.batch),
         num_workers=config.workers,

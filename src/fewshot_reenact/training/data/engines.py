@@ -107,8 +107,8 @@ def run_ray(
     """With Ray: on the cluster at `address`, or on this machine. Raises UsageError without the package or the cluster.
 
     workers: tasks at a time; None: as many as the cluster has processors. An item whose worker dies, or whose task fails
-    for reasons of the moment, is tried again, ever later. After `TRIES` deaths it is replaced by `without(item)`; where
-    that is None it is given up, and the others go on. Raises WorkerDied at the end with the list of those given up, and
+    for reasons of the moment, is tried again, ever later. After three deaths it is replaced by `without(item)`; where
+    that is None it is given up, and the others go on. Raises WorkerDied at the end with a list of those given up, and
     at once when more tries failed than the budget allows: then it is the cluster, not the items.
     """
     ray = import_ray()
@@ -130,7 +130,7 @@ def run_ray(
             while len(running) < most and (one := queue.take()) is not None:
                 running[task.remote(work, one.item)] = one
             if not running:
-                time.sleep(queue.pause())
+                time.sleep(queue.pause() or 0)
                 continue
             # Not for ever: what waits for its next try may become due while long tasks run.
             done, _ = ray.wait(list(running), num_returns=1, timeout=queue.pause() if len(running) < most else None)

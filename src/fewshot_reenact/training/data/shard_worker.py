@@ -35,7 +35,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """What every worker needs to know. in_hand: a folder or an address for notes of which video is being read, or None."""
+    """What every worker needs to know. in_hand: a folder or an address for notes of which video is read, or None."""
 
     out: str
     options: ClipOptions

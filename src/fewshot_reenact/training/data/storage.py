@@ -5,6 +5,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -146,7 +147,7 @@ class Folder:
                     (self.local / name).unlink(missing_ok=True)
                 else:
                     with contextlib.suppress(FileNotFoundError):
-                        retried(lambda name=name: self.fs.rm_file(f"{self.root}/{name}"), self / name)  # type: ignore[misc]
+                        retried(partial(self.fs.rm_file, f"{self.root}/{name}"), self / name)
 
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[None]:
