@@ -29,7 +29,7 @@ class DamagedClip(InputError):
 
 
 class Skipping(Dataset[dict[str, Any]]):
-    """Episodes without those that meet a damaged clip; a `Ledger` must heed each batch, which carries what they were."""
+    """Episodes without those that meet a damaged clip. A `Ledger` must heed each batch, which says what was skipped."""
 
     def __init__(self, episodes: Dataset[dict[str, torch.Tensor]]):
         self.episodes = episodes

@@ -106,10 +106,10 @@ def run_ray(
 ) -> Generator[Result]:
     """With Ray: on the cluster at `address`, or on this machine. Raises UsageError without the package or the cluster.
 
-    workers: tasks at a time; None: as many as the cluster has processors. An item whose worker dies, or whose task fails
-    for reasons of the moment, is tried again, ever later. After three deaths it is replaced by `without(item)`; where
-    that is None it is given up, and the others go on. Raises WorkerDied at the end with a list of those given up, and
-    at once when more tries failed than the budget allows: then it is the cluster, not the items.
+    workers: tasks at a time; None: as many as the cluster has processors. An item whose worker dies, or whose task
+    fails for reasons of the moment, is tried again, ever later. After three deaths it is replaced by `without(item)`;
+    where that is None it is given up, and the others go on. Raises WorkerDied at the end with a list of those given up,
+    and at once when more tries failed than the budget allows: then it is the cluster, not the items.
     """
     ray = import_ray()
     mine = not ray.is_initialized()

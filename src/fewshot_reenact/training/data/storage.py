@@ -66,7 +66,8 @@ class Folder:
     """One folder, local or remote. Every file in it appears whole, under its name, or not at all.
 
     Remote stores publish an upload only when it is complete; locally a hidden partial file is renamed. A remote store
-    that fails for a reason that passes is asked again, see `retried`. What goes wrong in reading raises InputError, in writing UsageError.
+    that fails for a reason that passes is asked again, see `retried`. What goes wrong in reading raises InputError, in
+    writing UsageError.
     """
 
     def __init__(self, name: str | Path) -> None:
