@@ -315,7 +315,7 @@ def test_torchruns_two_processes_killed_and_gone_on_with(clips, tmp_path):
     path.write_text(settings.model_dump_json())
     for name, first in (("killed.py", DIES), ("whole.py", "")):
         (tmp_path / name).write_text(f"{first}from fewshot_reenact.cli import main\nmain()\n")
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--"]
         command += [str(tmp_path / name), "train", "--config", str(path), "--run", str(tmp_path / "two")]
         command += ["--device", "cpu", "--threads", "1"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=500)
