@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the arithmetic of docs/scale.md from what was measured: its two tables.
+"""Write the arithmetic of docs/scale.md from what was measured: its tables.
 
 scripts/measure/scale.py
 """
@@ -12,6 +12,7 @@ CLIPS, SECONDS = 1_000_000, 8
 REAL_TIME = 1.7  # seconds of video that one core prepares in a second: between the two measured
 KILOBYTES = (50, 61)  # a second of clip, both measured
 VIDEOS_A_SHARD = 64
+MACHINES, CORES = 100, 16
 EPISODE = 1_776e9  # operations of an episode of the paper's size, counted
 EPISODES = 75 * 1.09e6
 PEAK, SHARE = 989e12, 0.30  # an H100 in bfloat16, and what is assumed to be had of it
@@ -31,6 +32,27 @@ def data() -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in lines)])
 
 
+def cluster() -> str:
+    """The same million clips on 100 machines."""
+    hours = CLIPS * SECONDS / REAL_TIME / 3600 / (MACHINES * CORES)
+    shards = CLIPS / VIDEOS_A_SHARD
+    task = VIDEOS_A_SHARD * SECONDS / REAL_TIME
+    traffic = CLIPS * SECONDS * sum(KILOBYTES) / 2 * 1e3 * 8 / (hours * 3600) / 1e9
+    notes = CLIPS / (hours * 3600)
+    lines = [
+        ("cores", f"{MACHINES * CORES:,}"),
+        ("shards for each core, one task each", f"{shards / (MACHINES * CORES):.1f}"),
+        ("one task", f"{task / 60:.1f} minutes"),
+        ("all, if no core ever waits", f"{hours * 60:.0f} minutes"),
+        ("all in whole rounds of tasks", f"{-(-shards // (MACHINES * CORES)) * task / 60:.0f} minutes"),
+        ("written to the store", f"{traffic:.1f} Gbit/s"),
+        ("notes of which video is in hand", f"{notes:,.0f} small writes a second"),
+    ]
+    return "\n".join(
+        [f"| {MACHINES} machines of {CORES} cores | |", "|---|---|", *(f"| {a} | {b} |" for a, b in lines)]
+    )
+
+
 def compute() -> str:
     rate = PEAK * SHARE / EPISODE
     lines = ["| GPUs | hours | GPU hours | episodes a second | pictures a second | processor cores to load them |"]
@@ -45,8 +67,9 @@ def compute() -> str:
 @click.command(help=__doc__.split("\n\n")[0])
 def main() -> None:
     write("scale-data", data())
+    write("scale-cluster", cluster())
     page = write("scale-compute", compute())
-    click.echo(f"{page}: both tables")
+    click.echo(f"{page}: all tables")
 
 
 if __name__ == "__main__":

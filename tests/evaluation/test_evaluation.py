@@ -215,19 +215,22 @@ def test_the_protocol_on_clips(painted, clips, tiny_model, tmp_path):
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert [line.split("|")[1:4] for line in lines[2:]] == [
-        [f" {shots} ", f" {method} ", " 2 "] for shots in (1, 4) for method in ("copy", "warp", "dense", "model")
+        [f" {shots} ", f" {method} ", " 2 "]
+        for shots in (1, 4)
+        for method in ("copy", "warp", "dense", "points", "model")
     ]
     told = json.loads(scores.read_text())
     assert set(told["skipped"]) == {"empty.mp4", "text.mp4", "ann_1.mp4, T = 32", "bob_1.mp4, T = 32"}
     assert all(f"{clip}: left out" in result.stderr for clip in told["skipped"])
-    assert len(told["rows"]) == 16 and all(set(METRICS) <= set(row) for row in told["rows"])
+    asked_for = set(METRICS) - {"lpips", "fid", "kid"}
+    assert len(told["rows"]) == 20 and all(asked_for <= set(row) for row in told["rows"])
     means = {(row["shots"], row["method"]): row for row in told["means"]}
     for shots in (1, 4):
         # The painted face goes where it should; its portrait does not.
         assert means[shots, "warp"]["landmarks"] < 0.3 * means[shots, "copy"]["landmarks"]
         assert means[shots, "warp"]["psnr"] > means[shots, "copy"]["psnr"]
     picture = read_picture(sheet)
-    assert picture.shape == (26 + 4 * 194, 96 + 6 * 194, 3)
+    assert picture.shape == (26 + 4 * 194, 96 + 7 * 194, 3)
     # Animated faces are in it, so it carries all marks.
     (marks,) = json.loads(run("verify", "--json", sheet).stdout)
     assert marks["signature"]["state"] == "trusted" and marks["watermark"]["same_file"] is True

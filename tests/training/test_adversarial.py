@@ -326,6 +326,43 @@ def test_two_processes_are_one(clips, tmp_path):
         assert torch.allclose(value, b["adversary"]["networks"][name], atol=2e-3), name
 
 
+DIES = """
+import os, signal
+from fewshot_reenact.training.trainer import Trainer
+advance = Trainer.advance
+def dies(self, batch):
+    if self.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return advance(self, batch)
+Trainer.advance = dies
+"""
+
+
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
+@pytest.mark.slow
+def test_torchruns_two_processes_killed_and_gone_on_with(clips, tmp_path):
+    """kill -9 between two checkpoints, then the same command: the loss curve of one process that nobody killed."""
+    settings = config(clips, batch=4, steps=5, log_every=1, save_every=2, optimiser={"rate": 1e-3, "warmup": 1})
+    train(settings, tmp_path / "one", device=CPU)
+    path = tmp_path / "c.yaml"
+    path.write_text(settings.model_dump_json())
+    for name, first in (("killed.py", DIES), ("whole.py", "")):
+        (tmp_path / name).write_text(f"{first}from fewshot_reenact.cli import main\nmain()\n")
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--"]
+        command += [str(tmp_path / name), "train", "--config", str(path), "--run", str(tmp_path / "two")]
+        command += ["--device", "cpu", "--threads", "1"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+        assert (done.returncode == 0) == (not first), done.stderr
+    assert "resumed at step 2" in done.stdout + done.stderr
+    curves = [
+        {row["step"]: row for row in map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())}
+        for name in ("one", "two")
+    ]
+    assert curves[0].keys() == curves[1].keys()
+    for step, row in curves[0].items():
+        assert curves[1][step]["loss"] == pytest.approx(row["loss"], rel=1e-2), step
+
+
 def test_a_batch_that_cannot_be_shared_out_is_refused():
     assert World(1, 2).share(4) == 2 and list(World(1, 2).indices(3, 5, 4)) == [14, 15, 18, 19]
     with pytest.raises(UsageError, match="batch: 3 episodes cannot be shared out evenly to 2 processes"):

@@ -30,13 +30,25 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
     "--shots", type=Numbers(), default="1,8,32", show_default=True, metavar="T,T,...", help="Numbers of portraits."
 )
 @click.option(
-    "--methods", default="copy,warp,dense,model", show_default=True, metavar="NAME,NAME,...", help="What is compared."
+    "--methods", default="copy,warp,dense,points,model", show_default=True, metavar="NAME,...", help="What is compared."
 )
 @click.option("--model", type=common.FILE, metavar="FILE", help="Other weights. [default: the built-in model]")
 @click.option(
     "--perceptual", type=common.FILE, metavar="FILE", help="Network of the perceptual distance. [default: built-in]"
 )
 @click.option("--identity", type=common.FILE, metavar="FILE", help="Network of the CSIM (faces). [default: built-in]")
+@click.option(
+    "--lpips",
+    type=common.FILE,
+    metavar="FILE|cache",
+    help="AlexNet or VGG16 of LPIPS; cache: torch's. [default: no LPIPS]",
+)
+@click.option(
+    "--fid",
+    type=common.FILE,
+    metavar="FILE|cache",
+    help="InceptionV3 of FID and KID; cache: torch's. [default: neither]",
+)
 @click.option("--learn-perceptual", type=common.FILE, metavar="FILE", help="For finetuned: see finetune --perceptual.")
 @click.option("--learn-identity", type=common.FILE, metavar="FILE", help="For finetuned: see finetune --identity.")
 @click.option(
@@ -54,6 +66,12 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of portraits and drivers.")
 @common.smooth_option(0.5)
 @click.option("--sheet", type=common.FILE, metavar="FILE.png", help="Also write a picture sheet to look through.")
+@click.option(
+    "--html", type=common.FILE, metavar="FILE.html", help="Also write a page: all figures, worst frames first."
+)
+@click.option(
+    "--triplets", type=common.FILE, metavar="DIR", help="Also make the paper's user study: two true frames, one made."
+)
 @common.landmarks_option
 @common.device_option
 @common.threads_option
@@ -67,14 +85,17 @@ def evaluate(clips: Path, methods: str, report: Path | None, overwrite: bool, **
     reenact evaluate clips/ --sheet sheet.png --json scores.json
     reenact evaluate clips/ --cross --shots 1,8 --limit 10
     reenact evaluate clips/ --perceptual vgg.safetensors --identity faces.safetensors
+    reenact evaluate clips/ --lpips cache --fid inception.pth --html report.html --triplets study/
 
     Prints a Markdown table of means over clips. T portraits come from the first half of a clip; its second half is what
-    has to come out. Landmarks, mouth, eyes, expression and flicker are in per cent of the eye distance.
+    has to come out. Dense motion is seen in that very frame: `points` is the model without it. Landmarks, mouth, eyes,
+    expression and flicker are in per cent of the eye distance.
     """
     from fewshot_reenact.pipelines.evaluate import evaluate as run
 
-    if report is not None and report == options["sheet"]:
-        raise click.UsageError("--json and --sheet name the same file")
+    for name in ("sheet", "html"):
+        if report is not None and report == options[name]:
+            raise click.UsageError(f"--json and --{name} name the same file")
     common.check_report(report, overwrite)
     names: list[Any] = [name.strip() for name in methods.split(",")]  # evaluate says which of them it knows
     with common.progress_bar("evaluating", "clips") as progress:

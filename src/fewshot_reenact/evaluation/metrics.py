@@ -21,6 +21,7 @@ from fewshot_reenact.geometry.solid import fit_head
 from fewshot_reenact.geometry.topology import MOUTH, REGIONS, eye_distance
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.models.identity import SIDE, alignment
+from fewshot_reenact.models.lpips import load_lpips
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 
 _MOUTH = list(range(MOUTH.start, MOUTH.stop))
@@ -44,6 +45,9 @@ METRICS: dict[str, Metric] = {
     "psnr": Metric("PSNR, dB", higher=True, decimals=2),
     "perceptual": Metric("perceptual"),
     "perceptual_mouth": Metric("perceptual, mouth"),
+    "lpips": Metric("LPIPS"),
+    "fid": Metric("FID", decimals=1),
+    "kid": Metric("KID x 1000", scale=1000, decimals=1),
     "csim": Metric("CSIM", higher=True),
     "landmarks": Metric("landmarks, %", scale=100, decimals=2),
     "landmarks_mouth": Metric("mouth, %", scale=100, decimals=2),
@@ -58,8 +62,8 @@ METRICS: dict[str, Metric] = {
 class Judge:
     """Measures pictures, (H, W, 3) uint8 RGB.
 
-    perceptual, identity: feature networks (models.perceptual) by path, or None. Raises ModelError when one of them is
-    missing or damaged, UsageError without torchmetrics.
+    perceptual, identity: feature networks (models.perceptual) by path, or None. lpips: AlexNet or VGG16 by path,
+    "cache", or None. Raises ModelError when one of them is missing or damaged, UsageError without torchmetrics.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Judge:
         perceptual: Path | None = None,
         identity: Path | None = None,
         device: torch.device | str = "cpu",
+        lpips: str | Path | None = None,
     ):
         self.backend, self.device = backend, torch.device(device)
         self.perceptual = self._network(perceptual, "--perceptual", maps_only=True)
@@ -76,6 +81,7 @@ class Judge:
             from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
         except ImportError as error:
             raise MissingExtra("torchmetrics is needed", "evaluate") from error
+        self.lpips = None if lpips is None else load_lpips(lpips).to(self.device)
         self._psnr: Any = peak_signal_noise_ratio
         self._ssim: Any = structural_similarity_index_measure
 
@@ -101,6 +107,8 @@ class Judge:
             found["perceptual_mouth"] = float(
                 relative_l1(self.perceptual, *(self._tensor(_resized(one[box])) for one in (output, truth)))
             )
+        if self.lpips is not None:
+            found["lpips"] = float(self.lpips(a, b))
         return found
 
     def look(self, picture: np.ndarray, near: np.ndarray) -> np.ndarray | None:

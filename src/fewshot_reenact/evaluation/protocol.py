@@ -62,7 +62,7 @@ def choose_frames(
     half = len(motion) // 2
     found = motion.found
     candidates = np.flatnonzero(found[:half])
-    order = _random(seed, name).permutation(candidates)
+    order = random_for(seed, name).permutation(candidates)
     return Choice([int(t) for t in order[: max(shots)]], choose_groups(motion, half, every, held_out))
 
 
@@ -89,23 +89,26 @@ def pair_people(clips: Sequence[str], people: Sequence[str], seed: int) -> dict[
     for clip, person in zip(clips, people, strict=True):
         others = [other for other, who in zip(clips, people, strict=True) if who != person]
         if others:
-            pairs[clip] = others[int(_random(seed, f"driver of {clip}").integers(len(others)))]
+            pairs[clip] = others[int(random_for(seed, f"driver of {clip}").integers(len(others)))]
     if not pairs:
         raise UsageError("--cross needs clips of two people or more")
     return pairs
 
 
-def _random(seed: int, name: str) -> np.random.Generator:
-    """The same for a name whatever other names there are, on any machine."""
+def random_for(seed: int, name: str) -> np.random.Generator:
+    """Random numbers that are the same for a name whatever other names there are, on any machine."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 @dataclass
 class Scores:
-    """Rows of measurements: one for each clip, T and method."""
+    """Rows of measurements: one for each clip, T and method. of_sets: (T, method) -> what is measured of all frames of
+    all clips at once (FID, KID), which therefore stands among the means only.
+    """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    of_sets: dict[tuple[int, str], dict[str, float]] = field(default_factory=dict)
 
     def add(self, clip: str, shots: int, method: str, frames: Sequence[dict[str, float]], **more: Any) -> None:
         """frames: a dict of metrics for each frame compared; those that a frame lacks do not count for it."""
@@ -120,7 +123,9 @@ class Scores:
         for shots, method in sorted(keys, key=lambda key: key[0]):
             rows = [row for row in self.rows if (row["shots"], row["method"]) == (shots, method)]
             numbers = [{key: row[key] for key in METRICS if key in row} for row in rows]
-            out.append({"shots": shots, "method": method, "clips": len(rows), **mean(numbers)})
+            words = {key: rows[0][key] for key in ("motion",) if key in rows[0]}
+            sets = self.of_sets.get((shots, method), {})
+            out.append({"shots": shots, "method": method, **words, "clips": len(rows), **mean(numbers), **sets})
         return out
 
     def table(self) -> str:
@@ -128,15 +133,17 @@ class Scores:
         means = self.means()
         shown = [key for key in METRICS if any(key in row for row in means)]
         arrows = {True: "↑", False: "↓"}
+        told = any("motion" in row for row in means)
         lines = [
-            "| T | method | clips | "
+            f"| T | method | clips | {'motion from | ' if told else ''}"
             + " | ".join(f"{METRICS[key].title} {arrows[METRICS[key].higher]}" for key in shown)
             + " |",
-            "|---:|---|---:|" + "---:|" * len(shown),
+            f"|---:|---|---:|{'---|' if told else ''}" + "---:|" * len(shown),
         ]
         for row in means:
             cells = [_cell(row, key, [one for one in means if one["shots"] == row["shots"]]) for key in shown]
-            lines.append(f"| {row['shots']} | {row['method']} | {row['clips']} | {' | '.join(cells)} |")
+            words = [row["shots"], row["method"], row["clips"], *([row.get("motion", "")] if told else [])]
+            lines.append(f"| {' | '.join([*map(str, words), *cells])} |")
         return "\n".join(lines)
 
 

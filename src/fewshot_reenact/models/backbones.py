@@ -7,7 +7,6 @@ the same scale.
 """
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.models.losses import LossWeights
 from fewshot_reenact.models.perceptual import FeatureNet
+from fewshot_reenact.models.state_dicts import cache_folder, convolutions, read_state_dict
 from fewshot_reenact.models.teachers import TEACHER
 from fewshot_reenact.weights import open_weights
 
@@ -128,7 +128,7 @@ def load_backbone(source: str | Path, network: str, inputs: str = "caffe") -> nn
     if path.suffix == ".safetensors" and _describes_itself(path):
         gain = _TO_CAFFE * (_OF_TEACHER if path == TEACHER else 1)
         return _Scaled(FeatureNet(path, maps_only=True), gain).requires_grad_(False)
-    wants, weights = convention(inputs, network), _in_order(_state_dict(path))
+    wants, weights = convention(inputs, network), convolutions(read_state_dict(path))
     needed = _TAPS[network][-1]
     shapes = [tuple(kernel.shape) for kernel, _ in weights[:needed]]
     fits = all(shape[2:] == (3, 3) for shape in shapes) and all(
@@ -149,7 +149,7 @@ def load_content(
 
 def cached_vgg19() -> Path:
     """Where torchvision keeps VGG19 once it has been downloaded. torchvision itself is not needed."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / _CACHED
+    return cache_folder() / _CACHED
 
 
 def _three_ways(network: str) -> str:
@@ -162,25 +162,3 @@ def _three_ways(network: str) -> str:
 def _describes_itself(path: Path) -> bool:
     with open_weights(path, "missing") as file:
         return "ops" in file.meta
-
-
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    damaged = "not a state dict that can be read without running code ({reason})"
-    if path.suffix == ".safetensors":
-        with open_weights(path, "missing", damaged) as file:
-            return file.tensors()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever its reader and its unpickler do
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise ModelError(f"{path}: {damaged.format(reason=reason)}") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelError(f"{path}: not a state dict: names with tensors are wanted")
-    return state
-
-
-def _in_order(state: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """(kernel, bias) of the convolutions, by the numbers in their names: features.0, conv1_1, ... whatever prefix."""
-    names = [name.removesuffix(".weight") for name, v in state.items() if name.endswith(".weight") and v.ndim == 4]
-    names.sort(key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
-    return [(state[f"{n}.weight"], state[f"{n}.bias"]) for n in names if f"{n}.bias" in state]

@@ -77,4 +77,14 @@ METHODS: dict[str, Maker] = {
     "finetuned": _finetuned,
 }
 # What is compared where nothing else is asked for: learning takes minutes a clip.
-QUICK: tuple[MethodName, ...] = ("copy", "warp", "dense", "model")
+QUICK: tuple[MethodName, ...] = ("copy", "warp", "dense", "points", "model")
+# Those that are given the driver's dense motion, which in self-reenactment is seen in the very frame that is the truth.
+_DENSE = {"dense", "model", "finetuned"}
+
+
+def motion_of(method: str, warps: bool, cross: bool) -> str:
+    """What a method knows of the motion, for the table. warps: whether the model corrects a warp."""
+    if method == "copy":
+        return "none"
+    seen = "driver's frame" if cross else "true frame"
+    return f"points, {seen}" if warps and method in _DENSE else "points"

@@ -39,6 +39,13 @@ class DataConfig(Strict):
         "NAME.mp4 with NAME.npz (points, identity): see training.data.clips"
     )
     stream: bool = Field(False, description="shards only: read as needed, not into memory; for data of any size")
+    damaged: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="share of streamed clips that may be damaged: the next episode is taken instead, each is told once "
+        "and listed in damaged.jsonl; more end the run; 0: the first one does",
+    )
     resident: Literal["auto"] | bool = Field(
         "auto",
         description="all clips on the device, episodes made there by the batch (training.resident); auto: where their "

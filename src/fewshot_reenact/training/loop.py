@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from fewshot_reenact.rendering.registration import register
@@ -25,6 +25,7 @@ from fewshot_reenact.training.checkpoints import refuse_foreign, remember_clips,
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.content_loss import Content
 from fewshot_reenact.training.data.clips import Clips
+from fewshot_reenact.training.data.damage import Ledger, Skipping
 from fewshot_reenact.training.data.episodes import Episodes, PlannedEpisodes, PlannedHeadEpisodes
 from fewshot_reenact.training.distributed import World, join
 from fewshot_reenact.training.examining import Examiner, resident_batches, streamed_batches
@@ -82,7 +83,7 @@ def _train(
         trainer.begin_from(config.init)
         tell(f"begun with the weights of {config.init}")
     tell(_summary(trainer, clips))
-    with contextlib.closing(_batches(config, clips, trainer, share)) as batches:
+    with contextlib.closing(_batches(config, clips, trainer, share, tell)) as batches:
         trainer.run(batches, lambda: bool(asked) or time.monotonic() > deadline)
     if world.any(bool(asked), device):
         raise Preempted(trainer.step)
@@ -90,7 +91,7 @@ def _train(
 
 
 def _batches(
-    config: TrainConfig, clips: Store | Clips, trainer: Trainer, share: int
+    config: TrainConfig, clips: Store | Clips, trainer: Trainer, share: int, tell: Callable[[str], None]
 ) -> Generator[dict[str, Tensor], None, None]:
     """The batches of the steps to come: made on the device, or one by one where the clips are not there."""
     world = trainer.world
@@ -99,8 +100,13 @@ def _batches(
         begins = (step * config.batch + world.rank * share for step in range(trainer.step, config.steps))
         yield from episodes.batches(np.arange(begin, begin + share) for begin in begins)
         return
-    yield from DataLoader(
-        make_episodes(config, clips),
+    made: Dataset[dict[str, Any]] = make_episodes(config, clips)
+    ledger = None
+    if config.data.stream:
+        made = Skipping(made)
+        ledger = Ledger(trainer.folder, config.data.damaged, len(clips), tell)
+    loader: DataLoader[dict[str, Any]] = DataLoader(
+        made,
         share,
         sampler=world.indices(trainer.step, config.steps, config.batch),
         num_workers=config.workers,
@@ -111,6 +117,10 @@ def _batches(
         # Forked, a worker waits for ever for threads of torch's and OpenCV's that stay behind in this process.
         multiprocessing_context="spawn" if config.workers else None,
     )
+    for batch in loader:
+        if ledger is not None:
+            ledger.heed(batch)
+        yield batch
 
 
 def _examiner(

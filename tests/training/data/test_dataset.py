@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.training.config import DataConfig, TrainConfig
@@ -17,6 +18,7 @@ from fewshot_reenact.training.data.codec import KEY_FRAME_EVERY, ClipEncoder, Cl
 from fewshot_reenact.training.data.dataset import ShardClips, open_clips, video_of
 from fewshot_reenact.training.data.episodes import Episodes
 from fewshot_reenact.training.loop import train
+from killed_runs import dies_at
 from painted_clips import face_points, paint_face, write_clips
 from talking_heads import FPS, tree
 
@@ -200,3 +202,39 @@ def test_a_limit_takes_the_first_clips(vox_shards, tmp_path):
     assert len(some) == 2 < len(whole) and some[1].name == whole[1].name and some.fingerprint != whole.fingerprint
     folder = write_clips(tmp_path / "clips", people=3)
     assert [clip.name for clip in load_clips(folder, 1, limit=2)] == ["person0_0", "person1_0"]
+
+
+def test_a_damaged_clip_is_skipped_alike_by_whoever_meets_it(vox_shards, tmp_path):
+    """Killed and resumed or in one go: the same weights, the clip told once and listed; too many end the run."""
+    shards = copied(vox_shards, tmp_path / "shards")
+    row = json.loads((shards / "clips.jsonl").read_text().splitlines()[0])
+    tar = shards / row["shard"]
+    data = bytearray(tar.read_bytes())
+    data[row["offset"] : row["offset"] + row["length"]] = bytes(row["length"])
+    tar.write_bytes(data)
+
+    def trained(name: str, damaged: float = 0.5) -> dict[str, torch.Tensor]:
+        settings = config(shards).model_dump()
+        settings["data"]["damaged"] = damaged
+        assert train(TrainConfig.model_validate(settings), tmp_path / name, device=CPU) == 6
+        return load_file(tmp_path / name / "model.safetensors")
+
+    whole = trained("whole")
+    with dies_at(3):
+        trained("parts")
+    parts = trained("parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    for name in ("whole", "parts"):
+        (line,) = (tmp_path / name / "damaged.jsonl").read_text().splitlines()
+        assert json.loads(line)["clip"] == f"{row['shard']} {row['offset']}"
+    with pytest.raises(InputError, match=r"1 of 4 clips are damaged, more than data.damaged allows \(0\)"):
+        trained("strict", 0.0)
+
+
+def test_what_cannot_be_read_now_is_not_skipped(vox_shards, tmp_path):
+    shards = copied(vox_shards, tmp_path / "shards")
+    for tar in shards.glob("*.tar"):
+        tar.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        train(config(shards), tmp_path / "run", device=CPU)
+    assert not (tmp_path / "run" / "damaged.jsonl").exists()

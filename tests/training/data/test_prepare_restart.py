@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from crashing import length_or_crash, without_the_crash
+from crashing import length_or_crash, length_or_killed, without_the_crash
 from fewshot_reenact.errors import InputError, UsageError, how_to_add
 from fewshot_reenact.training.data import engines
 from fewshot_reenact.training.data.clipping import ClipOptions
@@ -49,18 +49,19 @@ def progress(done):
         die()
 
 if __name__ == "__main__":
-    videos, out, workers = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    videos, out, workers, engine = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
     if workers == 1:
         ShardWriter.add = added
     options = ClipOptions(size=96, min_face=30)
-    module.prepare(videos, out, options=options, workers=workers, progress=progress if workers > 1 else None)
+    told = progress if workers > 1 else None
+    module.prepare(videos, out, options=options, workers=workers, progress=told, engine=engine)
 """
 
 
-def kill_midway(folder: Path, out: Path, workers: int, script: Path) -> list[int]:
+def kill_midway(folder: Path, out: Path, workers: int, script: Path, engine: str = "processes") -> list[int]:
     """Runs prepare in a process that ends by SIGKILL; returns the process numbers of its workers."""
     script.write_text(KILLED)
-    command = [sys.executable, str(script), str(folder), str(out), str(workers)]
+    command = [sys.executable, str(script), str(folder), str(out), str(workers), engine]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (out / "index.json").exists()
@@ -107,6 +108,39 @@ def test_ray_makes_the_same(vox_videos, vox_shards, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([TESTS, *filter(None, [os.environ.get("PYTHONPATH")])]))
     prepare(vox_videos, tmp_path / "shards", options=OPTIONS, workers=2, engine="ray")
     assert tree(tmp_path / "shards") == tree(vox_shards)
+
+
+@pytest.fixture
+def ray_here(monkeypatch):
+    """Ray's workers are started by Ray, not by this process: they find the tests' modules by this."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([TESTS, *filter(None, [os.environ.get("PYTHONPATH")])]))
+    return pytest.importorskip("ray")
+
+
+@pytest.mark.slow
+def test_what_kills_rays_workers_is_left_out_or_given_up_and_the_rest_is_done(ray_here, tmp_path, monkeypatch):
+    monkeypatch.setattr("fewshot_reenact.training.data.retries.FIRST_PAUSE", 0.1)
+    once = str(tmp_path / "mark")
+    items = [["a"], ["crash", "known"], [once, "b"], ["crash", "x", "y"], ["b", "c", "d"]]
+    found = engines.run_ray(length_or_killed, items, 2, None, False, without_the_crash)
+    done = []
+    with pytest.raises(
+        engines.WorkerDied, match=r"1 of 5 shards were given up after 3 tries each: \['crash', 'x', 'y'\]"
+    ):
+        for result in found:
+            done.append(result)
+    assert sorted(done) == [1, 1, 2, 3] and Path(once).exists(), "killed once is not given up"
+
+
+@pytest.mark.slow
+def test_rays_driver_killed_and_gone_on_with(ray_here, vox_videos, vox_shards, tmp_path):
+    out = tmp_path / "shards"
+    kill_midway(vox_videos, out, 2, tmp_path / "killed.py", "ray")
+    made = len(list(out.glob("shard-*.json")))
+    assert made > 3
+    done: list[Done] = []
+    prepare(vox_videos, out, options=OPTIONS, workers=2, engine="ray", progress=done.append)
+    assert tree(out) == tree(vox_shards) and done[-1].of < 5, "finished shards are not made again"
 
 
 def test_without_ray_the_error_says_how_to_get_it(vox_videos, tmp_path, monkeypatch):

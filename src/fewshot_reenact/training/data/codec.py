@@ -15,7 +15,7 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from fewshot_reenact.errors import InputError
+from fewshot_reenact.training.data.damage import DamagedClip
 
 KEY_FRAME_EVERY = 12
 CRF = 18
@@ -88,14 +88,14 @@ class ClipFrames(Sequence[np.ndarray]):
             raise IndexError(at)
         found = next(self._from(at * self.step), None)
         if found is None:
-            raise InputError(f"{self.name}: breaks off before frame {at * self.step}")
+            raise DamagedClip(f"{self.name}: breaks off before frame {at * self.step}", self.name)
         return found[1]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (picture for index, picture in self._from(0) if index % self.step == 0)
 
     def _from(self, first: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, picture) from a frame on. Raises InputError when the clip is damaged."""
+        """(index, picture) from a frame on. Raises DamagedClip."""
         try:
             if self._container is None:
                 self._container = av.open(io.BytesIO(self._film))
@@ -108,4 +108,5 @@ class ClipFrames(Sequence[np.ndarray]):
                 if index >= first:
                     yield index, frame.to_ndarray(format="rgb24", src_colorspace=_BT709)
         except (FFmpegError, IndexError, ValueError, TypeError) as error:
-            raise InputError(f"{self.name}: cannot be decoded ({str(error).splitlines()[0]})") from error
+            message = f"{self.name}: cannot be decoded ({str(error).splitlines()[0]})"
+            raise DamagedClip(message, self.name) from error

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -16,14 +17,11 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from fewshot_reenact.errors import MissingExtra, ReenactError, UsageError
+from fewshot_reenact.training.data.retries import RetryQueue, Try, WorkerDied
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _TASKS_A_CARD = 8  # the networks are small: one graphics card serves so many workers
-
-
-class WorkerDied(ReenactError):
-    """A worker process ended without a word: killed, out of memory, or a decoder that crashed."""
 
 
 def run_here(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result]:
@@ -99,11 +97,19 @@ def _begin_worker(listen: Connection) -> None:
 
 
 def run_ray(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int | None, address: str | None, cuda: bool
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int | None,
+    address: str | None,
+    cuda: bool,
+    without: Callable[[Item], Item | None] = lambda item: None,
 ) -> Generator[Result]:
     """With Ray: on the cluster at `address`, or on this machine. Raises UsageError without the package or the cluster.
 
-    workers: tasks at a time; None: as many as the cluster has processors. A task that dies is tried again by Ray.
+    workers: tasks at a time; None: as many as the cluster has processors. An item whose worker dies, or whose task
+    fails for reasons of the moment, is tried again, ever later. After three deaths it is replaced by `without(item)`;
+    where that is None it is given up, and the others go on. Raises WorkerDied at the end with a list of those given up,
+    and at once when more tries failed than the budget allows: then it is the cluster, not the items.
     """
     ray = import_ray()
     mine = not ray.is_initialized()
@@ -115,22 +121,32 @@ def run_ray(
             where = f"the Ray cluster at {address}" if address else "Ray on this machine"
             raise UsageError(f"{where} cannot be reached ({str(error).splitlines()[0]}); see `ray status`") from error
     try:
-        task = ray.remote(num_cpus=1, num_gpus=1 / _TASKS_A_CARD if cuda else 0)(_call)
+        # Its own retries know neither a pause nor an end that others survive.
+        task = ray.remote(num_cpus=1, num_gpus=1 / _TASKS_A_CARD if cuda else 0, max_retries=0)(_call)
         most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        waiting = list(reversed(items))
-        running: list[Any] = []
-        while waiting or running:
-            while waiting and len(running) < most:
-                running.append(task.remote(work, waiting.pop()))
-            done, running = ray.wait(running, num_returns=1)
-            try:
-                yield ray.get(done[0])
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause if isinstance(error.cause, ReenactError) else error from None
-            except ray.exceptions.RayError as error:
-                raise WorkerDied(
-                    f"a Ray task died ({str(error).splitlines()[0]}); run the same command again"
-                ) from error
+        queue = RetryQueue(items, without)
+        running: dict[Any, Try[Item]] = {}
+        while queue or running:
+            while len(running) < most and (one := queue.take()) is not None:
+                running[task.remote(work, one.item)] = one
+            if not running:
+                time.sleep(queue.pause() or 0)
+                continue
+            # Not for ever: what waits for its next try may become due while long tasks run.
+            done, _ = ray.wait(list(running), num_returns=1, timeout=queue.pause() if len(running) < most else None)
+            for reference in done:
+                one = running.pop(reference)
+                try:
+                    result = ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    if isinstance(error.cause, ReenactError):  # what is asked for is wrong: no other try mends it
+                        raise error.cause from None
+                    queue.failed(one, str(error.cause or error), died=False)
+                except ray.exceptions.RayError as error:
+                    queue.failed(one, str(error), died=True)
+                else:
+                    yield result
+        queue.tell_given_up()
     finally:
         if mine:
             ray.shutdown()

@@ -153,9 +153,11 @@ def prepare(
                     again = partial(without_crashing, task)
                     results = engines.run_processes(partial(make_shard, task), missing, some, again)
                 else:
-                    results = engines.run_ray(
-                        partial(make_shard, task), missing, workers, address, where.type == "cuda"
-                    )
+                    # Where any machine can note it, and this one read it: beside the shards.
+                    task = replace(task, in_hand=str(out))
+                    again = partial(without_crashing, task)
+                    cuda = where.type == "cuda"
+                    results = engines.run_ray(partial(make_shard, task), missing, workers, address, cuda, again)
                 run = _follow(results, sum(len(unit.sources) for unit in missing), progress)
         finally:
             folder.remove([name for name in folder.sizes() if is_partial(name)])  # of workers that were stopped

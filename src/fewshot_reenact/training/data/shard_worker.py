@@ -19,7 +19,7 @@ from fewshot_reenact.landmarks.registry import load_backend
 from fewshot_reenact.training.data.clipping import ClipOptions, CutVideo, cut_video
 from fewshot_reenact.training.data.shards import ShardWriter, clip_key, shard_name, write_json
 from fewshot_reenact.training.data.sources import ListedVideo
-from fewshot_reenact.training.data.storage import Folder, is_url, open_filesystem
+from fewshot_reenact.training.data.storage import Folder, is_url, open_filesystem, retried
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
@@ -35,7 +35,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """What every worker needs to know. in_hand: a local folder for notes of which video is being read, or None."""
+    """What every worker needs to know. in_hand: a folder or an address for notes of which video is read, or None."""
 
     out: str
     options: ClipOptions
@@ -44,13 +44,20 @@ class ShardTask:
     in_hand: str | None = None
 
 
+def note_name(number: int) -> str:
+    """A unit's note. By its name it is a partial file of the shard's: whoever tidies up removes it too."""
+    return f".{shard_name(number, '.json')}.{number:08x}.partial"
+
+
 def without_crashing(task: ShardTask, unit: Unit) -> Unit | None:
     """What to make instead of a unit whose worker died: the same without the video it had in hand; None: not known."""
-    note = Path(task.in_hand or "") / str(unit.number)
-    if not note.is_file():
+    if task.in_hand is None:
         return None
-    at = int(note.read_text())
-    note.unlink()
+    notes, name = Folder(task.in_hand), note_name(unit.number)
+    if name not in notes.sizes():
+        return None
+    at = int(notes.read(name))
+    notes.remove([name])
     return replace(unit, crashing=unit.crashing | {unit.sources[at].name})
 
 
@@ -65,27 +72,27 @@ def make_shard(task: ShardTask, unit: Unit) -> dict[str, Any]:
     folder = Folder(task.out)
     skipped, notes, rows = [], [], []
     seconds, frames = 0.0, 0
-    note = Path(task.in_hand) / str(unit.number) if task.in_hand else None
+    in_hand, note = Folder(task.in_hand) if task.in_hand else None, note_name(unit.number)
     with _one_thread(), _without_warnings(), folder.partial(shard_name(unit.number)) as path:
         writer = ShardWriter(path)
         for at, source in enumerate(unit.sources):
             if source.name in unit.crashing:
                 skipped.append({"video": source.name, "reason": "crashes the decoder, or needs too much memory"})
                 continue
-            if note is not None:
-                note.write_text(str(at))
+            if in_hand is not None:
+                in_hand.write(note, b"%d" % at)
             try:
                 cut = _cut_source(source, backend, task.options)
             except InputError as error:
                 skipped.append({"video": source.name, "reason": str(error)})
                 continue
             seconds, frames = seconds + cut.seconds, frames + cut.frames
-            notes += [{"video": source.name, "note": note} for note in cut.notes]
+            notes += [{"video": source.name, "note": line} for line in cut.notes]
             for number, clip in enumerate(cut.clips):
                 writer.add(clip_key(source.name, number), clip, source.name)
         writer.close()
-        if note is not None:
-            note.unlink(missing_ok=True)
+        if in_hand is not None:
+            in_hand.remove([note])
         rows, size = writer.rows, path.stat().st_size
     if not rows:  # a tar without members would stop other readers
         folder.remove([shard_name(unit.number)])
@@ -129,10 +136,10 @@ def _fetched(source: ListedVideo) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="reenact-") as folder:
         path = Path(folder) / Path(inside).name
         try:
-            fs.get_file(inside, str(path))
+            retried(lambda: fs.get_file(inside, str(path)), source.path)
         except FileNotFoundError as error:
             raise InputError("no such file") from error
-        # Other errors (the net, the keys) are no fault of the video: they end the run, which can be gone on with.
+        # Other errors (the net, the keys) are no fault of the video: what retries do not mend, the engine hears of.
         yield path
 
 

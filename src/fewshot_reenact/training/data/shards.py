@@ -21,6 +21,7 @@ import numpy as np
 
 from fewshot_reenact.errors import InputError, brief
 from fewshot_reenact.training.data.clipping import CutClip
+from fewshot_reenact.training.data.damage import DamagedClip
 from fewshot_reenact.training.data.storage import Folder
 
 SCHEMA = "reenact-shards/1"
@@ -86,7 +87,7 @@ class StoredClip:
 
 
 def read_clip(folder: Folder, shard: str, offset: int, length: int) -> StoredClip:
-    """The clip at a place of a shard; nothing else of it is read. Raises InputError when it is damaged."""
+    """The clip at a place of a shard; nothing else of it is read. Raises DamagedClip, InputError."""
     data = folder.read(shard, offset, length)
     where = f"{folder / shard}: the clip at byte {offset}"
     try:
@@ -99,7 +100,8 @@ def read_clip(folder: Folder, shard: str, offset: int, length: int) -> StoredCli
             raise ValueError("points and frames do not agree")
         return StoredClip(facts["key"], parts[".mp4"][1], points, person, facts)
     except Exception as error:  # whatever damaged bytes make of tar, zip and JSON
-        raise InputError(f"{where} is damaged ({brief(error)}); delete the shard and run prepare again") from error
+        message = f"{where} is damaged ({brief(error)}); delete the shard and run prepare again"
+        raise DamagedClip(message, f"{shard} {offset}") from error
 
 
 def read_json(folder: Folder, name: str) -> dict[str, Any]:

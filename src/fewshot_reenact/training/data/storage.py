@@ -1,10 +1,13 @@
 """A folder of files, on a disk or behind an fsspec address (s3://, gs://, memory://): whole files or none."""
 
 import contextlib
+import logging
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 
@@ -13,6 +16,32 @@ from fewshot_reenact.files import output_error, partial_file
 
 # Object stores have no folders: names begin to be there when something is written. Asked for one, they make a bucket.
 _NO_FOLDERS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"}
+
+T = TypeVar("T")
+TRIES, FIRST_WAIT = 6, 0.5  # waits of 0.5 s, doubled each time: 15 s in all, as long as a store is often busy or away
+# What is no better a moment later: not there, not allowed, not known.
+_FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+_NO_KEYS = {"NoCredentialsError", "PartialCredentialsError"}
+_log = logging.getLogger(__name__)
+
+
+def retried(action: Callable[[], T], what: str) -> T:
+    """What a remote store answers; asked again, ever later, while it fails for reasons that pass. what: for the log.
+
+    Raises what the last try raised.
+    """
+    for number in range(1, TRIES + 1):
+        try:
+            return action()
+        except (ReenactError, NotImplementedError, TypeError, ValueError, *_FINAL):
+            raise
+        except Exception as error:  # each kind of store has errors of its own
+            if number == TRIES or type(error).__name__ in _NO_KEYS:
+                raise
+            wait = FIRST_WAIT * 2 ** (number - 1)
+            _log.info("%s: %s; asking again in %g s (%d of %d)", what, _reason(error), wait, number, TRIES - 1)
+            time.sleep(wait)
+    raise AssertionError("unreachable")
 
 
 def is_url(name: str | Path) -> bool:
@@ -36,8 +65,9 @@ def open_filesystem(url: str) -> tuple[Any, str]:
 class Folder:
     """One folder, local or remote. Every file in it appears whole, under its name, or not at all.
 
-    Remote stores publish an upload only when it is complete; locally a hidden partial file is renamed. What goes wrong
-    in reading raises InputError, in writing UsageError.
+    Remote stores publish an upload only when it is complete; locally a hidden partial file is renamed. A remote store
+    that fails for a reason that passes is asked again, see `retried`. What goes wrong in reading raises InputError, in
+    writing UsageError.
     """
 
     def __init__(self, name: str | Path) -> None:
@@ -70,7 +100,7 @@ class Folder:
         with self._reading(""):
             self.fs.invalidate_cache(self.root)
             try:
-                entries = self.fs.ls(self.root, detail=True)
+                entries = retried(lambda: self.fs.ls(self.root, detail=True), self.name)
             except FileNotFoundError:
                 return {}
             return {e["name"].rsplit("/", 1)[-1]: e["size"] or 0 for e in entries if e["type"] == "file"}
@@ -80,7 +110,7 @@ class Folder:
         with self._reading(name):
             if self.local is None:
                 end = None if length is None else start + length
-                return self.fs.cat_file(f"{self.root}/{name}", start=start, end=end)
+                return retried(lambda: self.fs.cat_file(f"{self.root}/{name}", start=start, end=end), self / name)
             with (self.local / name).open("rb") as file:
                 file.seek(start)
                 return file.read(-1 if length is None else length)
@@ -108,7 +138,7 @@ class Folder:
             path = Path(folder) / name
             yield path
             with self._writing(name):
-                self.fs.put_file(str(path), f"{self.root}/{name}")
+                retried(lambda: self.fs.put_file(str(path), f"{self.root}/{name}"), self / name)
 
     def remove(self, names: list[str]) -> None:
         """Remove files; those that are not there are passed over."""
@@ -117,7 +147,8 @@ class Folder:
                 if self.local is not None:
                     (self.local / name).unlink(missing_ok=True)
                 else:
-                    self.fs.rm_file(f"{self.root}/{name}")
+                    with contextlib.suppress(FileNotFoundError):
+                        retried(partial(self.fs.rm_file, f"{self.root}/{name}"), self / name)
 
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[None]:
