@@ -17,7 +17,7 @@ _RETURN = 0.3  # seconds over which a face that was lost moves from where it was
 _TURN_OVER = 0.12  # seconds in which a better reference takes the place of the one before: nothing jumps
 _SIZE_SECONDS = 0.4  # as in motion.retarget: a head's size changes no faster
 _EVERY, _FRAMES = 0.1, 10  # seconds between frames that tell who the driver is, and how many of them count
-_SAME = 0.02  # pixels: nearer, the reference has arrived
+_SAME = 1e-3  # pixels, and of the size's logarithm: nearer, the reference has arrived
 
 
 class SteadyPoints:
@@ -75,6 +75,8 @@ class DriverHead:
         self._began: float | None = None
         self._before = 0.0
         self._size: float | None = None
+        self._sizes: list[tuple[float, float]] = []  # (time, logarithm of the size) while the rest is looked for
+        self._best_at = 0.0
         self._seen: list[np.ndarray] = []
         self._noted = -np.inf
         self._identity: np.ndarray | None = None
@@ -107,7 +109,10 @@ class DriverHead:
         now = float(np.log(pose.scale[1]))
         self._size = now if self._size is None else self._size + _share(step, _SIZE_SECONDS) * (now - self._size)
         if better:
-            self._best = Rest(points, self._size)
+            self._best, self._best_at = Rest(points, now), time
+        if self.still is None and (better or not self.settled(time)):
+            self._sizes.append((time, now))
+            self._best = Rest(self._best.points, self._slowed())
         if self._rest is None:
             self._rest = self._best
         else:
@@ -117,11 +122,17 @@ class DriverHead:
     def _is_better(self, points: np.ndarray) -> bool:
         return self._best is None or find_reference(np.stack([self._best.points, points]), self.portrait) == 1
 
+    def _slowed(self) -> float:
+        """The size about the best rest, before and after: one frame's error would stay in all others."""
+        times, sizes = np.array(self._sizes).T
+        weight = np.exp(-0.5 * ((times - self._best_at) / _SIZE_SECONDS) ** 2)
+        return float((weight * sizes).sum() / weight.sum())
+
     def _nearer(self, step: float) -> Rest:
         """The rest in use, on its way to the best one."""
         assert self._rest is not None and self._best is not None
         way = self._best.points - self._rest.points
-        if float(np.abs(way).max()) < _SAME:
+        if max(float(np.abs(way).max()), abs(self._best.size - self._rest.size)) < _SAME:
             return self._best
         share = _share(step, _TURN_OVER)
         points = (self._rest.points + share * way).astype(np.float32)
