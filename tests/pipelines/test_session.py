@@ -158,14 +158,16 @@ def test_sessions_work_in_threads_side_by_side(options: AnimateOptions, same_id:
     alone = [work(number) for number in range(3)]
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(work, range(3)))
-    assert all(np.array_equal(a, b) for one, two in zip(alone, together, strict=True) for a, b in zip(one, two))
+    assert all(
+        np.array_equal(a, b) for one, two in zip(alone, together, strict=True) for a, b in zip(one, two, strict=True)
+    )
 
 
 def test_networks_are_shared_between_sessions(options: AnimateOptions) -> None:
-    with Session(face_picture(FACE), options) as one:
-        with Session(face_picture((40, 20, 60, 70)), options, networks=one.networks) as other:
-            assert other.networks.model is one.networks.model
-            assert other.frame(REST).shape == (120, 160, 3)
+    one = Session(face_picture(FACE), options)
+    with one, Session(face_picture((40, 20, 60, 70)), options, networks=one.networks) as other:
+        assert other.networks.model is one.networks.model
+        assert other.frame(REST).shape == (120, 160, 3)
 
 
 def test_what_cannot_be(session: Session, options: AnimateOptions, tmp_path: Path) -> None:
