@@ -60,6 +60,7 @@ def test_every_portrait_with_every_driver(
     again = results(second.stdout)
     assert second.exit_code == 3 and [name for name, one in again.items() if one["new"]] == ["bob--walk.mp4"]
     assert (out / "ann--walk.mp4").stat().st_mtime_ns == before and (out / "bob--walk.mp4").is_file()
+    (people / "drivers" / "bad.mp4").unlink()
     film(people / "drivers" / "bad.mp4", WALK[:3])
     third = run(*command, "--retry")
     assert third.exit_code == 0 and (out / "ann--bad.mp4").is_file()

@@ -41,7 +41,7 @@ def batch(jobs: Path, folder: Path, workers: int, retry: bool, no_label: bool, a
     """
     common.agree_to_rules(accept_use)
     from fewshot_reenact.pipelines.batch import batch as run
-    from fewshot_reenact.pipelines.batch import read_jobs
+    from fewshot_reenact.pipelines.jobs import read_jobs
     from fewshot_reenact.pipelines.options import AnimateOptions
 
     found = read_jobs(jobs, folder, AnimateOptions(label=not no_label, **options))
