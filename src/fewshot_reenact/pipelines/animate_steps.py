@@ -84,8 +84,7 @@ def parse(
     overwrite: bool,
 ) -> Job:
     """Look at everything that was given, before anything takes long."""
-    given = isinstance(portrait, PortraitSource)
-    portraits = portrait if given else PortraitSource.parse(portrait, options.face)
+    portraits = portrait if isinstance(portrait, PortraitSource) else PortraitSource.parse(portrait, options.face)
     source = DriverSource.parse(
         driver,
         face=options.driver_face,
