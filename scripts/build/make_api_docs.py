@@ -67,7 +67,11 @@ def raised() -> str:
 
 def section(name: str, thing: Any) -> str:
     """A heading, the signature or the fields, and the docstring."""
-    if inspect.isclass(thing):
+    if inspect.isclass(thing) and not dataclasses.is_dataclass(thing):
+        # Made by calling it, as a function is.
+        level, shown, names = "###", signature(name, thing), list(inspect.signature(thing).parameters)
+        more = f"\n{listed}\n" if (listed := members(thing)) else ""
+    elif inspect.isclass(thing):
         level, shown, names = "###", fields(thing), [field.name for field in dataclasses.fields(thing)]
         more = f"\n{listed}\n" if (listed := members(thing)) else ""
     else:

@@ -3,6 +3,7 @@
 
     scripts/measure/benchmark.py animate                     # 512-pixel portrait and driver, time by stage
     scripts/measure/benchmark.py animate --portrait P --driver D --repeat 3
+    scripts/measure/benchmark.py session                     # latency and frames a second of Session, frame by frame
     scripts/measure/benchmark.py memory --seconds 10 120     # peak memory for drivers of these lengths
     scripts/measure/benchmark.py landmarks --data ../shared/data     # all figures of the landmarks beside their targets
     scripts/measure/benchmark.py watermark A.mp4 B.mp4       # in how many of these videos the mark survives what
@@ -27,7 +28,7 @@ import torch
 
 import fewshot_reenact
 import tables
-from fewshot_reenact import animate
+from fewshot_reenact import AnimateOptions, Session, animate
 from fewshot_reenact.media.pictures import read_picture, write_picture
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.media.writer import VideoWriter
@@ -104,6 +105,44 @@ def time_animate(portrait: Path, driver: Path, seconds: float, repeat: int, writ
         rate = f"{frames / best.seconds[stage]:.1f}" if stage == "all" else ""
         lines.append(f"| {words} | {1000 * best.seconds[stage] / frames:.1f} | {rate} |")
     show("speed", lines, write)
+
+
+# A session's targets at 512 pixels on two idle cores: milliseconds from frame to picture, frames a second.
+SESSION_TARGETS = (120.0, 20.0)
+
+
+@main.command("session")
+@click.option("--portrait", type=click.Path(path_type=Path), default=ASSETS / "grace_hopper.jpg")
+@click.option("--driver", type=click.Path(path_type=Path), default=ASSETS / "driver.mp4")
+@click.option("--side", default=SIDE, show_default=True, help="Of portrait and driver, pixels.")
+@click.option("--seconds", default=4.0, show_default=True, help="Length of the driver.")
+@into_docs
+def time_session(portrait: Path, driver: Path, side: int, seconds: float, write: bool) -> None:
+    """From a driver's frame, an array, to the marked picture, one after the other."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        picture, video = square_portrait(portrait, folder, side), square_driver(driver, folder, seconds, side)
+        with VideoReader(video) as reader:
+            frames = [frame.picture for frame in reader]
+        began, took = time.perf_counter(), []
+        with Session(picture, AnimateOptions()) as session:
+            session.frame(frames[0])
+            first = time.perf_counter() - began
+            for frame in frames[1:]:
+                began = time.perf_counter()
+                session.frame(frame)
+                took.append(1000 * (time.perf_counter() - began))
+    middle, late = np.percentile(took, [50, 95])
+    latency, rate = SESSION_TARGETS
+    lines = [
+        f"| {len(took)} frames, {side} pixels | measured | target |",
+        "|---|---|---|",
+        f"| ms from frame to picture, median | {middle:.1f} | {latency:g} |",
+        f"| ms from frame to picture, 95 % are faster | {late:.1f} | {latency:g} |",
+        f"| frames a second | {1000 * len(took) / sum(took):.1f} | {rate:g} |",
+        f"| seconds from nothing to the first picture | {first:.1f} | |",
+    ]
+    show("session", lines, write)
 
 
 _CHILD = """

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fewshot_reenact.pipelines.extract import Extraction, extract
     from fewshot_reenact.pipelines.finetune import FineTuning, finetune
     from fewshot_reenact.pipelines.options import AnimateOptions
+    from fewshot_reenact.pipelines.session import Session
     from fewshot_reenact.pipelines.train import TrainingRun, train
     from fewshot_reenact.provenance.verify import MarkReport, verify
     from fewshot_reenact.training.data.clipping import ClipOptions
@@ -41,6 +42,7 @@ _PLACES = {
     "animate_with": "pipelines.animate",
     "Animation": "pipelines.animate",
     "AnimateOptions": "pipelines.options",
+    "Session": "pipelines.session",
     "extract": "pipelines.extract",
     "Extraction": "pipelines.extract",
     "Motion": "motion.motion",
@@ -70,6 +72,7 @@ __all__ = [
     "Motion",
     "Prepared",
     "Report",
+    "Session",
     "TrainingRun",
     "__version__",
     "animate",

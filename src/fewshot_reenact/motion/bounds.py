@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fewshot_reenact.geometry.rotation import exponential
+from fewshot_reenact.geometry.solid import HeadPose
 from fewshot_reenact.motion.heads import HeadMotion, Lift
 
 TURN = 40.0  # degrees away from the portrait's own view up to which the head turns as the driver's does
@@ -98,6 +99,21 @@ def limit_way(motion: HeadMotion, portrait: Lift, size: tuple[int, int]) -> tupl
         scale=scale * enlarged,
     )
     return HeadMotion(pose, motion.solid), (far > 1.15 * limit).any(1)
+
+
+def farthest(portrait: Lift, size: tuple[int, int]) -> HeadMotion:
+    """The portrait's head as far to each side, and as large, as `limit_way` lets it become: four frames."""
+    left, up, right, down = _room(portrait, size)
+    own = portrait.pose
+    ways = np.array([[-left, 0], [right, 0], [0, -up], [0, down]]) * float(own.scale)
+    pose = HeadPose(
+        np.broadcast_to(own.rotation, (4, 3, 3)),
+        np.full(4, float(own.scale) * _SIZES[1]),
+        own.translation + ways,
+        own.identity,
+        np.broadcast_to(own.expression, (4, len(own.expression))),
+    )
+    return HeadMotion(pose, np.broadcast_to(portrait.solid, (4, *portrait.solid.shape)))
 
 
 def _room(portrait: Lift, size: tuple[int, int]) -> tuple[float, float, float, float]:

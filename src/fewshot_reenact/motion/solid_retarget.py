@@ -27,12 +27,14 @@ def retarget_solid(
     *,
     how: Retargeting | None = None,
     reference: int | None = None,
+    sizes: np.ndarray | None = None,
 ) -> HeadMotion:
     """The portrait's head for every frame of the driver, relative motion.
 
     times: (T,) seconds. how: its region, strength and travel, None: all of it; absolute motion is not relative.
     reference: the driver's frame that counts as the portrait's own state; None: the driver's person at rest, looking
-    at the camera from where the first frame has it.
+    at the camera from where the first frame has it. sizes: (T,), the logarithms of the driver's scales, where they are
+    slowed already, as by who sees no later frames; None: they are slowed here.
     """
     how = how or Retargeting()
     if how.motion != "relative":
@@ -40,7 +42,7 @@ def retarget_solid(
     solid = _with_expression(driver, portrait, how, reference)
     if how.region not in ("all", "pose"):
         return HeadMotion(_still(portrait.pose, len(solid)), solid)
-    return HeadMotion(_moved(driver.pose, portrait.pose, times, how, reference), solid)
+    return HeadMotion(_moved(driver.pose, portrait.pose, times, how, reference, sizes), solid)
 
 
 def _with_expression(driver: HeadMotion, portrait: Lift, how: Retargeting, reference: int | None) -> np.ndarray:
@@ -74,7 +76,12 @@ def _still(pose: HeadPose, count: int) -> HeadPose:
 
 
 def _moved(
-    driver: HeadPose, portrait: HeadPose, times: np.ndarray, how: Retargeting, reference: int | None
+    driver: HeadPose,
+    portrait: HeadPose,
+    times: np.ndarray,
+    how: Retargeting,
+    reference: int | None,
+    sizes: np.ndarray | None,
 ) -> HeadPose:
     """The portrait's head, turned, nearer and elsewhere as the driver's is, for T frames."""
     strength, travel = how.strength, how.travel
@@ -84,7 +91,7 @@ def _moved(
     if strength != 1:
         change = exponential(strength * logarithm(change))
     # Both sides slowed, as in the plane: one frame's error at the reference would stay in all the others.
-    size = slowed(np.log(driver.scale), times)
+    size = slowed(np.log(driver.scale), times) if sizes is None else sizes
     scale = portrait.scale * np.exp(travel * strength * (size - size[start]))
     went = travel * strength * (driver.translation - driver.translation[start]) / driver.scale[start]
     return HeadPose(

@@ -181,7 +181,23 @@ def animate_with(
     """The same with the options in one object."""
     clock = Clock()
     job = parse(options, portrait, driver, output, report, overwrite)
-    cast = load(options, job)
+    cast = load(options, job.portraits, job.ground)
+    given = {"portrait": portrait, "driver": driver, "output": output, "report": report, "overwrite": overwrite}
+    return make(options, job, cast, given, clock, marks=marks, report=report, progress=progress)
+
+
+def make(
+    options: AnimateOptions,
+    job: Job,
+    cast: Cast,
+    given: dict[str, Any],
+    clock: Clock,
+    *,
+    marks: Marks | None = None,
+    report: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Animation:
+    """The work itself, with networks and portraits that are loaded. given: what was given beside the options."""
     marks = marks or marks_for(job.portraits, job.driver, options, cast.model_sha256)
     clock.lap("setup")
 
@@ -197,15 +213,15 @@ def animate_with(
 
     made = _describe(job, cast, driven, plan, (width, height), seconds)
     made.settings = {
-        **plain({"portrait": portrait, "driver": driver, "output": output}),
+        **plain({name: given[name] for name in ("portrait", "driver", "output")}),
         **options.as_data(),
-        **plain({"report": report, "overwrite": overwrite}),
+        **plain({name: given[name] for name in ("report", "overwrite")}),
     }
     if isinstance(marks, StandardMarks):
         made.marks = marks.report()
         made.warnings += [*marks.notes, *history.record(marks.id, job.output)]
     if report is not None:
-        with partial_file(report, overwrite, [*job.inputs, job.output]) as partial:
+        with partial_file(report, job.overwrite, [*job.inputs, job.output]) as partial:
             partial.write_text(json.dumps(made.report(), indent=2) + "\n", encoding="utf-8")
     return made
 

@@ -49,6 +49,18 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Networks:
+    """What is loaded whoever is shown, and may be used for many portraits: the model, None for a fine-tuned person,
+    who has a model of their own, and the landmarks.
+    """
+
+    model: Reenactor | None
+    backend: LandmarkBackend
+    device: torch.device
+    device_why: str
+
+
+@dataclass(frozen=True)
 class Cast:
     """Networks, landmarks and portraits, loaded. psi: a fine-tuned person's. notes: what the user should know."""
 
@@ -65,14 +77,14 @@ class Cast:
 
 def parse(
     options: AnimateOptions,
-    portrait: str | Path | Sequence[str | Path],
+    portrait: str | Path | Sequence[str | Path] | PortraitSource,
     driver: str | Path,
     output: str | Path | None,
     report: str | Path | None,
     overwrite: bool,
 ) -> Job:
     """Look at everything that was given, before anything takes long."""
-    portraits = PortraitSource.parse(portrait, options.face)
+    portraits = portrait if isinstance(portrait, PortraitSource) else PortraitSource.parse(portrait, options.face)
     source = DriverSource.parse(
         driver,
         face=options.driver_face,
@@ -106,31 +118,41 @@ def parse(
     return Job(portraits, source, path, inputs, overwrite, ground)
 
 
-def load(options: AnimateOptions, job: Job) -> Cast:
-    """Load networks and landmarks, and find the face in each portrait."""
+def load_networks(options: AnimateOptions, person: bool = False) -> Networks:
+    """Load networks and landmarks. person: whether a fine-tuned person will be shown, by a model of their own."""
     where, why = choose_device(options.device)
-    person = job.portraits.person(options.model, where)
-    networks = person.model if person else load_model(options.model, where)
+    model = None if person else load_model(options.model, where)
     backend = options.landmarks
     if isinstance(backend, str):
         backend = load_backend(backend, str(where))
-    people, notes = (list(person.portraits), []) if person else job.portraits.load(backend)
+    return Networks(model, backend, where, why)
+
+
+def load(
+    options: AnimateOptions, portraits: PortraitSource, ground: Ground | None, loaded: Networks | None = None
+) -> Cast:
+    """Find the face in each portrait. loaded: networks that are there already; None: they are loaded."""
+    where, why = choose_device(options.device)
+    person = portraits.person(options.model, where)
+    loaded = loaded or load_networks(options, person is not None)
+    networks, backend = person.model if person else loaded.model or load_model(options.model, where), loaded.backend
+    people, notes = (list(person.portraits), []) if person else portraits.load(backend)
     if not person:
-        for path, one in zip(job.portraits.files, people, strict=True):
+        for path, one in zip(portraits.files, people, strict=True):
             notes += what_is_poor(path.name, one, backend)
         if options.background is None and people[0].alpha is not None:
             said = "its transparent parts are shown as white; --background COLOUR shows another colour"
-            notes.append(f"{job.portraits.files[0].name}: {said}")
+            notes.append(f"{portraits.files[0].name}: {said}")
     kind = renderer_class(networks)
     notes += kind.notes(networks.dims)
-    if not kind.corrects_warp and (job.ground or options.matte is not None):
+    if not kind.corrects_warp and (ground or options.matte is not None):
         raise UsageError("a model of kind 'paper' paints the ground too: leave out --matte and --background")
     if kind.corrects_warp:
-        people[0], of_matte = _cut_out(people[0], options, job.ground)
+        people[0], of_matte = _cut_out(people[0], options, ground)
         notes += of_matte
         if options.frame == "crop":
             people[0] = crop_portrait(people[0], options.size)
-    first = job.portraits.files[0]
+    first = portraits.files[0]
     return Cast(
         model=networks,
         model_name=str(first if person else options.model or "built-in"),

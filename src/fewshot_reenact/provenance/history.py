@@ -33,11 +33,20 @@ class Entry:
 
 def record(watermark: str, file: Path) -> list[str]:
     """Notes an output, unless the ledger is disabled. Returns what the user should know, if it could not be written."""
+    return _note(watermark, str(file), file)
+
+
+def record_stream(watermark: str, portrait: str) -> list[str]:
+    """The same of pictures that went into no file of ours, but to whoever uses a session."""
+    return _note(watermark, f"pictures of a session with {portrait}", None)
+
+
+def _note(watermark: str, what: str, file: Path | None) -> list[str]:
     if not enabled():
         return []
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     try:
-        append_private(_path(), json.dumps(asdict(Entry(watermark, now, str(file), sha256(file)))))
+        append_private(_path(), json.dumps(asdict(Entry(watermark, now, what, sha256(file) if file else ""))))
     except OSError as error:
         return [f"{_path()}: the history could not be written ({error.strerror}); the output is not affected"]
     return []

@@ -34,6 +34,32 @@ _DOUBTFUL_SIDE = 520  # pixels, the root of the area: from here on all that was 
 _LOOKED_AT = 75  # frames
 
 
+class PixelMarks:
+    """The marks that pictures carry wherever they go: the label (unless `visible` is False) and the watermark. id: 16
+    hexadecimal digits, random.
+    """
+
+    def __init__(self, visible: bool) -> None:
+        self.visible = visible
+        payload = secrets.randbits(64)  # random: it says nothing of user, machine or time
+        self.id = f"{payload:016x}"
+        self._watermarker = Watermarker(payload)
+        self._label: tuple[tuple[int, int], Label] | None = None
+
+    def label(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture (H, W, 3) uint8 RGB labelled and watermarked. Of a transparent one, (H, W, 4), the straight
+        colours are, everywhere.
+        """
+        if self.visible:
+            size = (picture.shape[0], picture.shape[1])
+            if self._label is None or self._label[0] != size:
+                self._label = (size, Label(*size))
+            picture = self._label[1].draw(picture)
+        if picture.shape[2] == 3:
+            return self._watermarker.stamp(picture)
+        return np.dstack([self._watermarker.stamp(np.ascontiguousarray(picture[..., :3])), picture[..., 3]])
+
+
 class StandardMarks(PlainNote):
     """One output's marks, in the order of a writer's calls; see `Marks`.
 
@@ -47,10 +73,8 @@ class StandardMarks(PlainNote):
         self.origin, self.visible = origin, visible
         self.notes = list(credentials.notes)
         self._credentials, self._thumbnails = credentials, thumbnails
-        payload = secrets.randbits(64)  # random: it says nothing of user, machine or time
-        self.id = f"{payload:016x}"
-        self._watermarker = Watermarker(payload)
-        self._label: tuple[tuple[int, int], Label] | None = None
+        self._pixels = PixelMarks(visible)
+        self.id = self._pixels.id
         self._side = 0.0
 
     def metadata(self) -> dict[str, str]:
@@ -61,15 +85,8 @@ class StandardMarks(PlainNote):
         """The frame (H, W, 3) uint8 RGB as it goes into the file: labelled, watermarked. Of a transparent one, (H, W,
         4), the straight colours are, everywhere.
         """
-        if self.visible:
-            size = (picture.shape[0], picture.shape[1])
-            if self._label is None or self._label[0] != size:
-                self._label = (size, Label(*size))
-            picture = self._label[1].draw(picture)
         self._side = math.sqrt(picture.shape[0] * picture.shape[1])
-        if picture.shape[2] == 3:
-            return self._watermarker.stamp(picture)
-        return np.dstack([self._watermarker.stamp(np.ascontiguousarray(picture[..., :3])), picture[..., 3]])
+        return self._pixels.label(picture)
 
     def finish(self, partial: Path, suffix: str) -> None:
         """Tags and signs the finished file. Raises UsageError if it cannot be signed, OSError if the disk is full."""

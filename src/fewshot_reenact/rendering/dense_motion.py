@@ -38,7 +38,7 @@ Pictures = Callable[[], Iterator[tuple[int, np.ndarray]]]
 
 
 @dataclass(frozen=True)
-class _Reference:
+class Reference:
     """A frame to compare with: (1, 3, C, C) in -1..1, its points (1, 83, 2) there, and the (2, 3) matrix from the
     video's pixels to its own.
     """
@@ -46,6 +46,38 @@ class _Reference:
     picture: Tensor
     points: Tensor
     onto: np.ndarray
+
+
+class ShiftMeter:
+    """Measures what points miss between two frames of a driver. side: S of the face frames. part: the region that
+    moves, see motion.retarget.
+    """
+
+    def __init__(self, side: int, part: str = "all"):
+        self.side = side
+        self.mask = (feather(side, side) * _part_mask(part, side))[0, 0].numpy()
+
+    @staticmethod
+    def reference(picture: np.ndarray, points: np.ndarray) -> Reference:
+        """A frame to compare others with: (H, W, 3) uint8 RGB and its points, (83, 2) pixels."""
+        square = square_about(points[None], (picture.shape[1], picture.shape[0]))
+        crop, onto = cut_square(picture, square, _CROP)
+        own = torch.from_numpy(transform(onto, points)).float()
+        return Reference(_signed(crop), own[None], onto)
+
+    @torch.inference_mode()
+    def measure(self, reference: Reference, picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """The shift of a frame, (2, S, S) float32 in face-frame pixels. points: (83, 2), as it is rendered."""
+        frame = face_frame(points, self.side)
+        pose = transform(reference.onto, points)
+        # As the renderer's does, the box holds both faces, wherever the head went.
+        box = torch.cat([picture_box(reference.picture, 1).view(2, 2), torch.from_numpy(_corners(pose)).float()])
+        box = torch.cat([box.amin(0), box.amax(0)])[None]
+        matrix = torch.from_numpy(chain(reference.onto, frame)).float()[None]
+        there = torch.from_numpy(pose).float()[None]
+        flow = face_flow(there, reference.points, matrix, box, self.side)
+        face = _signed(cut_face(picture, frame, self.side))
+        return dense_motion(reference.picture, flow, face)[0].numpy() * self.mask
 
 
 class DenseMotion:
@@ -66,8 +98,7 @@ class DenseMotion:
         part: str = "all",
     ):
         self.points, self.references, self.weight = points, references, weight
-        self.pictures, self.side = pictures, side
-        self.mask = (feather(side, side) * _part_mask(part, side))[0, 0].numpy()
+        self.pictures, self.side, self.meter = pictures, side, ShiftMeter(side, part)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         kept = self._references()
@@ -75,35 +106,18 @@ class DenseMotion:
             if self.weight[number] <= 0:
                 yield np.zeros((2, self.side, self.side), np.float32)
                 continue
-            shift = self._measure(kept[int(self.references[number])], picture, self.points[number])
-            yield shift * (self.mask * self.weight[number])
+            shift = self.meter.measure(kept[int(self.references[number])], picture, self.points[number])
+            yield shift * self.weight[number]
 
-    def _references(self) -> dict[int, _Reference]:
+    def _references(self) -> dict[int, Reference]:
         wanted = {int(number) for number in self.references[self.weight > 0]}
-        kept: dict[int, _Reference] = {}
+        kept: dict[int, Reference] = {}
         for number, picture in self.pictures() if wanted else ():
             if number in wanted:
-                points = self.points[number]
-                square = square_about(points[None], (picture.shape[1], picture.shape[0]))
-                crop, onto = cut_square(picture, square, _CROP)
-                own = torch.from_numpy(transform(onto, points)).float()
-                kept[number] = _Reference(_signed(crop), own[None], onto)
+                kept[number] = self.meter.reference(picture, self.points[number])
             if len(kept) == len(wanted):
                 break
         return kept
-
-    @torch.inference_mode()
-    def _measure(self, reference: _Reference, picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-        frame = face_frame(points, self.side)
-        pose = transform(reference.onto, points)
-        # As the renderer's does, the box holds both faces, wherever the head went.
-        box = torch.cat([picture_box(reference.picture, 1).view(2, 2), torch.from_numpy(_corners(pose)).float()])
-        box = torch.cat([box.amin(0), box.amax(0)])[None]
-        matrix = torch.from_numpy(chain(reference.onto, frame)).float()[None]
-        there = torch.from_numpy(pose).float()[None]
-        flow = face_flow(there, reference.points, matrix, box, self.side)
-        face = _signed(cut_face(picture, frame, self.side))
-        return dense_motion(reference.picture, flow, face)[0].numpy()
 
 
 def dense_motion_of(driver: Driver, plan: Plan, how: Retargeting, side: int) -> DenseMotion | None:

@@ -78,7 +78,7 @@ def plan_motion(
             driver, times = HeadMotion.of(steady[shot]), motion.times[shot]
             shots.append(retarget_solid(driver, own, times, how=how, reference=reference))
             # A portrait keeps its own turn, and adds the driver's change to it.
-            alike[shot] = _STRANGER * _alike(own.pose.rotation, driver.pose.rotation[similar - first])
+            alike[shot] = skin_counts(own.pose.rotation, driver.pose.rotation[similar - first])
         nearest[shot] = similar
         references.append(None if reference is None or how.motion == "absolute" else first + reference)
     heads, turned = limit_turn(HeadMotion.joined(shots), own)
@@ -88,10 +88,9 @@ def plan_motion(
     return Plan(heads, steady, nearest, references, alike, Bounds(turned, farther))
 
 
-def _alike(one: np.ndarray, other: np.ndarray) -> float:
-    """1 for heads turned alike, 0 for heads turned otherwise; inclination in the picture does not count.
-
-    one, other: (3, 3), rotations.
+def skin_counts(one: np.ndarray, other: np.ndarray) -> float:
+    """How much a driver's skin tells of a portrait's: most for heads turned alike, 0 for heads turned otherwise;
+    inclination in the picture does not count. one, other: (3, 3), rotations.
     """
     apart = float(np.degrees(np.arccos(np.clip(one[:, 2] @ other[:, 2], -1, 1))))
-    return smoothstep(float(np.clip((_UNLIKE - apart) / (_UNLIKE - _ALIKE), 0, 1)))
+    return _STRANGER * smoothstep(float(np.clip((_UNLIKE - apart) / (_UNLIKE - _ALIKE), 0, 1)))
