@@ -11,7 +11,8 @@ import fewshot_reenact
 from fewshot_reenact.cli import main
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.models.teachers import TEACHER
-from fewshot_reenact.training.config import CONFIGS, find_config, load_config
+from fewshot_reenact.training.config import load_config
+from fewshot_reenact.training.config_files import CONFIGS, find_config
 from fewshot_reenact.training.trainers import load_any
 from painted_clips import write_clip
 

@@ -93,6 +93,15 @@ def read_alpha(path: str | Path) -> NDArray[np.uint8] | None:
     return alpha if alpha.min() < 255 else None
 
 
+def small_jpeg(path: str | Path, side: int) -> bytes:
+    """A picture made small, its longer side so many pixels at most, as a JPEG. Raises InputError as `read_picture`."""
+    image = Image.fromarray(read_picture(path))
+    image.thumbnail((side, side))
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=85)
+    return data.getvalue()
+
+
 def _read(path: Path, convert: Callable[[Path, Image.Image], Image.Image]) -> NDArray[np.uint8]:
     image = _open(path)
     with image:

@@ -90,12 +90,13 @@ def evaluate(
     portrait unmoved), "warp" and "dense" (without networks; by the points, and with the driver's dense motion),
     "points" and "model" (with networks, likewise), "finetuned" (fitted to the person first). model: a safetensors file;
     None: the built-in one. perceptual, identity: feature networks by path; None: the small built-in one, for both.
-    learn_perceptual, learn_identity: those with which `finetuned` learns (None: the built-in ones); they should not be
-    the ones that measure. every: frames from one frame compared to the next. held_out: such frames a clip at most.
-    limit: clips at most, one of each person first. seed: of the choice of portraits and, for `cross`, of drivers.
-    smooth: 0 to 1, of the motion, as in `animate`. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu",
-    "cuda", "cuda:1", "mps". sheet: also write a picture sheet (.png), with all marks. html: also write a page with
-    means, figures of each clip and the worst frames. triplets: also make a folder with the paper's user study, see
+    lpips, fid: weights of the networks of LPIPS, and of FID and KID, by path, or "cache" for those that torch keeps;
+    None: not measured. learn_perceptual, learn_identity: those with which `finetuned` learns (None: the built-in ones);
+    they should not be the ones that measure. every: frames from one frame compared to the next. held_out: such frames a
+    clip at most. limit: clips at most, one of each person first. seed: of the choice of portraits and, for `cross`, of
+    drivers. smooth: 0 to 1, of the motion, as in `animate`. landmarks: "builtin", "fan", or a backend. device: "auto",
+    "cpu", "cuda", "cuda:1", "mps". sheet: also write a picture sheet (.png), with all marks. html: also write a page
+    with means, figures of each clip and the worst frames. triplets: also make a folder with the paper's user study, see
     evaluation.study. overwrite: replace `sheet`, `html` and the study if they exist. progress: see progress.Progress;
     the stage is "clips".
 

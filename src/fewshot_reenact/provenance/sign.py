@@ -21,7 +21,7 @@ from PIL import Image
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.media.pictures import read_picture
+from fewshot_reenact.media.pictures import small_jpeg
 from fewshot_reenact.provenance import webm
 from fewshot_reenact.provenance.keys import Credentials
 
@@ -130,7 +130,7 @@ def sign(
     size = partial.stat().st_size
     target = partial.with_suffix(".signed.partial")
     marked = [n for n, one in enumerate(origin.ingredients) if one.path and _has_marks(one, notes)]
-    pictures = _thumbnails(origin) if thumbnails else {}
+    pictures = {n: small_jpeg(path, _THUMBNAIL) for n, path in _portraits(origin).items()} if thumbnails else {}
     try:
         # Second, should an input's marks turn out to be unusable or huge: its hash alone, as of inputs without marks.
         for whole in (marked, []):
@@ -277,17 +277,9 @@ def _stated(origin: Origin, number: int, pictures: Mapping[int, bytes]) -> dict[
     }
 
 
-def _thumbnails(origin: Origin) -> dict[int, bytes]:
-    """Small JPEGs of the portraits, by the number of the ingredient."""
-    made = {}
-    for number, one in enumerate(origin.ingredients):
-        if one.role == "portrait" and one.path is not None:
-            image = Image.fromarray(read_picture(one.path))
-            image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-            data = io.BytesIO()
-            image.save(data, "JPEG", quality=85)
-            made[number] = data.getvalue()
-    return made
+def _portraits(origin: Origin) -> dict[int, Path]:
+    """Their files, by the number of the ingredient."""
+    return {n: one.path for n, one in enumerate(origin.ingredients) if one.role == "portrait" and one.path is not None}
 
 
 def _label(origin: Origin, number: int) -> str:

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.files import held_folder
-from fewshot_reenact.training.config import TrainConfig, check_config, check_together, find_config, read_yaml
+from fewshot_reenact.training.config import TrainConfig, check_config, check_together
+from fewshot_reenact.training.config_files import find_config, read_yaml
 
 
 @dataclass(frozen=True)

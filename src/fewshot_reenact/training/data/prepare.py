@@ -232,16 +232,11 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     """What two plans disagree about."""
     if before.get("fingerprint") != now["fingerprint"]:
         yield "other videos"
-    for name in ("schema", "version", "landmarks"):
-        if before.get(name) != now[name]:
-            yield f"{name} {before.get(name)}"
+    yield from (f"{k} {before.get(k)}" for k in ("schema", "version", "landmarks") if before.get(k) != now[k])
     old = before.get("options", {})
     yield from (f"{name} {old.get(name)}" for name, value in now["options"].items() if old.get(name) != value)
     if before.get("fingerprint") == now["fingerprint"] and before.get("shards") != now["shards"]:
         yield f"{before.get('shards')} shards"
-
-
-# ---- the whole -------------------------------------------------------------------------------------------------------
 
 
 def _follow(results: Generator[dict[str, Any]], of: int, progress: Callable[[Done], None] | None) -> dict[str, Any]:
