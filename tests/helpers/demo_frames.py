@@ -34,6 +34,9 @@ def far(folder: Path, **options: object) -> np.ndarray:
 if __name__ == "__main__":
     import tempfile
 
+    import torch
+
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         REFERENCE.parent.mkdir(exist_ok=True)
         np.savez_compressed(REFERENCE, frames=np.round(far(Path(name)) * 16).astype(np.uint16))

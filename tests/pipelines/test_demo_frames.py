@@ -7,7 +7,11 @@ import pytest
 
 from demo_frames import REFERENCE, far
 
-NEAR = 0.3  # of 255, mean of a frame: other processors round otherwise; one frame too early is up to six times that
+# Of 255, mean of a frame. Other processors and other numbers of threads round otherwise, and what is tracked depends on
+# what was tracked before: one thread and two are 0.47 apart. One frame too early is up to 2.0.
+NEAR = 0.6
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
