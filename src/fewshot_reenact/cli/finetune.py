@@ -7,6 +7,7 @@ import click
 
 from fewshot_reenact.cli import common
 from fewshot_reenact.cli.common import say
+from fewshot_reenact.pipelines.options import LOSSES
 
 
 @click.command(short_help="Fit the networks to one person, from a few pictures or a video.")
@@ -42,7 +43,7 @@ from fewshot_reenact.cli.common import say
 )
 @click.option(
     "--losses",
-    type=click.Choice(["auto", "trained", "person", "textured", "paper-v1", "paper-v2"]),
+    type=click.Choice(LOSSES),
     default="auto",
     show_default=True,
     help="What is learnt by: a preset, or what the model was trained by. auto: person for a model that corrects a "

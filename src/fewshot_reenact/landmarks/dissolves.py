@@ -79,10 +79,11 @@ class TransitionDetector:
         if self._under_way:
             return self._wait(now)
         self._small.append(now)
+        known = list(self._small)
         for length in _LENGTHS:
-            if len(self._small) <= length:
+            if len(known) <= length:
                 break
-            frames = list(self._small)[-1 - length :]
+            frames = known[-1 - length :]
             sure = _is_transition(frames)
             if sure is not None:
                 self._under_way, self._waiting, self._sure = frames, length // 2, sure

@@ -146,7 +146,7 @@ def write_picture(
     over. `quality` is JPEG's, 1..100. Raises UsageError as `check_output` does.
     """
     suffix = Path(path).suffix.lower()
-    channels = (3, 4) if suffix == TRANSPARENT_PICTURES[0] else (3,)
+    channels = (3, 4) if suffix in TRANSPARENT_PICTURES else (3,)
     if picture.ndim != 3 or picture.shape[2] not in channels or picture.dtype != np.uint8:
         raise ValueError(f"a picture is (H, W, 3) uint8, not {picture.shape} {picture.dtype}")
     marks = marks or PlainNote()

@@ -6,6 +6,7 @@ VGG19 and VGGFace, a hinge game with the discriminator, feature matching and the
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -117,6 +118,18 @@ def content_l1(net: nn.Module, output: Tensor, truth: Tensor) -> Tensor:
     with torch.no_grad():
         wanted = net(truth)
     return torch.stack([(a - b).abs().mean() for a, b in zip(net(output), wanted, strict=True)]).sum()
+
+
+def content_loss(
+    networks: Mapping[str, nn.Module], output: Tensor, truth: Tensor, weights: LossWeights
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The paper's content terms, each by the weight of its network's name (section 3.3, equation 3).
+
+    output, truth: (B, 3, H, W) in -1..1. Returns the sum to minimise, 0 without networks, and its parts for the log.
+    """
+    parts = {name: content_l1(net, output / 2 + 0.5, truth / 2 + 0.5) for name, net in networks.items()}
+    total = sum((getattr(weights, name) * part for name, part in parts.items()), output.new_zeros(()))
+    return total, {name: value.detach() for name, value in parts.items()}
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:

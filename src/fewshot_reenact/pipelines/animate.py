@@ -19,6 +19,7 @@ from typing import Any
 from fewshot_reenact._version import __version__
 from fewshot_reenact.files import partial_file
 from fewshot_reenact.inputs.driver import Driver
+from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.motion.retarget import MotionMode, Region
@@ -179,25 +180,25 @@ def animate_with(
     progress: Progress | None = None,
 ) -> Animation:
     """The same with the options in one object."""
-    clock = Clock()
-    job = parse(options, portrait, driver, output, report, overwrite)
-    cast = load(options, job.portraits, job.ground)
-    given = {"portrait": portrait, "driver": driver, "output": output, "report": report, "overwrite": overwrite}
-    return make(options, job, cast, given, clock, marks=marks, report=report, progress=progress)
+    return make(options, portrait, driver, output, marks=marks, report=report, overwrite=overwrite, progress=progress)
 
 
 def make(
     options: AnimateOptions,
-    job: Job,
-    cast: Cast,
-    given: dict[str, Any],
-    clock: Clock,
+    portrait: str | Path | Sequence[str | Path] | PortraitSource,
+    driver: str | Path,
+    output: str | Path | None,
     *,
-    marks: Marks | None = None,
-    report: str | Path | None = None,
-    progress: Progress | None = None,
+    marks: Marks | None,
+    report: str | Path | None,
+    overwrite: bool,
+    progress: Progress | None,
+    cast: Cast | None = None,
 ) -> Animation:
-    """The work itself, with networks and portraits that are loaded. given: what was given beside the options."""
+    """The work itself. cast: networks and portraits, where they are loaded already."""
+    clock = Clock()
+    job = parse(options, portrait, driver, output, report, overwrite)
+    cast = cast or load(options, job.portraits, job.ground)
     marks = marks or marks_for(job.portraits, job.driver, options, cast.model_sha256)
     clock.lap("setup")
 
@@ -211,11 +212,12 @@ def make(
     clock.lap("render")
     seconds = clock.all({f"render: {name}": value for name, value in renderer.seconds.items()})
 
+    given = list(map(str, portrait.files)) if isinstance(portrait, PortraitSource) else portrait
     made = _describe(job, cast, driven, plan, (width, height), seconds)
     made.settings = {
-        **plain({name: given[name] for name in ("portrait", "driver", "output")}),
+        **plain({"portrait": given, "driver": driver, "output": output}),
         **options.as_data(),
-        **plain({name: given[name] for name in ("report", "overwrite")}),
+        **plain({"report": report, "overwrite": overwrite}),
     }
     if isinstance(marks, StandardMarks):
         made.marks = marks.report()

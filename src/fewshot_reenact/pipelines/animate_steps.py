@@ -75,6 +75,13 @@ class Cast:
     device_why: str
 
 
+def output_kinds(still: bool, transparent: bool) -> tuple[str, ...]:
+    """Suffixes that an output may have, the usual one first. still: the driver is a pose."""
+    if still:
+        return TRANSPARENT_PICTURES if transparent else PICTURE_OUTPUTS
+    return TRANSPARENT_OUTPUTS if transparent else VIDEO_OUTPUTS
+
+
 def parse(
     options: AnimateOptions,
     portrait: str | Path | Sequence[str | Path] | PortraitSource,
@@ -104,11 +111,7 @@ def parse(
         *options.credentials,
     ]
     clear = ground is not None and ground.transparent
-    kinds: tuple[str, ...]
-    if source.is_still:
-        kinds = TRANSPARENT_PICTURES if clear else PICTURE_OUTPUTS
-    else:
-        kinds = TRANSPARENT_OUTPUTS if clear else VIDEO_OUTPUTS
+    kinds = output_kinds(source.is_still, clear)
     path = Path(output) if output is not None else Path(f"{portraits.name}--{source.name}{kinds[0]}")
     if clear and path.suffix.lower() not in kinds:
         raise UsageError(f"{path}: {path.suffix or 'such a file'} cannot be transparent; write {' or '.join(kinds)}")

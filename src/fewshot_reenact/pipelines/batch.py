@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import time
@@ -9,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -95,20 +95,16 @@ def _known(job: BatchJob, before: BatchResult | None, retry: bool) -> BatchResul
 
 
 def _work(jobs: list[BatchJob], workers: int) -> Iterator[BatchResult]:
-    groups = [list(group) for _, group in groupby(sorted(jobs, key=_same_session), _same_session)]
+    jobs = sorted(jobs, key=_same_session)  # those of one session after each other
     if workers == 1 or len(jobs) < 2:
-        crew = _Crew()
-        try:
-            for group in groups:
-                for job in group:
-                    yield crew.do(job)
-        finally:
-            crew.close()
+        with contextlib.closing(_Crew()) as crew:
+            for job in jobs:
+                yield crew.do(job)
         return
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     threads = max(1, multiprocessing.cpu_count() // workers)
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(threads,)) as pool:
-        waiting = {pool.submit(_in_worker, job): job for group in groups for job in group}
+        waiting = {pool.submit(_in_worker, job): job for job in jobs}
         try:
             for one in as_completed(waiting):
                 try:

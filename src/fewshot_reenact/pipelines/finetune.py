@@ -30,6 +30,7 @@ from fewshot_reenact.models.discriminator import Discriminator, load_discriminat
 from fewshot_reenact.models.losses import PRESETS, LossWeights
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.teachers import Teachers, load_teachers
+from fewshot_reenact.pipelines.options import LOSSES
 from fewshot_reenact.progress import Count, Progress, stage
 from fewshot_reenact.provenance.consent import check_consent
 from fewshot_reenact.rendering.flow import to_signed
@@ -38,7 +39,6 @@ from fewshot_reenact.rendering.textured import TexturedRenderer
 from fewshot_reenact.training.tuner import Settings, Tuned, Tuner, held_out, tune, usual_steps
 
 _CROP = 256  # side of the crops that are learnt from, pixels: what the clips of meta-training have
-LOSSES = ("auto", "trained", *PRESETS)
 _KEPT = 32  # portraits kept in the file; the two nearest to a pose show in it
 _CANDIDATES = 4  # frames of a video measured for each one taken
 _ALONE = (

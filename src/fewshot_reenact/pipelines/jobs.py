@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.inputs.grounds import TRANSPARENT
 from fewshot_reenact.media.file_types import PICTURE_SUFFIXES
+from fewshot_reenact.pipelines.animate_steps import output_kinds
 from fewshot_reenact.pipelines.options import AnimateOptions
 
 _OWN = ("portrait", "driver", "output")
@@ -131,5 +133,5 @@ def _job(row: dict[Any, Any], where: str, home: Path, folder: Path, base: Animat
 
 def _name(portrait: str, driver: str, options: AnimateOptions) -> str:
     still = Path(driver).suffix.lower() in PICTURE_SUFFIXES
-    suffix = (".png" if still else ".mov") if options.background == "transparent" else ".png" if still else ".mp4"
+    suffix = output_kinds(still, options.background == TRANSPARENT)[0]
     return f"{Path(portrait).stem}--{Path(driver.removeprefix('motion:')).stem}{suffix}"

@@ -17,6 +17,8 @@ Frame = Literal["full", "crop"]
 Audio = Literal["driver", "none"]
 FRAMES: tuple[str, ...] = get_args(Frame)
 AUDIO: tuple[str, ...] = get_args(Audio)
+# By what `finetune` learns: see pipelines.finetune; the last ones are the presets of models.losses.
+LOSSES = ("auto", "trained", "textured", "person", "paper-v1", "paper-v2")
 CROP_SIZES = (256, 1024)
 
 

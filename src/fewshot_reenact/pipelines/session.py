@@ -19,7 +19,7 @@ from fewshot_reenact.landmarks.tracker import Tracker
 from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.motion.live import SETTLE
 from fewshot_reenact.pipelines.animate import Animation, make
-from fewshot_reenact.pipelines.animate_steps import Clock, Networks, load, parse
+from fewshot_reenact.pipelines.animate_steps import Networks, load
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance import history
@@ -136,10 +136,8 @@ class Session:
         """
         if self._folder is None:
             raise UsageError("this session is closed; make another")
-        seen = self._shelf.array(picture, "frame")
+        seen = self._driver(picture, "frame")
         time = self._later(time)
-        if self.options.mirror:
-            seen = np.ascontiguousarray(seen[:, ::-1])
         plan, renderer = self._opened()
         if self._shape not in (None, seen.shape):  # a driver of another size is another one
             self._tracker = Tracker(self._cast.backend, self.options.driver_face)
@@ -181,13 +179,17 @@ class Session:
         """A whole driver to a file, as the function `animate` does it, signed and all; nothing is loaded anew."""
         if self._folder is None:
             raise UsageError("this session is closed; make another")
-        clock = Clock()
-        job = parse(self.options, self._source, driver, output, report, overwrite)
-        clock.lap("setup")
-        files = [str(path) for path in self._source.files]
-        given: dict[str, Any] = {"portrait": files, "driver": driver, "output": output}
-        given |= {"report": report, "overwrite": overwrite}
-        return make(self.options, job, self._cast, given, clock, marks=marks, report=report, progress=progress)
+        return make(
+            self.options,
+            self._source,
+            driver,
+            output,
+            cast=self._cast,
+            marks=marks,
+            report=report,
+            overwrite=overwrite,
+            progress=progress,
+        )
 
     def _later(self, time: float | None) -> float:
         if time is None:
@@ -224,10 +226,13 @@ class Session:
             self.notes += history.record_stream(self._marks.id, self._source.name)
         return self._plan, self._renderer
 
+    def _driver(self, picture: Any, name: str) -> np.ndarray:
+        """A picture of the driver as it counts: mirrored where the options say so."""
+        seen = self._shelf.array(picture, name)
+        return np.ascontiguousarray(seen[:, ::-1]) if self.options.mirror else seen
+
     def _at_rest(self, picture: Any) -> Still:
-        seen = self._shelf.array(picture, "calibrate")
-        if self.options.mirror:
-            seen = np.ascontiguousarray(seen[:, ::-1])
+        seen = self._driver(picture, "calibrate")
         face = find_face(seen, self._cast.backend, self.options.driver_face, "calibrate", "driver_face")
         return Still(seen, np.asarray(face.points, np.float32))
 

@@ -40,15 +40,22 @@ class HeadFlow:
         place. shift: (S, S, 2) frame pixels, see models.reenactor.Correction, or None.
         """
         x0, y0, x1, y1 = self.box
-        size = len(self.feather)
         moved = _enlarge(box_offset, (x1 - x0, y1 - y0), cv2.INTER_LINEAR) * self.fade
-        a, b, c, d = frame_bounds(frame, size, self.limits)
-        a, b, c, d = max(a, x0), max(b, y0), min(c, x1), min(d, y1)
+        self._add_face(moved, frame, face_flow, shift)
         cell = (x1 - x0 - 1) / (box_offset.shape[1] - 1)
         folded = _folded(box_offset, cell, moved.shape)
-        if c <= a or d <= b:
+        if folded is not None:
             moved[folded] = without_seams(moved[folded], cell)
-            return self.here + moved
+        return self.here + moved
+
+    def _add_face(self, moved: np.ndarray, frame: np.ndarray, face_flow: np.ndarray, shift: np.ndarray | None) -> None:
+        """The face's own flow in place of the head's, as far as its frame lies in the box."""
+        x0, y0, x1, y1 = self.box
+        size = len(self.feather)
+        a, b, c, d = frame_bounds(frame, size, self.limits)
+        a, b, c, d = max(a, x0), max(b, y0), min(c, x1), min(d, y1)
+        if c <= a or d <= b:
+            return
         inside, part = (a, b, c, d), (slice(b - y0, d - y0), slice(a - x0, c - x0))
         # As an offset from the frame's own place the flow is smooth, and can be resampled.
         line = np.linspace(0, size - 1, len(face_flow))
@@ -60,19 +67,17 @@ class HeadFlow:
         if shift is not None:
             away = onto_picture((shift @ frame[:, :2].T).astype(np.float32), frame, inside)
             moved[part] = away + sample_flow(moved, self.here[part] - np.array([x0, y0], np.float32) + away)
-        moved[folded] = without_seams(moved[folded], cell)
-        return self.here + moved
 
 
-def _folded(box_offset: np.ndarray, cell: float, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """The part of a flow of that shape in which it may fold, with what `without_seams` looks at around; nothing of it
-    where it does not: the few places of the grid tell.
+def _folded(box_offset: np.ndarray, cell: float, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
+    """The part of a flow of that shape in which it may fold, with what `without_seams` looks at around; None where it
+    does nowhere: the few places of the grid tell.
     """
     across, down = (np.diff(box_offset[..., k], axis=1 - k) > _LEAP * cell * 3 / 4 for k in (0, 1))
     rows = np.flatnonzero(across.any(1) | np.append(down.any(1), False))
     columns = np.flatnonzero(np.append(across.any(0), False) | down.any(0))
-    if not len(rows) or not len(columns):
-        return slice(0), slice(0)
+    if not len(rows):
+        return None
     scale, room = ((shape[0] - 1) / (len(box_offset) - 1), cell), _AROUND * cell
     (top, bottom), (left, right) = (
         (at[0] * s - room, (at[-1] + 1) * s + room) for at, s in zip((rows, columns), scale, strict=True)
@@ -87,8 +92,6 @@ def without_seams(moved: np.ndarray, cell: float) -> np.ndarray:
     through everything that the portrait has between the two, and draw that as a line. cell: pixels a place of the grid.
     """
     reach = max(1, round(cell))
-    if min(moved.shape[:2]) <= reach:
-        return moved
     leaps = [np.zeros(moved.shape[:2], np.float32) for _ in (0, 1)]
     leaps[0][:, reach // 2 : reach // 2 - reach] = moved[:, reach:, 0] - moved[:, :-reach, 0]
     leaps[1][reach // 2 : reach // 2 - reach] = moved[reach:, :, 1] - moved[:-reach, :, 1]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fewshot_reenact.models.backbones import load_backbone
-from fewshot_reenact.models.losses import LossWeights, content_l1, textured_loss
+from fewshot_reenact.models.losses import LossWeights, content_loss, textured_loss
 from fewshot_reenact.models.perceptual import FeatureNet
 
 if TYPE_CHECKING:
@@ -34,10 +34,8 @@ class Content(nn.Module):
     def forward(self, made: Tensor, truth: Tensor, points: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See the class."""
         total, parts = textured_loss(made, truth, points, self.relative, self.weights)
-        for name, net in self.networks.items():
-            parts[name] = content_l1(net, made / 2 + 0.5, truth / 2 + 0.5)
-            total = total + getattr(self.weights, name) * parts[name]
-        return total, {name: value.detach() for name, value in parts.items()}
+        more, said = content_loss(dict(self.networks.items()), made, truth, self.weights)
+        return total + more, parts | said
 
     @torch.no_grad()
     def floor(self, free: Tensor, truth: Tensor, points: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class Examiner:
     def attend(self, step: int, model: Reenactor, adversary: Adversary, world: World) -> None:
         """Examiner D where the step is due for it; all processes come to the same answer."""
         if step >= adversary.config.start and step % self.every == 0:
-            share = torch.tensor([self.share(model, adversary)], device=_device(model))
+            share = torch.tensor([self.share(model, adversary)], device=model.feather.device)
             self.told = float(world.mean(share))
 
     @torch.no_grad()
@@ -68,17 +68,13 @@ class Examiner:
 
     def _told(self, batch: dict[str, Tensor], model: Reenactor, adversary: Adversary) -> Tensor:
         """Of each episode whether D tells, (B,) bool."""
-        x = make_inputs(batch, model.dims.size, _device(model), self.registration)
+        x = make_inputs(batch, model.dims.size, model.feather.device, self.registration)
         embedding = model.embed(x.portraits, x.rasters)
         face, _ = make_faces(model, x, embedding)
         given = DiscriminatorBatch(x.truth, face, x.faces.driver_raster, None).of(adversary.config.region)
         row = embedding if adversary.rows is not None else None
         real, made = (adversary.network(seen, given.pose, row)[0].mean(1) for seen in (given.real, given.made))
         return real > made
-
-
-def _device(model: Reenactor) -> torch.device:
-    return next(model.parameters()).device
 
 
 def resident_batches(store: Store, config: TrainConfig) -> list[dict[str, Tensor]]:

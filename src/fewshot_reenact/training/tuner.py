@@ -24,7 +24,7 @@ from fewshot_reenact.models.identity import unlikeness
 from fewshot_reenact.models.losses import (
     PRESETS,
     LossWeights,
-    content_l1,
+    content_loss,
     feature_matching,
     hinge_discriminator,
     hinge_generator,
@@ -208,8 +208,7 @@ class Tuner:
         """
         weights, teachers = self.settings.weights, self.teachers
         loss, _ = textured_loss(face, truth, points, teachers.perceptual, weights)
-        for name, net in teachers.content.items():
-            loss = loss + getattr(weights, name) * content_l1(net, face / 2 + 0.5, truth / 2 + 0.5)
+        loss = loss + content_loss(teachers.content, face, truth, weights)[0]
         if weights.likeness and teachers.identity is not None:
             loss = loss + weights.likeness * unlikeness(teachers.identity, face, truth, points)
         if weights.pyramid:

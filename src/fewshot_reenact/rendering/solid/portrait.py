@@ -89,11 +89,10 @@ class SolidPortrait:
         flow, visible = enlarge_flow(expression.source(where), face, self.size), _enlarged(visible, self.size)
         box = (expression.source(turn.seen.where) - self.onto.map()).permute(0, 3, 1, 2)
         mirror = turn.mirrored(expression, wanted)
-        if mirror is not None and float(mirror.box_share.max()) < _SOME:
-            mirror = None
-        if mirror is not None:
-            other = enlarge_flow(mirror.face, face, self.size)
-            mirror = replace(mirror, face=other, face_share=_enlarged(mirror.face_share, self.size))
+        if mirror is None or float(mirror.box_share.max()) < _SOME:
+            return Frames(flow, visible, box, turn.seen.covered)
+        other = enlarge_flow(mirror.face, face, self.size)
+        mirror = replace(mirror, face=other, face_share=_enlarged(mirror.face_share, self.size))
         return Frames(flow, visible, box, turn.seen.covered, mirror)
 
 
