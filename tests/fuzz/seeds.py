@@ -25,7 +25,8 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.models.checkpoint import save_model
 from fewshot_reenact.provenance.keys import make_credentials
-from fewshot_reenact.training.config import CONFIGS, TrainConfig
+from fewshot_reenact.training.config import TrainConfig
+from fewshot_reenact.training.config_files import CONFIGS
 from fewshot_reenact.training.data.clipping import ClipOptions
 from fewshot_reenact.training.data.prepare import prepare
 from fewshot_reenact.training.loop import train

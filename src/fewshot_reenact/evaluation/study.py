@@ -21,6 +21,7 @@ from PIL import Image
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.evaluation.protocol import random_for
 from fewshot_reenact.files import output_error
+from fewshot_reenact.media.file_types import open_image
 from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.media.pictures import write_picture
 
@@ -148,7 +149,7 @@ def _packed(picture: np.ndarray, about: dict[str, Any]) -> _Frame:
 
 
 def _unpacked(png: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(png)))
+    return np.asarray(open_image(io.BytesIO(png)))
 
 
 def _address(png: bytes) -> str:

@@ -15,8 +15,6 @@ from fewshot_reenact.models.teachers import TEACHER
 from fewshot_reenact.training.config_files import read_yaml
 from fewshot_reenact.training.presets import discriminator_dimensions, loss_weights, model_dimensions
 
-"""The configs that come with the package: `reenact train --config meta`."""
-
 
 def _built_in(network: Any) -> Any:
     """The small network that comes with the package (models.teachers), by the name "builtin"."""

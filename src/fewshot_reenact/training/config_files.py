@@ -8,6 +8,7 @@ import yaml
 from fewshot_reenact.errors import UsageError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+"""The configs that come with the package: `reenact train --config meta`."""
 
 _LARGEST, _MOST_VALUES = 1 << 20, 20_000  # bytes of a config; values in it, with what its aliases stand for
 
