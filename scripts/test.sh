@@ -24,6 +24,9 @@ python=$("$root/scripts/setup.sh" dev)
 cd "$root"
 # Threads that wait for work give their core to the other process.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+# setup.sh leaves modules to be compiled when they are first used. Where Python is told to keep no compiled modules, as in
+# many container images, each of the several hundred processes that tests start would compile torch again: 3 s.
+unset PYTHONDONTWRITEBYTECODE
 processes=${REENACT_TEST_PROCESSES:-$("$python" -c 'import os; print(min(4, os.cpu_count() or 1))')}
 
 failed=()

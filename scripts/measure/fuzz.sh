@@ -15,4 +15,5 @@ case ${1:-} in -h | --help)
 esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 python=$("$root/scripts/setup.sh" dev)
+unset PYTHONDONTWRITEBYTECODE # or each input's process compiles what it imports
 exec nice -n 15 "$python" "$root/tests/fuzz/forked.py" --count 10000 --check --keep "$root/out/fuzz" "$@"
