@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Put a trained model into the package, with its card.
+"""Put a trained model into the package, with its card, and the discriminator that it was trained with.
 
     scripts/build/ship_model.py run/meta --refiners run/mouth --strength 0.75
 
-writes src/fewshot_reenact/weights/textured.safetensors and textured.md.
+writes src/fewshot_reenact/weights/textured.safetensors and textured.md and, where the run has one,
+discriminator.safetensors and discriminator.md.
 """
 
 import json
@@ -14,6 +15,8 @@ from safetensors import safe_open
 
 from fewshot_reenact.files import sha256
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_losses, load_model, save_model
+from fewshot_reenact.models.discriminator import DISCRIMINATOR, load_discriminator, save_discriminator
+from fewshot_reenact.training.examining import EPISODES
 from fewshot_reenact.training.refiner.train import join
 
 CARD = """# textured.safetensors
@@ -33,6 +36,22 @@ The default model (`models/reenactor.py`): embedder and textured generator, {par
 - **Limits**: trained on adults talking to a camera; large head turns, wide open mouths, moustaches and glasses come out
   worst; portraits in three-quarter view smile crookedly. Nothing is claimed about groups of people: the data carries no
   such labels. Made for research; its data are research excerpts.
+
+SHA-256: `{digest}`
+"""
+
+OPPONENT = """# discriminator.safetensors
+
+The discriminator of the default model (`models/discriminator.py`; Zakharov et al. 2019, section 3.2): V, w0 and b,
+without W, the rows of the training videos; {parameters:.2f} M parameters, float16, {size:.1f} MB. `reenact finetune`
+begins a person's row at w0 + e and goes on with it; nothing else reads it.
+
+- **Made with** `reenact train`, beside the weights of textured.safetensors: {steps} steps of {batch} episodes,
+  {updates} updates of D a step, a row for each training video.
+- **Judged** on people it never saw, with their embedding in place of a row: it scores the filmed face above the made
+  one in {told:.0%} of {episodes} episodes (50%: it guesses). It counted for the generator where that was {judges:.0%}
+  or more.
+- **Data**: those of textured.md. It says nothing of a picture but whether it looks like frames of these films.
 
 SHA-256: `{digest}`
 """
@@ -79,7 +98,30 @@ def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], strength:
         digest=sha256(DEFAULT_MODEL),
     )
     DEFAULT_MODEL.with_suffix(".md").write_text(text)
+    if (run / DISCRIMINATOR).is_file():
+        ship_discriminator(run, config, rows[-1], step)
     click.echo(f"{DEFAULT_MODEL}: step {step}, {DEFAULT_MODEL.stat().st_size / 1e6:.1f} MB; {figures}")
+
+
+def ship_discriminator(run: Path, config: dict, last: dict, step: int) -> None:
+    """D without W, and its card. last: the last line of the run's log."""
+    path = DEFAULT_MODEL.with_name(DISCRIMINATOR)
+    network = load_discriminator(run / DISCRIMINATOR)
+    save_discriminator(network, path, half=True)
+    settings = config["adversarial"]
+    text = OPPONENT.format(
+        parameters=sum(p.numel() for p in network.parameters()) / 1e6,
+        size=path.stat().st_size / 1e6,
+        steps=step - settings["start"],
+        batch=config["batch"],
+        updates=settings["updates"],
+        told=last["told"],
+        episodes=EPISODES,
+        judges=settings["judges"],
+        digest=sha256(path),
+    )
+    path.with_suffix(".md").write_text(text)
+    click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

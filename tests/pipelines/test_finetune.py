@@ -331,6 +331,14 @@ def test_what_is_refused(tmp_path, assets):
     assert "no such feature network" in complaint(
         run("finetune", text, "-o", out, "--perceptual", tmp_path / "x", "--device", "cpu"), 4
     )
+    torch.manual_seed(0)
+    save_discriminator(
+        Discriminator(DiscriminatorDimensions(size=32, embedding=24, channels=(8, 8))),
+        tmp_path / "of another.safetensors",
+    )
+    assert "has rows of 24 numbers, the model's embeddings have 256" in complaint(
+        run("finetune", text, "-o", out, "--discriminator", tmp_path / "of another.safetensors", "--device", "cpu"), 4
+    )
     assert "no such discriminator" in complaint(
         run("finetune", text, "-o", out, "--discriminator", tmp_path / "x", "--device", "cpu"), 4
     )

@@ -27,7 +27,7 @@ from fewshot_reenact.pipelines.options import LOSSES
     "--discriminator",
     type=common.FILE,
     metavar="FILE",
-    help="The model's discriminator. [default: discriminator.safetensors beside --model, if there is one]",
+    help="The model's discriminator. [default: discriminator.safetensors beside the model's file, if there is one]",
 )
 @click.option(
     "--perceptual",

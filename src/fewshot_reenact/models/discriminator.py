@@ -23,6 +23,7 @@ from fewshot_reenact.models.blocks import ResidualBlock, encoder_blocks, maybe_s
 from fewshot_reenact.models.dimensions import read_dimensions, whole
 from fewshot_reenact.weights import open_weights, save_weights
 
+DISCRIMINATOR = "discriminator.safetensors"  # beside the weights of the model that it was trained with
 _FORMAT = "fewshot-reenact/discriminator/1"
 _ROW_START = 0.1  # rows start uniformly in -0.1..0.1, as in the authors' code
 
@@ -136,10 +137,13 @@ class Rows(nn.Embedding):
         nn.init.uniform_(self.weight, -_ROW_START, _ROW_START)
 
 
-def save_discriminator(network: Discriminator, path: Path) -> None:
-    """Write V, w0 and b atomically, with their dimensions. W is not needed for new people, and large."""
+def save_discriminator(network: Discriminator, path: Path, half: bool = False) -> None:
+    """Write V, w0 and b atomically, with their dimensions. W is not needed for new people, and large.
+
+    half: as float16, half the size.
+    """
     meta = {"format": _FORMAT, "dimensions": json.dumps(dataclasses.asdict(network.dims)), "region": network.region}
-    save_weights(path, network.state_dict(), meta)
+    save_weights(path, network.state_dict(), meta, half=half)
 
 
 def load_discriminator(path: Path) -> Discriminator:
@@ -148,5 +152,5 @@ def load_discriminator(path: Path) -> Discriminator:
         file.expect(_FORMAT, f"is not a discriminator ({_FORMAT})")
         dims = DiscriminatorDimensions.from_dict(json.loads(file.meta["dimensions"]))
         network = Discriminator(dims, file.meta.get("region", "face"))
-        network.load_state_dict(file.tensors())
+        network.load_state_dict({name: tensor.float() for name, tensor in file.tensors().items()})
     return network

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
-from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.errors import InputError, ModelError, UsageError
 from fewshot_reenact.files import as_paths, check_output
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.face_frame import face_frame
@@ -25,8 +25,8 @@ from fewshot_reenact.landmarks.selection import FaceChoice, choose_face, parse_f
 from fewshot_reenact.media.pictures import is_picture, is_video
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.models.backbones import load_content
-from fewshot_reenact.models.checkpoint import load_losses, load_model
-from fewshot_reenact.models.discriminator import Discriminator, load_discriminator
+from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_losses, load_model
+from fewshot_reenact.models.discriminator import DISCRIMINATOR, Discriminator, load_discriminator
 from fewshot_reenact.models.losses import PRESETS, LossWeights
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.teachers import Teachers, load_teachers
@@ -103,7 +103,8 @@ def finetune(
     inputs: pictures and videos, one or several; the first picture (or frame) is the one that will move. output: the
     person's file, .safetensors. take: frames of each video, as different from each other as can be. steps: updates;
     None: by the number of frames, none for a single one. model, discriminator: weights (.safetensors); None: the
-    built-in model, and the discriminator.safetensors beside `model` if there is one. perceptual, identity:
+    built-in model, and the discriminator.safetensors beside the model's file if there is one and its weight in the
+    loss is not 0. perceptual, identity:
     self-describing networks (models.perceptual), of features and of faces, with which pictures are compared; None: the
     built-in ones; the paper's content terms, where they are weighed, take them for VGG19 and VGGFace. losses: what is
     learnt by: "trained" is what the model's file says that it was trained by, "person", "textured", "paper-v1" and
@@ -129,10 +130,8 @@ def finetune(
     consent = check_consent(consent)
     where, why = choose_device(device)
     networks = load_model(model, where)
-    beside = Path(model).with_name("discriminator.safetensors") if model is not None else None
-    chosen = Path(discriminator) if discriminator is not None else beside if beside and beside.is_file() else None
-    opponent = load_discriminator(chosen).to(where) if chosen is not None else None
     loss_weights = choose_losses(networks, model, losses, weights)
+    opponent = _opponent(networks, model, discriminator, loss_weights)
     teachers = load_teachers(perceptual, identity, where)
     content = {name: net.to(where) for name, net in load_content(loss_weights, perceptual, identity).items()}
     teachers = replace(teachers, content=content)
@@ -168,6 +167,25 @@ def finetune(
         seconds=round(time.perf_counter() - began, 1),
         warnings=notes,
     )
+
+
+def _opponent(
+    networks: Reenactor, model: str | Path | None, discriminator: str | Path | None, weights: LossWeights
+) -> Discriminator | None:
+    """D: the one asked for, or that beside the model's file; None: there is none there, or nothing is to heed it.
+    Raises ModelError.
+    """
+    beside = Path(model or DEFAULT_MODEL).with_name(DISCRIMINATOR)
+    if discriminator is None and (not beside.is_file() or not (weights.adversarial or weights.feature_matching)):
+        return None
+    path = Path(discriminator or beside)
+    opponent = load_discriminator(path)
+    if (ours := networks.dims.embedding) != opponent.dims.embedding:
+        raise ModelError(
+            f"{path}: has rows of {opponent.dims.embedding} numbers, the model's embeddings have {ours}; "
+            "give the discriminator that was trained with this model"
+        )
+    return opponent.to(networks.feather.device)
 
 
 def choose_losses(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.models.checkpoint import load_model, save_model, take_over
-from fewshot_reenact.models.discriminator import save_discriminator
+from fewshot_reenact.models.discriminator import DISCRIMINATOR, save_discriminator
 from fewshot_reenact.models.losses import shift_loss
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.rendering.registration import Registration, register
@@ -92,7 +92,7 @@ class Trainer:
         write_checkpoint(self.folder, self.state(), self.config.keep)
         save_model(self.averaged, self.folder / "model.safetensors", note=f"step {self.step}", losses=self.weights)
         if self.adversary is not None:
-            save_discriminator(self.adversary.network, self.folder / "discriminator.safetensors")
+            save_discriminator(self.adversary.network, self.folder / DISCRIMINATOR)
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs."""
