@@ -6,19 +6,31 @@
 
 Twenty pairs by a fixed rule: the people in order, each with the one seven places on as driver, relative motion, with
 the model, with the networks by points alone, and with the plain warp. There is no truth: likeness (csim) is measured to
-the portrait, expression against the driver, jitter is the output's less the driver's.
+the portrait, expression against the driver, jitter is the output's less the driver's. Gaze is how far the output's eyes
+go with the driver's: the correlation over a pair's frames of what the referee says of where both look, as far as the
+driver's eyes move at all.
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 VARIANTS = ("warp", "points", "model")
 # Networks left out, dense motion used: what each variant of `animate` is.
 MADE = {"warp": (True, False), "points": (False, False), "model": (False, True)}
 PAIRS, STRIDE = 20, 7
-KEYS = ("csim", "expression", "pose_deg", "jitter", "lost")
+KEYS = ("csim", "expression", "pose_deg", "jitter", "lost", "gaze_across", "gaze_up")
+# Of the referee's 52 scores: in and out tell of looking to the nose and away from it. +1: to the picture's right, up.
+GAZE = {
+    "gaze_across": {"eyeLookInLeft": -1, "eyeLookOutLeft": 1, "eyeLookInRight": 1, "eyeLookOutRight": -1},
+    "gaze_up": {"eyeLookUpLeft": 1, "eyeLookDownLeft": -1, "eyeLookUpRight": 1, "eyeLookDownRight": -1},
+}
+# The order of the scores is the alphabet's, after one for a neutral face.
+NAMES = ("Down", "In", "Out", "Up")
+FIRST = 11
+MOVES = 0.05  # standard deviation of a direction in the driver below which there is nothing to follow
 
 
 def pairs(clips: Path) -> list[tuple[Path, Path]]:
@@ -65,10 +77,37 @@ def score(out: Path, referee: Path, step: int, variants: list[str]) -> None:
         driver = judge.read(str(folder / "driver.mp4"), step=step)
         for variant in variants:
             output = judge.read(str(folder / f"{variant}.mp4"), step=step)
-            scores.setdefault(variant, {})[folder.name] = judge.measure_cross(portrait, driver, output, faces)
+            found = judge.measure_cross(portrait, driver, output, faces)
+            scores.setdefault(variant, {})[folder.name] = found | gaze(driver, output, faces)
         print(folder.name, file=sys.stderr, flush=True)
     (out / f"scores_every_{step}.json").write_text(json.dumps(scores, indent=1))
     print(table(scores, step))
+
+
+def looks(face: dict | None) -> dict[str, float]:
+    """Where a face looks, about -1..1, by the names of GAZE; nothing for no face."""
+    if face is None:
+        return {}
+    at = {
+        f"eyeLook{name}{side}": FIRST + 2 * k + j
+        for k, name in enumerate(NAMES)
+        for j, side in enumerate(("Left", "Right"))
+    }
+    return {key: sum(sign * float(face["bs"][at[name]]) for name, sign in of.items()) / 2 for key, of in GAZE.items()}
+
+
+def gaze(driver: list, output: list, faces: Any) -> dict[str, float]:
+    """Correlation of both, by direction; a direction in which the driver's eyes rest is left out."""
+    import numpy as np
+
+    both = [(looks(faces.look(d)), looks(faces.look(o))) for d, o in zip(driver, output, strict=False)]
+    seen = [(theirs, ours) for theirs, ours in both if theirs and ours]
+    found = {}
+    for key in GAZE:
+        theirs, ours = (np.array([one[k][key] for one in seen]) for k in (0, 1))
+        if len(seen) > 2 and theirs.std() > MOVES:
+            found[key] = float(np.corrcoef(theirs, ours)[0, 1]) if ours.std() else 0.0
+    return found
 
 
 def table(scores: dict[str, dict[str, dict[str, float]]], step: int) -> str:
@@ -76,8 +115,10 @@ def table(scores: dict[str, dict[str, dict[str, float]]], step: int) -> str:
     number = min(len(of) for of in scores.values())
     rows = [f"| {number} pairs, every {step}. frame | {' | '.join(scores)} |", "|---" * (len(scores) + 1) + "|"]
     for key in KEYS:
-        means = [sum(row[key] for row in of.values()) / len(of) for of in scores.values()]
-        rows.append(f"| {key} | {' | '.join(f'{value:.4f}' for value in means)} |")
+        known = [[row[key] for row in of.values() if key in row] for of in scores.values()]
+        count = f" ({len(known[0])} pairs)" if len(known[0]) < number else ""
+        means = [sum(values) / max(len(values), 1) for values in known]
+        rows.append(f"| {key}{count} | {' | '.join(f'{value:.4f}' for value in means)} |")
     return "\n".join(rows)
 
 
