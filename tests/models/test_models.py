@@ -26,6 +26,8 @@ TINY = dataclasses.replace(
     embedder_unshuffle=2, stem=8,
 )  # fmt: skip
 
+PUBLISHED = dataclasses.replace(ModelDimensions.paper(), as_published=True, attention=False)
+
 
 def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
@@ -112,10 +114,11 @@ def test_the_embedding_is_the_mean_over_portraits():
 # ---- dimensions ----
 
 
-@pytest.mark.parametrize("dims", [ModelDimensions.paper(), ModelDimensions.textured(), TINY])
+@pytest.mark.parametrize("dims", [ModelDimensions.paper(), ModelDimensions.textured(), TINY, PUBLISHED])
 def test_dimensions_survive_json(dims):
     assert ModelDimensions.from_json(dims.to_json()) == dims
     assert ModelDimensions.from_dict(json.loads(dims.to_json())) == dims
+    assert ("as_published" in json.loads(dims.to_json())) is dims.as_published, "runs older than it resume"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,7 @@ def test_dimensions_survive_json(dims):
         ({"down_channels": [8, 0]}, "down_channels must be"),
         ({"stem": 0}, "skips need a stem"),
         ({"kind": "paper"}, "flow corrects a warp"),
+        ({"as_published": True}, "as_published is about the paper's layout"),
         ({"raster_style": "oil"}, "raster_style must be"),
         ({"wings": 2}, "unknown dimension wings"),
         ({"size": None, "drop": "size"}, "incomplete.*size"),

@@ -155,15 +155,26 @@ class ResidualBlock(nn.Module):
     """norm - ReLU - (up) - conv3 - norm - ReLU - conv3 - (down), plus a 1x1 shortcut where the shape changes.
 
     resample: "none", "up" (nearest, x2) or "down" (average, /2). first: leave out the leading norm and ReLU, for a
-    block that sees pixels. forward: (B, c_in, H, W) -> (B, c_out, H', W').
+    block that sees pixels. rectified: without norms, the shortcut too sees what the leading ReLU leaves.
+    forward: (B, c_in, H, W) -> (B, c_out, H', W').
     """
 
     def __init__(
-        self, c_in: int, c_out: int, *, norm: str, resample: str = "none", spectral: bool = False, first: bool = False
+        self,
+        c_in: int,
+        c_out: int,
+        *,
+        norm: str,
+        resample: str = "none",
+        spectral: bool = False,
+        first: bool = False,
+        rectified: bool = False,
     ):
         super().__init__()
-        bias = norm == "none"  # a norm's shift makes the bias before it useless
+        # A norm takes constants away: a bias before it is useless, and so is the shortcut's, which meets the next norm.
+        bias = norm == "none"
         self.resample, self.first = resample, first
+        self.rectified = rectified and norm == "none" and not first
         self.norm1 = nn.Identity() if first else make_norm(norm, c_in)
         self.conv1 = maybe_spectral(nn.Conv2d(c_in, c_out, 3, padding=1, bias=bias), spectral)
         self.norm2 = make_norm(norm, c_out)
@@ -176,6 +187,8 @@ class ResidualBlock(nn.Module):
         y = self.norm1(x)
         if not self.first:
             y = F.relu(y, inplace=y is not x)  # nobody needs a norm's result but this
+        if self.rectified:
+            x = y
         if self.resample == "up":
             y = F.interpolate(y, scale_factor=2, mode="nearest")
         y = self.conv2(F.relu(self.norm2(self.conv1(y)), inplace=True))
@@ -210,14 +223,17 @@ ENCODER_ATTENTION = 32  # side at which E and D attend
 
 
 def encoder_blocks(
-    channels: int, size: int, wide: tuple[int, ...], *, attention: bool, spectral: bool
+    channels: int, size: int, wide: tuple[int, ...], *, attention: bool, spectral: bool, rectified: bool = False
 ) -> list[nn.Module]:
     """The way down that E and D share: a block that halves the size for each of `wide`, without norms, and
-    self-attention where 32x32 is reached. channels, size: of what comes in.
+    self-attention where 32x32 is reached. channels, size: of what comes in. rectified: see ResidualBlock.
     """
     blocks: list[nn.Module] = []
     for i, out in enumerate(wide):
-        blocks.append(ResidualBlock(channels, out, norm="none", resample="down", spectral=spectral, first=i == 0))
+        block = ResidualBlock(
+            channels, out, norm="none", resample="down", spectral=spectral, first=i == 0, rectified=rectified
+        )
+        blocks.append(block)
         channels, size = out, size // 2
         if attention and size == ENCODER_ATTENTION:
             blocks.append(SelfAttention(channels, spectral=spectral))

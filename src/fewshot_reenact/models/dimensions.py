@@ -77,6 +77,11 @@ class ModelDimensions:
     """Self-attention at 32x32 (E and G's way down) and 64x64 (G's way up), as in the paper."""
     raster_style: str = "filled"
     """How landmarks are drawn, see geometry.raster."""
+    as_published: bool = False
+    """Paper: as the co-author's published code computes it (shrubb/latent-pose-reenactment, FSTH): G's first block has
+    no norm, and the ReLU that a block of E begins with works in place, so that the shortcut sees its result too.
+    That code has no self-attention.
+    """
     flow: bool = False
     """Textured: whether G also corrects the warp, by a shift of each place, besides the change of colour."""
     visible: bool = False
@@ -122,6 +127,8 @@ class ModelDimensions:
             value = getattr(self, name)
             if not isinstance(value, tuple) or not value or not all(whole(v, 1) for v in value):
                 raise ValueError(f"{name} must be a list of whole numbers from 1, not {value!r}")
+        if self.as_published and self.kind != "paper":
+            raise ValueError("as_published is about the paper's layout: only kind 'paper' has it")
         if self.flow and self.kind != "textured":
             raise ValueError("flow corrects a warp: only kind 'textured' has one")
         if self.visible and self.kind != "textured":
@@ -181,7 +188,10 @@ class ModelDimensions:
 
     def to_json(self) -> str:
         """As text, for a weights file."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        raw = dataclasses.asdict(self)
+        if not self.as_published:
+            del raw["as_published"]  # runs and files that are older than it say the same then
+        return json.dumps(raw, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "ModelDimensions":

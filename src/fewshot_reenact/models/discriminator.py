@@ -4,9 +4,9 @@ Koyama 2018).
     score = v . (W_i + w0) + b        v = V(picture, landmark picture), W_i the row of training video i
 
 W has a row of N numbers for each training video, 145,569 for VoxCeleb2: more than all the networks. A batch touches a
-few of them, so gradient and optimiser state are sparse (`Rows`). The authors' code divides W by its spectral norm too;
-that takes a product with the whole of W at each step and is left out here: rows start small and are held by the match
-loss. All else has spectral norm.
+few of them, so gradient and optimiser state are sparse (`Rows`). The co-author's code divides W by its spectral norm
+too; that takes a product with the whole of W at each step and is left out here: rows start small and are held by the
+match loss. All else has spectral norm.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from fewshot_reenact.weights import open_weights, save_weights
 
 DISCRIMINATOR = "discriminator.safetensors"  # beside the weights of the model that it was trained with
 _FORMAT = "fewshot-reenact/discriminator/1"
-_ROW_START = 0.1  # rows start uniformly in -0.1..0.1, as in the authors' code
+_ROW_START = 0.1  # rows start uniformly in -0.1..0.1, as in the co-author's code
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class DiscriminatorDimensions:
     spectral_norm: bool = True
     attention: bool = True
     """Self-attention at 32x32."""
+    as_published: bool = False
+    """As the co-author's published code computes it: the ReLU that a block begins with works in place, so that its
+    shortcut and feature matching see the result. That code has no self-attention.
+    """
     patches: bool = False
     """Judge each place by itself, without summing v over the picture: for texture."""
 
@@ -92,9 +96,13 @@ class Discriminator(nn.Module):
             dims.channels,
             attention=dims.attention,
             spectral=sn,
+            rectified=dims.as_published,
         )
         wide = dims.channels[-1]
-        blocks += [ResidualBlock(wide, wide, norm="none", spectral=sn) for _ in range(dims.residual_blocks)]
+        blocks += [
+            ResidualBlock(wide, wide, norm="none", spectral=sn, rectified=dims.as_published)
+            for _ in range(dims.residual_blocks)
+        ]
         self.blocks = nn.ModuleList(blocks)
         self.out = nn.Identity() if wide == dims.embedding else maybe_spectral(nn.Conv2d(wide, dims.embedding, 1), sn)
         self.score = maybe_spectral(nn.Linear(dims.embedding, 1), sn)  # w0 and b
@@ -112,6 +120,8 @@ class Discriminator(nn.Module):
             x = block(x)
             if isinstance(block, ResidualBlock):
                 features.append(x)
+        if self.dims.as_published:
+            features = [*(F.relu(one) for one in features[:-1]), features[-1]]
         v = F.relu(self.out(x)).flatten(2).transpose(1, 2)  # (B, places, N)
         if not self.dims.patches:
             v = v.sum(1, keepdim=True)

@@ -23,6 +23,7 @@ class Embedder(nn.Module):
                 dims.embedder_channels,
                 attention=dims.attention,
                 spectral=dims.spectral_norm,
+                rectified=dims.as_published,
             )
         )
         channels = dims.embedder_channels[-1]

@@ -46,9 +46,9 @@ class Generator(nn.Module):
         skips = [channels]
         self.down = nn.ModuleList()
         for i, wide in enumerate(dims.down_channels):
-            block = ResidualBlock(
-                channels, wide, norm="instance", resample="down", spectral=sn, first=i == 0 and not dims.stem
-            )
+            first = i == 0 and not dims.stem
+            norm = "none" if first and dims.as_published else "instance"
+            block = ResidualBlock(channels, wide, norm=norm, resample="down", spectral=sn, first=first)
             channels, size = wide, size // 2
             attend = dims.attention and size == _ATTENTION_DOWN
             self.down.append(nn.Sequential(block, SelfAttention(channels, spectral=sn)) if attend else block)
