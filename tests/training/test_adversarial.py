@@ -243,6 +243,7 @@ def test_settings_of_the_papers_config(clips, tmp_path, root):
     paper = load_config(root / "configs" / "paper.yaml")
     assert paper.data.least_frames == paper.data.portraits + 1 and paper.data.candidates == 1
     assert paper.adversarial.eps == paper.optimiser.eps == 1e-5
+    assert paper.weights().vggface_square == 1.67
     (clips.parent / "short").mkdir()
     write_clip(clips.parent / "short" / "person9_0.mp4", "person9", 4, 64)
     data = {"frame_step": 1, "portraits": 4, "least_frames": 5, "mirrored": 0}

@@ -10,12 +10,16 @@ from fewshot_reenact.errors import ModelError
 from fewshot_reenact.models.backbones import load_backbone
 from fewshot_reenact.models.losses import (
     PRESETS,
+    LossWeights,
     content_l1,
+    content_loss,
+    face_square,
     feature_matching,
     hinge_discriminator,
     hinge_generator,
     match_loss,
 )
+from painted_clips import face_points
 
 VGG19 = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, 256, "pool", 512, 512, 512, 512, "pool", 512, 512, 512, 512)
 VGG16 = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512)
@@ -136,6 +140,46 @@ def test_a_network_that_describes_itself(shared):
     assert len(net(a)) == 5 and content_l1(net, a, a) == 0
     # At Caffe's scale: the paper's weight of 0.15 makes tens of it, not hundredths.
     assert 1 < 0.15 * float(content_l1(net, a, b)) < 1000
+
+
+def test_the_square_about_the_face_by_hand():
+    """Each pixel says where it is; the square's are as far apart as the square is smaller."""
+    line = torch.arange(64.0)
+    picture = torch.stack([line.expand(64, 64), line[:, None].expand(64, 64), torch.zeros(64, 64)])[None]
+    points = torch.zeros(1, 83, 2) + torch.tensor([30.0, 30.0])
+    points[0, 0, 0], points[0, 16, 0], points[0, 27, 1], points[0, 8, 1] = 22.0, 42.0, 20.0, 40.0  # 20 pixels high
+    x, y = face_square(picture, points, 1.5)[0, :2]  # 30 of 64 pixels, about (32, 40 - 0.635 * 20)
+    assert torch.allclose(x[0], 32 + (line - 31.5) * 30 / 64, atol=1e-3)
+    assert torch.allclose(y[:, 0], 27.3 + (line - 31.5) * 30 / 64, atol=1e-3)
+    moved = face_square(picture, points + torch.tensor([0.0, 30.0]), 1.5)[0, 1, :, 0]
+    assert moved[-1] < moved.max() <= 63, "mirrored at the picture's edge"
+
+
+class Pixels(torch.nn.Module):
+    """A network whose only feature map is the picture."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [x]
+
+
+@pytest.mark.parametrize(("square", "counts"), [(0.0, True), (1.67, False)])
+def test_vggface_sees_the_face_and_vgg19_the_picture(square, counts):
+    """An error in a corner; the same error in the face counts in both."""
+    points = torch.from_numpy(face_points(64)).expand(2, -1, -1)
+    truth = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    networks = {name: Pixels() for name in ("vgg19", "vggface")}
+    weights = LossWeights(vgg19=1.0, vggface=1.0, vggface_square=square)
+
+    def parts(y: int, x: int) -> dict[str, float]:
+        made = truth.clone()
+        made[..., y : y + 4, x : x + 4] += 0.5
+        total, parts = content_loss(networks, made, truth, points, weights)
+        assert float(total) == pytest.approx(sum(map(float, parts.values())), rel=1e-5)
+        return {name: float(value) for name, value in parts.items()}
+
+    corner, nose = parts(0, 0), parts(30, 30)
+    assert corner["vgg19"] > 0 and nose["vgg19"] > 0 and nose["vggface"] > 0
+    assert (corner["vggface"] > 1e-6) is counts
 
 
 def test_the_presets_are_the_papers():

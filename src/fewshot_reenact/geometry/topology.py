@@ -13,6 +13,7 @@ JAW = slice(0, 17)  # from the left ear over the chin to the right ear
 LEFT_BROW = slice(17, 22)
 RIGHT_BROW = slice(22, 27)
 NOSE_BRIDGE = slice(27, 31)
+CHIN, NOSE_ROOT = 8, 27
 NOSE_BASE = slice(31, 36)
 LEFT_EYE = slice(36, 42)  # outer corner, two upper, inner corner, two lower
 RIGHT_EYE = slice(42, 48)  # inner corner, two upper, outer corner, two lower

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_reenact.geometry.face_frame import part_box
-from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE
+from fewshot_reenact.geometry.topology import CHIN, LEFT_EYE, MOUTH, NOSE_ROOT, RIGHT_EYE
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
 
 _MOUTH_ZOOM = 1.5
+_FACE_MIDDLE = 0.635  # of the square that VGGFace sees: heights of the face above the chin, as in the co-author's code
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class LossWeights:
     perceptual_mouth: float = 0.25
     vgg19: float = 0.0  # content, on features at Caffe's scale (models.backbones)
     vggface: float = 0.0
+    vggface_square: float = 0.0  # no weight, but what it sees: see `face_square`; 0: the whole picture
     adversarial: float = 0.05
     feature_matching: float = 0.5
     match: float = 0.0
@@ -113,6 +115,26 @@ def mouth_of(face: Tensor, zoom: float) -> Tensor:
     return F.interpolate(face[..., y0:y1, x0:x1], scale_factor=zoom, mode="bilinear", align_corners=False)
 
 
+def face_square(pictures: Tensor, points: Tensor, heights: float) -> Tensor:
+    """The square about each face, enlarged to the picture's size: (B, 3, S, S) -> the same.
+
+    points: (B, 83, 2) in the pictures' pixels. heights: the square's side, in heights of the face from the nose's root
+    to the chin. Beyond the picture's edge it shows the picture mirrored.
+    """
+    size = pictures.shape[-1]
+    height = (points[:, CHIN] - points[:, NOSE_ROOT]).norm(dim=1).clamp(min=1.0)
+    x = (points[..., 0].amin(1) + points[..., 0].amax(1)) / 2
+    y = points[:, CHIN, 1] - _FACE_MIDDLE * height
+    share, none = heights * height / size, torch.zeros_like(height)
+    # grid_sample's -1..1 spans whole pixels.
+    rows = [
+        torch.stack([share, none, (2 * x + 1) / size - 1], 1),
+        torch.stack([none, share, (2 * y + 1) / size - 1], 1),
+    ]
+    where = F.affine_grid(torch.stack(rows, 1), list(pictures.shape), align_corners=False)
+    return F.grid_sample(pictures, where.to(pictures), padding_mode="reflection", align_corners=False)
+
+
 def content_l1(net: nn.Module, output: Tensor, truth: Tensor) -> Tensor:
     """Sum over the taps of the mean absolute difference of features. output, truth: (B, 3, H, W) RGB in 0..1."""
     with torch.no_grad():
@@ -121,13 +143,18 @@ def content_l1(net: nn.Module, output: Tensor, truth: Tensor) -> Tensor:
 
 
 def content_loss(
-    networks: Mapping[str, nn.Module], output: Tensor, truth: Tensor, weights: LossWeights
+    networks: Mapping[str, nn.Module], output: Tensor, truth: Tensor, points: Tensor, weights: LossWeights
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The paper's content terms, each by the weight of its network's name (section 3.3, equation 3).
 
-    output, truth: (B, 3, H, W) in -1..1. Returns the sum to minimise, 0 without networks, and its parts for the log.
+    output, truth: (B, 3, S, S) in -1..1. points: (B, 83, 2), the truth's, in their pixels. Returns the sum to minimise,
+    0 without networks, and its parts for the log.
     """
-    parts = {name: content_l1(net, output / 2 + 0.5, truth / 2 + 0.5) for name, net in networks.items()}
+    parts = {}
+    for name, net in networks.items():
+        side = weights.vggface_square if name == "vggface" else 0.0
+        a, b = (face_square(seen, points, side) if side else seen for seen in (output, truth))
+        parts[name] = content_l1(net, a / 2 + 0.5, b / 2 + 0.5)
     total = sum((getattr(weights, name) * part for name, part in parts.items()), output.new_zeros(()))
     return total, {name: value.detach() for name, value in parts.items()}
 

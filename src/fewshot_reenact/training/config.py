@@ -108,6 +108,12 @@ class LossConfig(Strict):
     vggface: float | None = Field(None, description="the same on VGGFace")
     vggface_network: Annotated[str | None, BeforeValidator(_built_in)] = None
     vggface_inputs: Literal["caffe", "caffe-rgb", "imagenet"] = "caffe"
+    vggface_square: float | None = Field(
+        None,
+        ge=0,
+        description="VGGFace sees a square about the face, of so many heights from the nose's root to the chin (the "
+        "co-author's code: 1.67); 0: the whole picture",
+    )
 
 
 class AdversarialConfig(Strict):

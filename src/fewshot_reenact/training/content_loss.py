@@ -34,7 +34,7 @@ class Content(nn.Module):
     def forward(self, made: Tensor, truth: Tensor, points: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See the class."""
         total, parts = textured_loss(made, truth, points, self.relative, self.weights)
-        more, said = content_loss(dict(self.networks.items()), made, truth, self.weights)
+        more, said = content_loss(dict(self.networks.items()), made, truth, points, self.weights)
         return total + more, parts | said
 
     @torch.no_grad()

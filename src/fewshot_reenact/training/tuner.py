@@ -208,7 +208,7 @@ class Tuner:
         """
         weights, teachers = self.settings.weights, self.teachers
         loss, _ = textured_loss(face, truth, points, teachers.perceptual, weights)
-        loss = loss + content_loss(teachers.content, face, truth, weights)[0]
+        loss = loss + content_loss(teachers.content, face, truth, points, weights)[0]
         if weights.likeness and teachers.identity is not None:
             loss = loss + weights.likeness * unlikeness(teachers.identity, face, truth, points)
         if weights.pyramid:
