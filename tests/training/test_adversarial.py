@@ -256,6 +256,21 @@ def test_settings_of_the_papers_config(clips, tmp_path, root):
     assert trainer.adversary.optimiser.defaults["eps"] == trainer.adversary.row_optimiser.defaults["eps"] == 1e-5
 
 
+def test_as_published_and_the_square_that_vggface_sees_are_a_configs_choice(clips, tmp_path):
+    published = {**PAPER, "as_published": True}, {**GAME, "dims": {**D, "as_published": True}}
+    rows = []
+    for square, (model, game) in ((0, (PAPER, GAME)), (1.67, (PAPER, GAME)), (1.67, published)):
+        loss = {"preset": "paper-v2", "vgg19": 0, "vggface_network": "builtin", "vggface_square": square}
+        settings = config(clips, model, loss=loss, adversarial=game)
+        trainer = Trainer(settings, tmp_path, CPU, 3)
+        rows.append([trainer.train_step(batch) for batch in batches(settings, 2)])
+        assert trainer.weights.vggface_square == square
+    whole, face, other = rows
+    assert whole[0]["vggface"] != pytest.approx(face[0]["vggface"], rel=0.01)
+    assert face[0]["discriminator"] != pytest.approx(other[0]["discriminator"], rel=1e-4)
+    assert all(row["gradient"] > 0 for row in other), "and learns"
+
+
 # ---- what survives ----
 
 
