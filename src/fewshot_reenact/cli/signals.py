@@ -39,7 +39,7 @@ def exit_on_sigterm() -> Iterator[None]:
 @contextlib.contextmanager
 def ending(stop: Callable[[], None]) -> Iterator[None]:
     """While it is entered, the first Ctrl-C, SIGTERM or SIGHUP calls `stop`, for what then ends by itself; a second one
-    ends it at once. When it is left, the first one ends the program after all, with its usual exit code.
+    raises as usual. When it is left, the first one ends the program after all, with its usual exit code.
 
     Does nothing outside the main thread.
     """

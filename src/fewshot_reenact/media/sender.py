@@ -198,12 +198,13 @@ def _raw_stream(container: Any, picture: np.ndarray) -> Any:
 
 
 # Nothing is looked at ahead: the first picture is enough to know what comes.
-_FROM_PIPE = ["-v", "error", "-fflags", "nobuffer", "-probesize", "32", "-analyzeduration", "0"]
+_FROM_PIPE = ["-v", "error", "-probesize", "32", "-analyzeduration", "0"]
 _FROM_PIPE += ["-protocol_whitelist", "pipe", "-f", "nut", "-i", "pipe:0"]
 # No B-frames and no look ahead (zerolatency); a key picture each second, for whoever joins later; true times.
 _CODING = ["-an", "-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-threads", "1"]
 _CODING += ["-crf", "20", "-maxrate", "8M", "-bufsize", "8M", "-g", "250", "-force_key_frames", "expr:gte(t,n_forced)"]
-_CODING += ["-pix_fmt", "yuv420p", "-fps_mode", "passthrough", "-flush_packets", "1", "-muxdelay", "0"]
+_CODING += ["-pix_fmt", "yuv420p", "-fps_mode", "passthrough", "-enc_time_base", "1:90000"]
+_CODING += ["-flush_packets", "1", "-muxdelay", "0"]
 _CODING += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
 
 

@@ -271,7 +271,9 @@ class _Show:
                 self._step(shot)
             elif self.capture.ended:
                 break
-            self._look()
+            elif self.window is not None:
+                self._press(self.window.key())
+            self._report()
 
     def _complete(self) -> bool:
         """When it is over, however: the recording gets its name, if there is one. Returns whether it has it."""
@@ -291,23 +293,25 @@ class _Show:
         if seconds is not None and shot.time - self._began >= seconds:
             self.over = True
             return
-        if not self.paused or self.held is None:
+        fresh = not self.paused or self.held is None
+        if fresh:
             self.held = self.session.frame(shot.picture, shot.time)
+        assert self.held is not None
+        key = None
         if self.window is not None:
             self.window.show(self.held, self._lines())
-            self._press(self.window.key())
-        if not self.paused:
+            key = self.window.key()  # only now it is seen
+        if fresh:
             self.meter.shown(shot.taken, time.perf_counter())
         if self.recording is not None:
             self.recording.write(self.held, shot.time)
         if self.sender is not None:
             self.sender.send(self.held, shot.time)
-        self.over = self.over or (most is not None and self.meter.frames >= most)
+        self.over = most is not None and self.meter.frames >= most
+        self._press(key)
 
-    def _look(self) -> None:
-        """What happens between frames."""
-        if self.window is not None:
-            self._press(self.window.key())
+    def _report(self) -> None:
+        """Once a second."""
         now = time.perf_counter()
         if now - self._reported >= _EVERY:
             self._reported = now
