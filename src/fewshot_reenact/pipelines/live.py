@@ -44,9 +44,9 @@ class LiveRun:
 
     frames: shown. dropped: that the camera took and nobody saw, since the session was not ready for them. seconds,
     fps, median_ms, late_ms: see LiveFigures. width, height: of the picture. camera: its name. recording: the file, None
-    without one; recorded: frames and seconds in it. sent_to: the address without its secrets; sent: pictures sent
-    there. warnings: lines that the user should see. settings: every option as it was used. watermark: the id in the
-    pictures.
+    without one. recorded: frames and seconds in it. sent_to: the address without its secrets. sent: pictures sent
+    there. device, model, model_sha256: see Session.about. warnings: lines that the user should see. settings: every
+    option as it was used. watermark: the id in the pictures.
     """
 
     frames: int
