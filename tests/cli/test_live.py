@@ -1,5 +1,6 @@
 """`reenact live`: one line for each error, what cannot be turned off, ends by signals, figures and JSON."""
 
+import io
 import json
 import os
 import signal
@@ -10,7 +11,8 @@ import pytest
 
 from animate_samples import FACE, WALK, complaint, film, names_in, portrait_file, run
 from fake_face import PaintedFaces
-from fewshot_reenact import Session, verify
+from fewshot_reenact import LiveFigures, Session, verify
+from fewshot_reenact.cli.live import _Line
 from fewshot_reenact.landmarks import registry
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.pipelines.live_window import check_window
@@ -65,6 +67,8 @@ def test_what_is_sent_is_said_before_it_starts(folder: Path, monkeypatch: pytest
         ([*HEADLESS, "--to", "udp://example.org"], 2, "has no port"),
         ([*HEADLESS, "--record", "walk.mp4"], 2, "walk.mp4: exists already"),
         ([*HEADLESS, "--record", "walk.mp4", "--overwrite"], 2, "walk.mp4: is an input"),
+        ([*HEADLESS, "--record", "out.mp4", "--json", "out.mp4"], 2, "out.mp4: is the recording"),
+        ([*HEADLESS, "--record", "ann.png", "--overwrite"], 2, "cannot write this kind of file (.png)"),
         ([*HEADLESS, "--record", "out.avi"], 2, "cannot write this kind of file (.avi)"),
         ([*HEADLESS, "--frames", "1", "--background", "transparent"], 2, "cannot be transparent"),
         ([*HEADLESS, "--frames", "1", "--calibrate", "-3"], 2, "calibrate -3.0 is not between 0 and 60"),
@@ -123,6 +127,33 @@ def test_a_second_signal_waits_for_nothing(folder: Path, monkeypatch: pytest.Mon
     assert result.exit_code == 130 and result.stderr.splitlines()[-1].startswith("reenact: interrupted")
     assert "frames shown" not in result.output
     assert names_in(folder) == ["ann.png", "out.mp4", "walk.mp4"], "what was recorded is complete all the same"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_figures_are_one_line_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    line = _Line()
+    for frames in (10, 9):
+        line(LiveFigures(frames, 2, 0.5, 30.2, 40.2))
+    assert terminal.getvalue().count("\n") == 0 and terminal.getvalue().count("\r") == 2
+    line.tell("something to know")
+    last = terminal.getvalue().rpartition("\r")[2]
+    assert last == "reenact: something to know\n"
+    line(LiveFigures(11, 2, 0.5, 30.2, 40.2))
+    line.keep()
+    assert terminal.getvalue().endswith(
+        "11 frames shown, 2 dropped, 20.0 frames a second, 30 ms from camera to picture (95 % under 40 ms)\n"
+    )
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    quiet = _Line()
+    quiet(LiveFigures(1, 2, 0.5, 30.2, 40.2))
+    quiet.close()
+    assert sys.stderr.getvalue() == ""
 
 
 # ---- the window

@@ -44,6 +44,7 @@ from fewshot_reenact.cli.common import (
 )
 from fewshot_reenact.cli.driver_options import any_size_option, mirror_option
 from fewshot_reenact.cli.signals import ending
+from fewshot_reenact.errors import UsageError
 from fewshot_reenact.motion.live import SETTLE
 from fewshot_reenact.pipelines.options import AnimateOptions
 
@@ -142,6 +143,8 @@ def live(
     if len(inputs) > 1 or not given:
         raise click.UsageError("needs one PORTRAIT; further pictures of the person go with -p")
     check_report(report, overwrite, tuple(given))
+    if report is not None and record is not None and report.absolute() == record.absolute():
+        raise UsageError(f"{report}: is the recording; write the report to another file")
     agree_to_rules(accept_use)
     from fewshot_reenact.pipelines.live import live as run
 

@@ -136,7 +136,8 @@ def live(
         opened = open_camera(camera, any_size)
         stack.callback(opened.close)
         session = stack.enter_context(Session(portrait, options, calibrate=calibrate))
-        recording = None if output is None else _recording(output, session, opened, overwrite)
+        looked_at = [calibrate] if isinstance(calibrate, str | Path) else []
+        recording = None if output is None else _recording(output, session, opened, looked_at, overwrite)
         session.frame(opened.first())  # what is loaded late is loaded now
         session.reset()
         said.all(session.notes)
@@ -171,8 +172,11 @@ def _checked(options: AnimateOptions) -> AnimateOptions:
     return options
 
 
-def _recording(output: Path, session: Session, camera: Camera, overwrite: bool) -> Recording:
-    inputs = [*session.inputs, *([] if camera.path is None else [camera.path])]
+def _recording(
+    output: Path, session: Session, camera: Camera, more: Sequence[str | Path], overwrite: bool
+) -> Recording:
+    """more: files that are inputs too, beside the session's and the camera's."""
+    inputs = [*session.inputs, *more, *([] if camera.path is None else [camera.path])]
     marks = session.file_marks(camera.path)
     return Recording(output, camera.fps, marks, inputs=inputs, overwrite=overwrite)
 
