@@ -63,8 +63,8 @@ _NO_ACTIONS = {f"auto_{name}_action": {"enabled": False} for name in ("created",
 class Ingredient:
     """An input of an output: "portrait", "driver" or "model", and the SHA-256 of its file in hexadecimal.
 
-    path: None if it is no file (a built-in motion, then `name` says which, or `live`: a camera). Names of files stay out
-    of it: they are often people's. consent: what was said of the person's agreement when the input itself was made.
+    path: None if it is no file: a built-in motion (`name` says which), or a camera (`live`). A manifest has no names of
+    files, often people's. consent: what was said of the person's agreement when the input itself was made.
     """
 
     role: str
