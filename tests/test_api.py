@@ -23,7 +23,7 @@ from fewshot_reenact.training.stopping import heeding_sigterm
 from painted_clips import write_clips
 from places import ROOT
 
-FUNCTIONS = ("animate", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate")
+FUNCTIONS = ("animate", "live", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate")
 TINY = {
     "kind": "textured", "size": 32, "embedding": 8, "embedder_channels": [8, 8], "down_channels": [8, 8],
     "up_channels": [8, 8], "residual_blocks": 1, "embedder_unshuffle": 2, "generator_unshuffle": 2, "stem": 8,

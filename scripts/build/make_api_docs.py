@@ -19,7 +19,8 @@ import fewshot_reenact
 from fewshot_reenact import errors
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
-FUNCTIONS = ("animate", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate", "animate_with")
+FUNCTIONS = ("animate", "live", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate")
+FUNCTIONS += ("animate_with",)
 HEAD = """# The Python API
 
 `scripts/build/make_api_docs.py` writes this page from the docstrings; do not edit it by hand.

@@ -4,6 +4,7 @@
     scripts/measure/benchmark.py animate                     # 512-pixel portrait and driver, time by stage
     scripts/measure/benchmark.py animate --portrait P --driver D --repeat 3
     scripts/measure/benchmark.py session                     # latency and frames a second of Session, frame by frame
+    scripts/measure/benchmark.py live                        # the same of `live`, a file in real time as the camera
     scripts/measure/benchmark.py memory --seconds 10 120     # peak memory for drivers of these lengths
     scripts/measure/benchmark.py landmarks --data ../shared/data     # all figures of the landmarks beside their targets
     scripts/measure/benchmark.py watermark A.mp4 B.mp4       # in how many of these videos the mark survives what
@@ -28,7 +29,7 @@ import torch
 
 import fewshot_reenact
 import tables
-from fewshot_reenact import AnimateOptions, Session, animate
+from fewshot_reenact import AnimateOptions, Session, animate, live
 from fewshot_reenact.media.pictures import read_picture, write_picture
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.media.writer import VideoWriter
@@ -143,6 +144,51 @@ def time_session(portrait: Path, driver: Path, side: int, seconds: float, write:
         f"| seconds from nothing to the first picture | {first:.1f} | |",
     ]
     show("session", lines, write)
+
+
+@main.command("live")
+@click.option("--portrait", type=click.Path(path_type=Path), default=ASSETS / "grace_hopper.jpg")
+@click.option("--driver", type=click.Path(path_type=Path), default=ASSETS / "driver.mp4")
+@click.option("--side", default=SIDE, show_default=True, help="Of portrait and driver, pixels.")
+@click.option("--seconds", default=15.0, show_default=True, help="Length of each of the two runs.")
+@click.option("--window", is_flag=True, help="Show it in a window, so that its time counts too.")
+@into_docs
+def time_live(portrait: Path, driver: Path, side: int, seconds: float, window: bool, write: bool) -> None:
+    """A driver of 25 frames a second is the camera: from a frame's arrival to its picture, recorded or not."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        picture, video = square_portrait(portrait, folder, side), square_driver(driver, folder, seconds, side)
+        runs = [live_run(picture, video, window, record) for record in (None, folder / "out.mp4")]
+    latency, rate = SESSION_TARGETS
+    words = (
+        ("ms from camera to picture, median", "{:.1f}", f"{latency:g}"),
+        ("ms from camera to picture, 95 % are faster", "{:.1f}", f"{latency:g}"),
+        ("frames a second, of the camera's 25", "{:.1f}", f"{rate:g}"),
+        ("share of frames dropped", "{:.0%}", ""),
+        ("ms of processor a frame, all threads", "{:.1f}", ""),
+    )
+    lines = [f"| {seconds:g} s, {side} pixels | alone | with a recording | target |", "|---|---|---|---|"]
+    for (what, form, target), alone, recording in zip(words, *runs, strict=True):
+        lines.append(f"| {what} | {form.format(alone)} | {form.format(recording)} | {target} |")
+    show("live", lines, write)
+
+
+def live_run(picture: Path, video: Path, window: bool, record: Path | None) -> tuple[float, float, float, float, float]:
+    """What `words` of `time_live` says, of one run. The processor's time is that between the first and the last but one
+    of the figures that come once a second: neither loading nor signing counts."""
+    seen: list[tuple[int, float]] = []
+    made = live(
+        picture,
+        camera=video,
+        window=window,
+        record=record,
+        frames=1_000_000,
+        figures=lambda figures: seen.append((figures.frames, time.process_time())),
+    )
+    (before, began), (after, ended) = seen[0], seen[max(0, len(seen) - 2)]
+    cost = 1000 * (ended - began) / max(1, after - before)
+    dropped = made.dropped / (made.frames + made.dropped)
+    return made.median_ms or 0.0, made.late_ms or 0.0, made.fps or 0.0, dropped, cost
 
 
 _CHILD = """

@@ -4,8 +4,8 @@
 
     made = animate("portrait.jpg", "driver.mp4", "out.mp4")
 
-A function for each command: animate, extract, check, verify, finetune, train, prepare, evaluate; `errors` has what they
-raise. They are imported when they are used: `import fewshot_reenact` loads neither torch nor OpenCV.
+A function for each command: animate, live, extract, check, verify, finetune, train, prepare, evaluate. `errors` has
+what they raise. All are imported when they are used: `import fewshot_reenact` loads neither torch nor OpenCV.
 """
 
 import os
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fewshot_reenact.pipelines.evaluate import Evaluation, evaluate
     from fewshot_reenact.pipelines.extract import Extraction, extract
     from fewshot_reenact.pipelines.finetune import FineTuning, finetune
+    from fewshot_reenact.pipelines.live import LiveRun, live
+    from fewshot_reenact.pipelines.live_figures import LiveFigures
     from fewshot_reenact.pipelines.options import AnimateOptions
     from fewshot_reenact.pipelines.session import Session
     from fewshot_reenact.pipelines.train import TrainingRun, train
@@ -43,6 +45,9 @@ _PLACES = {
     "Animation": "pipelines.animate",
     "AnimateOptions": "pipelines.options",
     "Session": "pipelines.session",
+    "live": "pipelines.live",
+    "LiveRun": "pipelines.live",
+    "LiveFigures": "pipelines.live_figures",
     "extract": "pipelines.extract",
     "Extraction": "pipelines.extract",
     "Motion": "motion.motion",
@@ -68,6 +73,8 @@ __all__ = [
     "Evaluation",
     "Extraction",
     "FineTuning",
+    "LiveFigures",
+    "LiveRun",
     "MarkReport",
     "Motion",
     "Prepared",
@@ -82,6 +89,7 @@ __all__ = [
     "evaluate",
     "extract",
     "finetune",
+    "live",
     "prepare",
     "train",
     "verify",

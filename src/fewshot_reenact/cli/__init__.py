@@ -8,6 +8,7 @@ from fewshot_reenact.cli.common import Commands
 # In the order of --help. A new command is a module beside this one and a line here.
 COMMANDS: dict[str, str] = {
     "animate": "fewshot_reenact.cli.animate:animate",
+    "live": "fewshot_reenact.cli.live:live",
     "batch": "fewshot_reenact.cli.batch:batch",
     "finetune": "fewshot_reenact.cli.finetune:finetune",
     "prepare": "fewshot_reenact.cli.prepare:prepare",

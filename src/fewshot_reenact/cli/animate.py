@@ -6,6 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fewshot_reenact.cli.animate_options import (
+    dense_option,
+    driver_face_option,
+    embed_thumbnails_option,
+    frame_option,
+    matte_option,
+    model_option,
+    motion_option,
+    portraits_option,
+    region_option,
+    sign_cert_option,
+    sign_key_option,
+    size_option,
+    strength_option,
+    travel_option,
+    warp_only_option,
+)
 from fewshot_reenact.cli.common import (
     FILE,
     accept_use_option,
@@ -16,6 +33,7 @@ from fewshot_reenact.cli.common import (
     face_option,
     landmarks_option,
     overwrite_option,
+    report_option,
     say,
     smooth_option,
     start_option,
@@ -23,8 +41,7 @@ from fewshot_reenact.cli.common import (
     write_report,
 )
 from fewshot_reenact.cli.driver_options import any_size_option, fps_option, mirror_option
-from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES
-from fewshot_reenact.pipelines.options import AUDIO, CROP_SIZES, FRAMES, AnimateOptions
+from fewshot_reenact.pipelines.options import AUDIO, AnimateOptions
 
 if TYPE_CHECKING:
     from fewshot_reenact.pipelines.animate import Animation
@@ -34,15 +51,7 @@ _default = AnimateOptions.default
 
 @click.command()
 @click.argument("inputs", nargs=-1, metavar="PORTRAIT DRIVER")
-@click.option(
-    "-p",
-    "--portrait",
-    "portraits",
-    multiple=True,
-    type=FILE,
-    metavar="FILE",
-    help="A further picture of the same person; may be given again. With -p, PORTRAIT may be left out.",
-)
+@portraits_option
 @click.option(
     "-o",
     "--output",
@@ -51,70 +60,18 @@ _default = AnimateOptions.default
     help="Where to write; .mp4, .m4v or .mov (.png or .jpg if DRIVER is a picture); transparent: .mov, .webm or .png. "
     "[default: PORTRAIT--DRIVER.mp4 in the current folder; .mov if transparent]",
 )
-@click.option(
-    "--motion",
-    type=click.Choice(MOTIONS),
-    default=_default("motion"),
-    show_default=True,
-    help="relative: the driver's change from its frame nearest to the portrait, in the portrait's proportions. "
-    "absolute: the face goes where the driver's is.",
-)
-@click.option(
-    "--frame",
-    type=click.Choice(FRAMES),
-    default=_default("frame"),
-    show_default=True,
-    help="full: the whole portrait picture. crop: a square about the head.",
-)
-@click.option(
-    "--size",
-    type=click.IntRange(*CROP_SIZES),
-    default=_default("size"),
-    show_default=True,
-    metavar="256..1024",
-    help="Side of the square, in pixels; for --frame crop.",
-)
+@motion_option
+@frame_option
+@size_option
 @face_option
-@click.option(
-    "--driver-face",
-    default=_default("driver_face"),
-    show_default=True,
-    metavar="largest|N",
-    help="Which face of DRIVER to follow.",
-)
-@click.option(
-    "--region",
-    type=click.Choice(REGION_CHOICES),
-    default=_default("region"),
-    show_default=True,
-    help="What moves; for relative motion.",
-)
-@click.option(
-    "--strength",
-    type=click.FloatRange(0, 2),
-    default=_default("strength"),
-    show_default=True,
-    metavar="0..2",
-    help="How much it moves; for relative motion.",
-)
-@click.option(
-    "--travel",
-    type=click.FloatRange(0, 1),
-    default=_default("travel"),
-    show_default=True,
-    metavar="0..1",
-    help="How much of the head's way, and of its coming nearer, is taken; for relative motion.",
-)
+@driver_face_option
+@region_option
+@strength_option
+@travel_option
 @smooth_option(_default("smooth"))
 @start_option
 @end_option
-@click.option(
-    "--matte",
-    type=FILE,
-    metavar="FILE",
-    help="A picture as large as PORTRAIT, white (or opaque) where the person is. Of several portraits, for the first, "
-    "whose picture moves. [default: PORTRAIT's own transparency, or found by a network]",
-)
+@matte_option
 @click.option(
     "--background",
     metavar="COLOUR|FILE",
@@ -136,13 +93,9 @@ _default = AnimateOptions.default
     help="Whose sound the video gets.",
 )
 @landmarks_option
-@click.option("--model", type=FILE, metavar="FILE", help="Other weights (safetensors). [default: the built-in model]")
-@click.option("--warp-only", is_flag=True, help="Leave the networks out: the plain warp, for comparison.")
-@click.option(
-    "--dense/--no-dense",
-    default=None,
-    help="Take from a driver's video also what its 83 points miss of the motion. [default: unless --warp-only]",
-)
+@model_option
+@warp_only_option
+@dense_option
 @device_option
 @threads_option
 @click.option(
@@ -150,19 +103,11 @@ _default = AnimateOptions.default
 )
 @consent_option
 @accept_use_option
-@click.option(
-    "--sign-cert", type=FILE, metavar="PEM", help="Sign with this certificate chain. [default: a key made here]"
-)
-@click.option("--sign-key", type=FILE, metavar="PEM", help="The private key of --sign-cert.")
-@click.option(
-    "--embed-thumbnails",
-    is_flag=True,
-    help="Put small pictures of the portraits into the manifest. Otherwise only hashes of the inputs are in it.",
-)
+@sign_cert_option
+@sign_key_option
+@embed_thumbnails_option
 @overwrite_option
-@click.option(
-    "--json", "report", type=FILE, metavar="REPORT", help="Write what was done as JSON; - for standard output."
-)
+@report_option
 def animate(
     inputs: tuple[str, ...],
     portraits: tuple[Path, ...],

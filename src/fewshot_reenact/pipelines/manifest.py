@@ -1,4 +1,4 @@
-"""What `animate` states in its output's manifest: the inputs by hash, the model, the options that matter."""
+"""What `animate` and `live` state in an output's manifest: the inputs by hash, the model, the options that matter."""
 
 from pathlib import Path
 
@@ -20,9 +20,15 @@ _STATED = ("label", "motion", "frame", "region", "strength", "warp_only", "dense
 
 
 def marks_for(
-    portraits: PortraitSource, driver: DriverSource, options: AnimateOptions, model_sha256: str
+    portraits: PortraitSource,
+    driver: DriverSource | None,
+    options: AnimateOptions,
+    model_sha256: str,
+    live: str | None = None,
 ) -> StandardMarks:
-    """The marks of an output of `animate`.
+    """The marks of an output of `animate`, or of a recording of `live`.
+
+    driver: None for a camera. live: the id of the watermark in pictures that a session has marked already.
 
     Raises UsageError: half of a certificate and key, a consent text that cannot be kept. InputError: credentials or
     inputs that cannot be read.
@@ -33,10 +39,14 @@ def marks_for(
         # The portrait's own picture with the head replaced in it; side by side or cut out it is a new one.
         edited=options.frame == "full" and not options.compare,
         consent=check_consent(options.consent),
-        settings={name: getattr(options, name) for name in _STATED},
+        settings={name: getattr(options, name) for name in _STATED} | ({} if live is None else {"live": True}),
     )
     return standard_marks(
-        origin, credentials=_credentials(options), visible=options.label, thumbnails=options.embed_thumbnails
+        origin,
+        credentials=_credentials(options),
+        visible=options.label,
+        thumbnails=options.embed_thumbnails,
+        stamped=live,
     )
 
 
@@ -50,7 +60,7 @@ def _credentials(options: AnimateOptions) -> Credentials | None:
 
 
 def _ingredients(
-    portraits: PortraitSource, driver: DriverSource, options: AnimateOptions, model_sha256: str
+    portraits: PortraitSource, driver: DriverSource | None, options: AnimateOptions, model_sha256: str
 ) -> list[Ingredient]:
     if portraits.is_person:
         # A person's file from `reenact finetune` is portraits and networks in one.
@@ -60,6 +70,8 @@ def _ingredients(
     else:
         shown = [Ingredient("portrait", _hash(path), path) for path in portraits.files]
         networks = [Ingredient("model", model_sha256, name=None if options.model else _DEFAULT)]
+    if driver is None:
+        return [*shown, Ingredient("driver", None, name="camera", live=True), *networks]
     if driver.path is None:
         return [*shown, Ingredient("driver", None, name=driver.given), *networks]
     return [*shown, Ingredient("driver", _hash(driver.path), driver.path), *networks]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_reenact.errors import UsageError
+from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.inputs.given import Picture, Shelf
 from fewshot_reenact.inputs.grounds import Ground
 from fewshot_reenact.inputs.portrait_files import PortraitSource
@@ -20,10 +22,11 @@ from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.motion.live import SETTLE
 from fewshot_reenact.pipelines.animate import Animation, make
 from fewshot_reenact.pipelines.animate_steps import Networks, load
+from fewshot_reenact.pipelines.manifest import marks_for
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance import history
-from fewshot_reenact.provenance.marks import PixelMarks
+from fewshot_reenact.provenance.marks import PixelMarks, StandardMarks
 from fewshot_reenact.rendering.live import LivePlan, Still
 from fewshot_reenact.rendering.renderer import Renderer, open_renderer
 
@@ -45,8 +48,9 @@ class Session:
 
     `frame` and `frames` see no later frames: a little lag in place of the look ahead of `animate`, whose reference is
     the best of the whole driver. A face that is lost is looked for in every frame; a frame without one gives the last
-    picture again. Every picture carries the watermark and, unless options.label is False, the label; what you write
-    with them yourself has no signature. notes: lines that the user should see. watermark: the id in the pictures.
+    picture again. Every picture carries the watermark and, unless options.label is False, the label; a file that you
+    write with them has a signature with the marks that `file_marks` returns. notes: lines that the user should see.
+    watermark: the id in the pictures.
 
     To be used by one thread at a time; several sessions may work in several threads. A context manager: `close` ends
     it. Raises UsageError, InputError, ModelError (see errors).
@@ -78,6 +82,7 @@ class Session:
             background = self.options.background
             self._source = PortraitSource.parse(self._shelf.paths(portrait), self.options.face)
             ground = None if background is None else Ground.parse(background)
+            self._grounds = ground.files if ground else ()
             self._cast = load(self.options, self._source, ground, networks)
             self._still = None if settle is not None else self._at_rest(calibrate)
         except BaseException:
@@ -116,6 +121,39 @@ class Session:
     def watermark(self) -> str:
         """The id in the watermark of this session's pictures, 16 hexadecimal digits."""
         return self._marks.id
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that it was made of, which nothing is written over."""
+        more = [Path(self.options.matte)] if self.options.matte is not None else []
+        return [*self._source.files, *self._grounds, *more, *self.options.credentials]
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Device, model and the model's SHA-256, for reports."""
+        cast = self._cast
+        return {
+            "device": f"{cast.device} ({cast.device_why})",
+            "model": cast.model_name,
+            "model_sha256": cast.model_sha256,
+        }
+
+    def file_marks(self, driver: str | Path | None = None) -> StandardMarks:
+        """For a VideoWriter into which this session's pictures go: it tags and signs the file, and leaves the pictures,
+        which are marked already, as they are. driver: the file that the frames came from, None for a camera.
+        Raises UsageError, InputError: a consent text or a certificate that cannot be used.
+        """
+        source = None if driver is None else DriverSource.parse(driver)
+        return marks_for(self._source, source, self.options, self._cast.model_sha256, live=self.watermark)
+
+    def mirror(self, on: bool) -> None:
+        """From the next frame on, which begins a new stream, left and right of the driver are exchanged, or not."""
+        if on != self.options.mirror:
+            self.options = replace(self.options, mirror=on)
+            self._still = None if self._still is None else self._still.mirrored()
+            if self._plan is not None:
+                self._plan.rest_on(self._still)
+        self.reset()
 
     def reset(self) -> None:
         """A new stream begins with the next frame: another driver, another reference."""

@@ -65,16 +65,19 @@ class StandardMarks(PlainNote):
 
     Every frame: the label (unless `visible` is False) and the watermark with this output's random id. The finished
     file: IPTC's digitalSourceType in XMP, and last of all the C2PA manifest, which covers everything before it.
+    stamped: the id in pictures that carry label and watermark already, a session's; they stay as they are.
     notes: what the user should know, complete after `finish`. Among it whether a small picture hides the watermark:
     where brush strokes are as fine as the mark is, nothing finds it again.
     """
 
-    def __init__(self, origin: Origin, credentials: Credentials, visible: bool, thumbnails: bool) -> None:
+    def __init__(
+        self, origin: Origin, credentials: Credentials, visible: bool, thumbnails: bool, stamped: str | None = None
+    ) -> None:
         self.origin, self.visible = origin, visible
         self.notes = list(credentials.notes)
         self._credentials, self._thumbnails = credentials, thumbnails
-        self._pixels = PixelMarks(visible)
-        self.id = self._pixels.id
+        self._pixels = PixelMarks(visible) if stamped is None else None
+        self.id = str(stamped) if self._pixels is None else self._pixels.id
         self._side = 0.0
 
     def metadata(self) -> dict[str, str]:
@@ -86,7 +89,7 @@ class StandardMarks(PlainNote):
         4), the straight colours are, everywhere.
         """
         self._side = math.sqrt(picture.shape[0] * picture.shape[1])
-        return self._pixels.label(picture)
+        return picture if self._pixels is None else self._pixels.label(picture)
 
     def finish(self, partial: Path, suffix: str) -> None:
         """Tags and signs the finished file. Raises UsageError if it cannot be signed, OSError if the disk is full."""
@@ -124,11 +127,13 @@ def standard_marks(
     credentials: Credentials | None = None,
     visible: bool = True,
     thumbnails: bool = False,
+    stamped: str | None = None,
 ) -> StandardMarks:
-    """What `animate` hands to its writer. credentials: None for the user's own, which are made on first use.
+    """What `animate` hands to its writer. credentials: None for the user's own, which are made on first use. stamped:
+    see StandardMarks.
 
     Raises InputError for credentials that C2PA refuses.
     """
     credentials = credentials or user_credentials()
     check_credentials(credentials)
-    return StandardMarks(origin or Origin(SOURCE_TYPE), credentials, visible, thumbnails)
+    return StandardMarks(origin or Origin(SOURCE_TYPE), credentials, visible, thumbnails, stamped)

@@ -63,8 +63,8 @@ _NO_ACTIONS = {f"auto_{name}_action": {"enabled": False} for name in ("created",
 class Ingredient:
     """An input of an output: "portrait", "driver" or "model", and the SHA-256 of its file in hexadecimal.
 
-    path: None if it is no file (a built-in motion, then `name` says which). Names of files stay out of the manifest:
-    they are often names of people. consent: what was said of the person's agreement when the input itself was made.
+    path: None if it is no file: a built-in motion (`name` says which), or a camera (`live`). A manifest has no names of
+    files, often people's. consent: what was said of the person's agreement when the input itself was made.
     """
 
     role: str
@@ -72,6 +72,7 @@ class Ingredient:
     path: Path | None = None
     name: str | None = None
     consent: str | None = None
+    live: bool = False
 
 
 @dataclass
@@ -266,7 +267,8 @@ def _manifest(
 def _stated(origin: Origin, number: int, pictures: Mapping[int, bytes]) -> dict[str, Any]:
     """An ingredient as the library wants it described."""
     one = origin.ingredients[number]
-    what = f"SHA-256 {one.sha256}" if one.sha256 else f"part of {TOOL} {__version__}"
+    what = "live pictures, which are in no file" if one.live else f"part of {TOOL} {__version__}"
+    what = f"SHA-256 {one.sha256}" if one.sha256 else what
     return {
         "title": f"{one.role}: {one.name}" if one.name else one.role,
         "label": _label(origin, number),

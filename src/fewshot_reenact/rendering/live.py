@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fewshot_reenact.geometry.topology import FLIP
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.bounds import farthest, limit_turn, limit_way
 from fewshot_reenact.motion.heads import HeadMotion, lift
@@ -27,6 +28,12 @@ class Still:
 
     picture: np.ndarray
     points: np.ndarray
+
+    def mirrored(self) -> Still:
+        """The same with left and right exchanged."""
+        points = self.points[FLIP].copy()
+        points[:, 0] = self.picture.shape[1] - 1 - points[:, 0]
+        return Still(np.ascontiguousarray(self.picture[:, ::-1]), points)
 
 
 class LivePlan:
@@ -60,6 +67,11 @@ class LivePlan:
         if self.still is not None and self.meter is not None:
             self._reference = self.meter.reference(self.still.picture, self.still.points)
         self._weight, self._before = 0.0, 0.0
+
+    def rest_on(self, still: Still | None) -> None:
+        """A new shot, with another picture of the driver at rest."""
+        self.still, self.driver.still = still, None if still is None else still.points
+        self.reset()
 
     def rest(self) -> HeadMotion:
         """The portrait as it is, one frame."""
