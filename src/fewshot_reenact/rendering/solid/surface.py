@@ -55,11 +55,12 @@ class Placing:
         nearness: how strong perspective is, see `geometry.solid_fit.project`.
         """
         flat = self.to_units(pixels) / _enlarged(depth, nearness)[..., None]
-        return torch.cat([flat, depth[..., None]], -1) @ self.rotation
+        seen = torch.cat([flat.transpose(1, 2), depth[:, None]], 1)
+        return (self.rotation.transpose(1, 2) @ seen).transpose(1, 2)
 
     def placed(self, solid: Tensor, nearness: float) -> tuple[Tensor, Tensor]:
         """The inverse of `lifted`."""
-        turned = solid @ self.rotation.transpose(1, 2)
+        turned = (self.rotation @ solid.transpose(1, 2)).transpose(1, 2)
         depth = turned[..., 2]
         flat = turned[..., :2] * _enlarged(depth, nearness)[..., None]
         return flat * self.scale[:, None, None] + self.translation[:, None], depth
@@ -155,6 +156,8 @@ def turned(
     """
     solid = own.lifted(where, depth, nearness)
     if mirrored:
-        solid = torch.cat([-solid[..., :1], solid[..., 1:]], -1)
+        across, *others = solid.unbind(-1)
+        solid = torch.stack([-across, *others], 1).transpose(1, 2)
     shown, near = there.placed(solid, nearness)
-    return torch.cat([shown, (near * (there.scale / own.scale)[:, None])[..., None]], -1)
+    nearer = near * (there.scale / own.scale)[:, None]
+    return torch.cat([shown.transpose(1, 2), nearer[:, None]], 1).transpose(1, 2)
