@@ -19,6 +19,7 @@ from fewshot_reenact.models.embedder import Embedder
 from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.generator import Generator
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
+from fewshot_reenact.models.resampling import convolved_larger, convolved_smaller
 
 TINY = dataclasses.replace(
     ModelDimensions.textured(),
@@ -27,6 +28,7 @@ TINY = dataclasses.replace(
 )  # fmt: skip
 
 PUBLISHED = dataclasses.replace(ModelDimensions.paper(), as_published=True, attention=False)
+ORDERS = pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 
 
 def count(module: nn.Module) -> int:
@@ -153,10 +155,11 @@ def test_dimensions_that_make_no_sense(change, complaint):
 # ---- blocks ----
 
 
-def test_a_block_down_is_its_definition():
+@ORDERS
+def test_a_block_down_is_its_definition(order):
     """The shortcut averages before its convolution, which is the same as after it."""
     torch.manual_seed(0)
-    block, x = ResidualBlock(6, 10, norm="instance", resample="down"), torch.randn(2, 6, 8, 8)
+    block, x = ResidualBlock(6, 10, norm="instance", resample="down"), torch.randn(2, 6, 8, 8).to(memory_format=order)
     body = block.conv2(F.relu(block.norm2(block.conv1(F.relu(block.norm1(x))))))
     assert torch.allclose(block(x), F.avg_pool2d(body + block.shortcut(x), 2), atol=1e-5)
     first = ResidualBlock(6, 10, norm="none", resample="down", first=True)
@@ -165,12 +168,36 @@ def test_a_block_down_is_its_definition():
     assert first.conv1.bias is not None and block.conv1.bias is None
 
 
-def test_a_block_up_is_its_definition():
+@ORDERS
+def test_a_block_up_is_its_definition(order):
     torch.manual_seed(0)
-    block, x = ResidualBlock(6, 10, norm="instance", resample="up"), torch.randn(2, 6, 4, 4)
+    block, x = ResidualBlock(6, 10, norm="instance", resample="up"), torch.randn(2, 6, 4, 4).to(memory_format=order)
     larger = F.interpolate(F.relu(block.norm1(x)), scale_factor=2, mode="nearest")
     body = block.conv2(F.relu(block.norm2(block.conv1(larger))))
     assert torch.allclose(block(x), body + block.shortcut(F.interpolate(x, scale_factor=2)), atol=1e-5)
+
+
+@ORDERS
+@pytest.mark.parametrize("change", [convolved_larger, convolved_smaller])
+def test_a_convolution_and_its_change_of_size_are_the_two_steps_one_by_one(change, order):
+    """At sides that two does not divide too, with a bias, spectral norm and gradients."""
+    torch.manual_seed(0)
+    conv = nn.utils.parametrizations.spectral_norm(nn.Conv2d(5, 7, 3, padding=1)).eval()
+    x = torch.randn(2, 5, 7, 6).to(memory_format=order)
+
+    def plain(x, conv):
+        if change is convolved_smaller:
+            return F.avg_pool2d(conv(x), 2)
+        return conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+    found = []
+    for how in (change, plain):
+        own = x.clone().requires_grad_(True)
+        made = how(own, conv)
+        given = [own, *conv.parameters()]
+        found.append([made, *torch.autograd.grad(made.square().sum(), given)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_a_block_of_one_shape_adds_to_what_it_sees():

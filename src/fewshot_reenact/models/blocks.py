@@ -5,7 +5,7 @@ Sources: Zakharov et al. 2019, section 3.2 and supplement; BigGAN's residual blo
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,17 +13,22 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.parametrizations import spectral_norm
 
+from fewshot_reenact.models.resampling import convolved_larger, convolved_smaller, fits_processor
+
 NORM_EPS = 1e-4
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
-def maybe_spectral(module: nn.Module, wanted: bool) -> nn.Module:
+def maybe_spectral(module: Layer, wanted: bool) -> Layer:
     """The module with spectral norm, or as it is."""
-    return spectral_norm(module, eps=NORM_EPS) if wanted else module
+    if wanted:
+        spectral_norm(module, eps=NORM_EPS)
+    return module
 
 
 def instance_norm(x: Tensor) -> Tensor:
     """Each channel of each picture to mean 0 and variance 1 over its places. (B, C, H, W) -> the same."""
-    if not _fits_processor(x):
+    if not fits_processor(x):
         return F.instance_norm(x, eps=NORM_EPS)
     # torch's own copies to channels-first and leaves the result there, so the next convolution copies it back: on a CPU
     # that takes three times as long as the arithmetic.
@@ -34,13 +39,9 @@ def instance_norm(x: Tensor) -> Tensor:
     return (away * scale).view(b, h, w, c).permute(0, 3, 1, 2)
 
 
-def _fits_processor(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and x.is_contiguous(memory_format=torch.channels_last)
-
-
 def modulated_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Instance norm, then another scale and shift. x: (B, C, H, W). scale, shift: (C,) or (B, C). Returns as x."""
-    if torch.is_grad_enabled() and _fits_processor(x):
+    if torch.is_grad_enabled() and fits_processor(x):
         return _ModulatedNorm.apply(x, scale, shift)  # type: ignore[no-any-return, no-untyped-call]
     return instance_norm(x) * scale[..., None, None] + shift[..., None, None]
 
@@ -189,12 +190,12 @@ class ResidualBlock(nn.Module):
             y = F.relu(y, inplace=y is not x)  # nobody needs a norm's result but this
         if self.rectified:
             x = y
-        if self.resample == "up":
-            y = F.interpolate(y, scale_factor=2, mode="nearest")
-        y = self.conv2(F.relu(self.norm2(self.conv1(y)), inplace=True))
+        y = convolved_larger(y, self.conv1) if self.resample == "up" else self.conv1(y)
+        y = F.relu(self.norm2(y), inplace=True)
         if self.resample == "down":
             # Averaging and a 1x1 convolution commute: averaging first is four times cheaper, and the same.
-            return F.avg_pool2d(y, 2) + self.shortcut(F.avg_pool2d(x, 2))
+            return convolved_smaller(y, self.conv2) + self.shortcut(F.avg_pool2d(x, 2))
+        y = self.conv2(y)
         if self.resample == "up":
             return y + F.interpolate(self.shortcut(x), scale_factor=2, mode="nearest")
         return y + self.shortcut(x)

@@ -12,8 +12,9 @@ FLOW_SIZE = 32  # the flow is smooth: it is computed on a coarse grid of the fra
 
 
 def apply_affine(matrix: Tensor, points: Tensor) -> Tensor:
-    """(B, 2, 3) matrices on (B or 1, M, 2) points -> (B, M, 2)."""
-    return points @ matrix[:, :, :2].transpose(1, 2) + matrix[:, None, :, 2]
+    """(B, 2, 3) matrices on (B or 1, M, 2) points -> (B, M, 2), in memory x before y, see warp.grid."""
+    across, down = (points[:, None, :, k] for k in (0, 1))
+    return torch.addcmul(matrix[:, :, 2:] + matrix[:, :, :1] * across, matrix[:, :, 1:2], down).transpose(1, 2)
 
 
 def frame_places(frame: Tensor, size: int, count: int | None = None) -> Tensor:
@@ -21,8 +22,9 @@ def frame_places(frame: Tensor, size: int, count: int | None = None) -> Tensor:
     them: (B, count, count, 2) picture pixels.
     """
     count = size if count is None else count
-    places = grid(count, size, frame.device).to(frame.dtype)[None]
-    return apply_affine(frame, places).view(-1, count, count, 2)
+    line = grid(count, size, frame.device)[:count, 0].to(frame.dtype)
+    across, down = frame[:, :, :1] * line, frame[:, :, 1:2] * line + frame[:, :, 2:]
+    return (across[:, :, None] + down[..., None]).permute(0, 2, 3, 1)
 
 
 def face_flow(driver: Tensor, portrait: Tensor, driver_frame: Tensor, box: Tensor, size: int) -> Tensor:
@@ -45,8 +47,8 @@ def enlarge_flow(flow: Tensor, frame: Tensor, size: int) -> Tensor:
     """
     g = flow.shape[1]
     cubic = _cubic(g, size, flow.dtype, flow.device)
-    fine = torch.einsum("sy,byxc,tx->bstc", cubic, flow - frame_places(frame, size, g), cubic)
-    return fine + frame_places(frame, size)
+    fine = cubic @ (flow - frame_places(frame, size, g)).permute(0, 3, 1, 2) @ cubic.T
+    return fine.permute(0, 2, 3, 1) + frame_places(frame, size)
 
 
 @lru_cache(maxsize=64)

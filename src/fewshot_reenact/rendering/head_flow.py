@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 
-from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.rendering.paste import frame_bounds, onto_picture, sample_flow
 
@@ -40,13 +39,15 @@ class HeadFlow:
         place. shift: (S, S, 2) frame pixels, see models.reenactor.Correction, or None.
         """
         x0, y0, x1, y1 = self.box
-        moved = _enlarge(box_offset, (x1 - x0, y1 - y0), cv2.INTER_LINEAR) * self.fade
+        moved = _enlarge(box_offset, (x1 - x0, y1 - y0), cv2.INTER_LINEAR)
+        moved *= self.fade
         self._add_face(moved, frame, face_flow, shift)
         cell = (x1 - x0 - 1) / (box_offset.shape[1] - 1)
         folded = _folded(box_offset, cell, moved.shape)
         if folded is not None:
             moved[folded] = without_seams(moved[folded], cell)
-        return self.here + moved
+        moved += self.here
+        return moved
 
     def _add_face(self, moved: np.ndarray, frame: np.ndarray, face_flow: np.ndarray, shift: np.ndarray | None) -> None:
         """The face's own flow in place of the head's, as far as its frame lies in the box."""
@@ -58,15 +59,21 @@ class HeadFlow:
             return
         inside, part = (a, b, c, d), (slice(b - y0, d - y0), slice(a - x0, c - x0))
         # As an offset from the frame's own place the flow is smooth, and can be resampled.
-        line = np.linspace(0, size - 1, len(face_flow))
-        steps = np.stack(np.meshgrid(line, line), -1)
-        offset = face_flow - transform(frame, steps.reshape(-1, 2)).reshape(steps.shape)
-        fine = onto_picture(_enlarge(offset, (size, size)), frame, inside)
-        mask = onto_picture(self.feather, frame, inside)[..., None]
-        moved[part] += mask * (fine - moved[part])
+        fine = onto_picture(_enlarge(_offset(face_flow, frame, size), (size, size)), frame, inside)
+        mask = onto_picture(self.feather, frame, inside)
+        fine -= moved[part]
+        moved[part] += cv2.multiply(fine, cv2.merge([mask, mask]), dst=fine)
         if shift is not None:
-            away = onto_picture((shift @ frame[:, :2].T).astype(np.float32), frame, inside)
-            moved[part] = away + sample_flow(moved, self.here[part] - np.array([x0, y0], np.float32) + away)
+            away = onto_picture(cv2.transform(shift, frame[:, :2]), frame, inside)
+            moved[part] = away + sample_flow(moved, self.here[part] - self.here[0, 0] + away)
+
+
+def _offset(face_flow: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
+    """What a flow (g, g, 2) over a face frame of that side differs by from the frame's own places, float32."""
+    line = np.linspace(0, size - 1, len(face_flow))
+    flat = frame.astype(np.float32)
+    own = [flat[k, 0] * line + (flat[k, 1] * line + flat[k, 2])[:, None] for k in (0, 1)]
+    return cv2.merge([face_flow[..., k] - own[k].astype(np.float32) for k in (0, 1)])
 
 
 def _folded(box_offset: np.ndarray, cell: float, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
@@ -137,6 +144,8 @@ def _line(count: int, along: int) -> np.ndarray:
 def _enlarge(values: np.ndarray, size: tuple[int, int], how: int = cv2.INTER_CUBIC) -> np.ndarray:
     """Resample (rows, columns, 2), whose outer samples stand on the outer pixels, to (height, width, 2)."""
     rows, columns = values.shape[:2]
+    if (columns, rows) == size:
+        return np.ascontiguousarray(values, np.float32)
     sx, sy = (columns - 1) / max(size[0] - 1, 1), (rows - 1) / max(size[1] - 1, 1)
     matrix = np.array([[sx, 0, 0], [0, sy, 0]])
     flags = how | cv2.WARP_INVERSE_MAP
@@ -146,7 +155,7 @@ def _enlarge(values: np.ndarray, size: tuple[int, int], how: int = cv2.INTER_CUB
 
 
 def _fade_window(box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """(h, w, 1) float32: 1 inside, falling to 0 at those sides of the box that lie inside the picture."""
+    """(h, w, 2), twice the same, float32: 1, falling to 0 at those sides of the box that lie inside the picture."""
     sides = []
     for low, high, limit in ((box[0], box[2], size[0]), (box[1], box[3], size[1])):
         n = high - low
@@ -158,4 +167,5 @@ def _fade_window(box: tuple[int, int, int, int], size: tuple[int, int]) -> np.nd
         if high < limit:
             ramp = np.minimum(ramp, (n - 1 - at) / reach)
         sides.append(smoothstep(ramp))
-    return (sides[1][:, None] * sides[0][None, :])[..., None]
+    window = sides[1][:, None] * sides[0][None, :]
+    return cv2.merge([window, window])

@@ -67,7 +67,7 @@ class Layers:
         shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
         # Most pixels are wholly the one or the other; only those of the rim are mixed.
         cv2.copyTo(ground, cv2.inRange(share, -1, _NOUGHT), shown)  # type: ignore[call-overload]  # a number for each
-        rim = np.flatnonzero(cv2.inRange(share, _NOUGHT, 1 - _NOUGHT))  # type: ignore[call-overload]
+        rim = np.flatnonzero((share >= _NOUGHT) & (share <= 1 - _NOUGHT))
         own, behind = shown.reshape(-1, 3), (1 - share.reshape(-1)[rim, None]) * ground.reshape(-1, 3)[rim]
         own[rim] = np.clip(own[rim] * covered.reshape(-1)[rim, None] + behind + 0.5, 0, 255)
         return shown, share

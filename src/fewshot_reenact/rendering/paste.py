@@ -73,7 +73,8 @@ def hiding_gate(change: np.ndarray) -> np.ndarray:
 
     change: (S, S, 3) on the 0..1 scale -> (S, S) float32, 0 keep .. 1 hide.
     """
-    size = cv2.GaussianBlur(np.abs(change).mean(2), (0, 0), change.shape[0] / 64)
+    mean = cv2.transform(np.abs(change), np.full((1, 3), 1 / 3))
+    size = cv2.GaussianBlur(mean, (0, 0), change.shape[0] / 64)
     return smoothstep(np.clip((size - _HIDE_FROM) / (_HIDE_TO - _HIDE_FROM), 0, 1)).astype(np.float32)
 
 
@@ -100,15 +101,15 @@ def paste_change(
         return
     part = picture[y0:y1, x0:x1].astype(np.float32)
     added = onto_picture(change * 255, frame, bounds)
-    share = None if person is None else person[y0:y1, x0:x1, None]
+    share: np.ndarray | None = None if person is None else cv2.merge([person[y0:y1, x0:x1]] * 3)
     if share is not None:
         added *= share
     if magnified > 1.1:
-        gate = onto_picture(hiding_gate(change) * feather, frame, bounds)[..., None]
+        gate: np.ndarray = cv2.merge([onto_picture(hiding_gate(change) * feather, frame, bounds)] * 3)
         if share is not None:
-            gate = gate * share
+            gate *= share
         smooth = onto_picture(warped * 255, frame, bounds)
-        part += gate * (smooth - part)
-    part += added
-    np.clip(part, 0, 255, out=part)
-    picture[y0:y1, x0:x1] = np.round(part).astype(np.uint8)
+        smooth -= part
+        smooth *= gate
+        part += smooth
+    picture[y0:y1, x0:x1] = cv2.add(part, added, dtype=cv2.CV_8U)  # rounded, and cut at 0 and 255

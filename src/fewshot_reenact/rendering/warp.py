@@ -47,7 +47,7 @@ class Spline:
     def __call__(self, where: Tensor) -> Tensor:
         """(B, M, 2) pixels of the output -> (B, M, 2) pixels of the portrait."""
         x = (where - self.origin) / self.unit
-        bend = radial(x, self.centres) @ self.weights
+        bend = _bent(x, self.centres, self.weights)
         return bend * self.unit + where + (self.affine[:, :1] + x @ self.affine[:, 1:]) * self.unit
 
 
@@ -55,8 +55,17 @@ def radial(a: Tensor, b: Tensor) -> Tensor:
     """r^2 log r^2 of all pairs, (B, M, 2) x (B, N, 2) -> (B, M, N). Direct differences: |a|^2 - 2ab + |b|^2 loses
     digits.
     """
-    r2 = (a[:, :, None, 0] - b[:, None, :, 0]).square_() + (a[:, :, None, 1] - b[:, None, :, 1]).square_()
-    return r2 * torch.log(r2.clamp_(min=1e-9))
+    across, down = b[:, None, :, 0].contiguous(), b[:, None, :, 1].contiguous()
+    r2 = (a[:, :, None, 0] - across).square_() + (a[:, :, None, 1] - down).square_()
+    return torch.log(r2.clamp_(min=1e-9)).mul_(r2)
+
+
+def _bent(where: Tensor, centres: Tensor, weights: Tensor) -> Tensor:
+    """radial(where, centres) @ weights, (B, M, 2), (B, N, 2), (B, N, C) -> (B, M, C)."""
+    if where.device.type != "cpu":
+        return radial(where, centres) @ weights
+    # A face at a time: its pairs stay in the processor's cache, those of all do not.
+    return torch.cat([radial(a[None], b[None]) @ w for a, b, w in zip(where, centres, weights, strict=True)])
 
 
 def _ring(points: Tensor) -> Tensor:
@@ -152,14 +161,20 @@ def interpolated(centres: Tensor, values: Tensor, where: Tensor, slack: float) -
     wide, dtype = centres.double(), where.dtype
     room = wide.new_full(wide.shape[:2], slack)
     weights, affine = (part.to(dtype) for part in solve_spline(wide, values.double()[..., None], room))
-    return (radial(where, centres) @ weights + affine[:, :1] + where @ affine[:, 1:])[..., 0]
+    return (_bent(where, centres, weights) + affine[:, :1] + where @ affine[:, 1:])[..., 0]
 
 
+@lru_cache(maxsize=64)
 def grid(size: int, side: float, device: torch.device | None = None) -> Tensor:
-    """A square of `side` pixels sampled at size x size points, corners included: their pixels, (size * size, 2)."""
-    line = torch.linspace(0, side - 1, size, device=device)
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    return torch.stack([x, y], -1).reshape(-1, 2)
+    """A square of `side` pixels sampled at size x size points, corners included: their pixels, (size * size, 2).
+
+    In memory all x come before all y, as in all that is made of them: arithmetic is far faster so, for what is alike
+    lies side by side. Kept, and not to be changed.
+    """
+    with torch.inference_mode(False):
+        line = torch.linspace(0, side - 1, size, device=device)
+        y, x = torch.meshgrid(line, line, indexing="ij")
+        return torch.stack([x, y]).view(2, -1).T
 
 
 @lru_cache(maxsize=64)

@@ -42,14 +42,15 @@ class Grid:
         return cls(torch.tensor([x0, y0], dtype=step.dtype, device=device), step, shape)
 
     def places(self) -> Tensor:
-        """(1, rows * columns, 2) pixels."""
+        """(1, rows * columns, 2) pixels, in memory x before y, see `rendering.warp.grid`."""
         return self._places
 
     @cached_property
     def _places(self) -> Tensor:
         rows, columns = (torch.arange(n, dtype=self.step.dtype, device=self.step.device) for n in self.shape)
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        return (torch.stack([x, y], -1).view(1, -1, 2) * self.step + self.origin).contiguous()
+        x, y = columns * self.step[0] + self.origin[0], rows * self.step[1] + self.origin[1]
+        y, x = torch.meshgrid(y, x, indexing="ij")
+        return torch.stack([x, y]).view(1, 2, -1).transpose(1, 2)
 
     def map(self) -> Tensor:
         """The same as a map, (1, rows, columns, 2)."""
@@ -108,10 +109,10 @@ def invert_map(there: Tensor, nodes: Grid, onto: Grid, enlarged: Tensor, mirrore
     detail = (usual / area.clamp(min=1e-6)).clamp(max=1)
     if mirrored is not None:
         detail = detail * mirrored
-    values = torch.cat([offset, detail[..., None], torch.ones_like(detail)[..., None]], -1)
-    added = (values[:, None] * weight[..., None]).flatten(0, 2)
-    sums = added.new_zeros(count * rows * columns, 4).index_add_(0, flat, added)
-    sums = sums.view(count, rows, columns, 4).permute(0, 3, 1, 2)
+    values = torch.stack([*offset.unbind(-1), detail, torch.ones_like(detail)])
+    added = (values[:, :, None] * weight).flatten(1)
+    sums = added.new_zeros(4, count * rows * columns).scatter_add_(1, flat.expand(4, -1), added)
+    sums = sums.view(4, count, rows, columns).transpose(0, 1).contiguous()
     total = sums[:, 3:]
     covered = (total / 0.35).clamp(max=1)
     # A mirror image stands for another: only where it surely is.
@@ -130,13 +131,14 @@ def _greatest(values: Tensor, mesh: int = _MESH) -> Tensor:
     """The greatest of mesh x mesh cells about each, one side after the other: for single maps, pooling is slow."""
     half = mesh // 2
     for dim in (-1, -2):
-        count = values.shape[dim]
-        ends = [values.narrow(dim, 0, 1)] * half, [values.narrow(dim, count - 1, 1)] * half
+        last = values.shape[dim] - 1
+        ends = [values.narrow(dim, 0, 1)] * half, [values.narrow(dim, last, 1)] * half
         padded = torch.cat([*ends[0], values, *ends[1]], dim)
-        best = padded.narrow(dim, 0, count)
-        for step in range(1, mesh):
-            best = torch.maximum(best, padded.narrow(dim, step, count))
-        values = best
+        values, wide = padded, 1
+        while wide < mesh:  # of two runs the greatest is that of both
+            step = min(wide, mesh - wide)
+            left = values.shape[dim] - step
+            values, wide = torch.maximum(values.narrow(dim, 0, left), values.narrow(dim, step, left)), wide + step
     return values
 
 
@@ -148,8 +150,8 @@ def _area(at: Tensor) -> Tensor:
 
 def _slopes(at: Tensor) -> tuple[Tensor, Tensor]:
     """How values (B, r, c, 2) change from column to column, and from row to row."""
-    right = F.pad(at[:, :, 2:] - at[:, :, :-2], (0, 0, 1, 1)) / 2
-    down = F.pad(at[:, 2:] - at[:, :-2], (0, 0, 0, 0, 1, 1)) / 2
+    right, down = torch.empty_like(at), torch.empty_like(at)
+    right[:, :, 1:-1], down[:, 1:-1] = (at[:, :, 2:] - at[:, :, :-2]) / 2, (at[:, 2:] - at[:, :-2]) / 2
     right[:, :, 0], right[:, :, -1] = at[:, :, 1] - at[:, :, 0], at[:, :, -1] - at[:, :, -2]
     down[:, 0], down[:, -1] = at[:, 1] - at[:, 0], at[:, -1] - at[:, -2]
     return right, down
@@ -203,8 +205,9 @@ def refine_inverse(where: Tensor, wanted: Tensor, forward: Tensor, nodes: Grid, 
         a, c, b, d = found[..., 2:].unbind(-1)
         area = a * d - b * c
         area = torch.where(area.abs() < _FACING, _FACING, area)
-        cells = torch.stack([d * miss[..., 0] - b * miss[..., 1], a * miss[..., 1] - c * miss[..., 0]], -1)
-        tried = where + (cells / area[..., None]).clamp(-2, 2) * nodes.step
+        cells = torch.stack([d * miss[..., 0] - b * miss[..., 1], a * miss[..., 1] - c * miss[..., 0]], 1)
+        step = (cells / area[:, None]).clamp(-2, 2).permute(0, 2, 3, 1)
+        tried = where + step * nodes.step
         there = nodes.look_up(known, tried).permute(0, 2, 3, 1)
         left = wanted - there[..., :2]
         nearer = left.square().sum(-1, keepdim=True) < miss.square().sum(-1, keepdim=True)

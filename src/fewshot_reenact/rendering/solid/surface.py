@@ -55,11 +55,12 @@ class Placing:
         nearness: how strong perspective is, see `geometry.solid_fit.project`.
         """
         flat = self.to_units(pixels) / _enlarged(depth, nearness)[..., None]
-        return torch.cat([flat, depth[..., None]], -1) @ self.rotation
+        seen = torch.cat([flat.transpose(1, 2), depth[:, None]], 1)
+        return (self.rotation.transpose(1, 2) @ seen).transpose(1, 2)
 
     def placed(self, solid: Tensor, nearness: float) -> tuple[Tensor, Tensor]:
         """The inverse of `lifted`."""
-        turned = solid @ self.rotation.transpose(1, 2)
+        turned = (self.rotation @ solid.transpose(1, 2)).transpose(1, 2)
         depth = turned[..., 2]
         flat = turned[..., :2] * _enlarged(depth, nearness)[..., None]
         return flat * self.scale[:, None, None] + self.translation[:, None], depth
@@ -105,17 +106,22 @@ def _beyond(where: Tensor, outline: Tensor, values: Tensor) -> tuple[Tensor, Ten
     """How far places (B, N, 2) are outside a closed outline (B, P, 2), 0 inside, and the value (B, P) at the outline's
     nearest place. Both (B, N).
     """
-    a, b = outline, outline.roll(-1, 1)
-    along, length2 = b - a, (b - a).square().sum(-1).clamp(min=1e-9)
-    to = where[:, :, None] - a[:, None]
-    share = ((to * along[:, None]).sum(-1) / length2[:, None]).clamp(0, 1)
-    away2, nearest = (to - share[..., None] * along[:, None]).square().sum(-1).min(2)
-    share = share.gather(2, nearest[..., None])[..., 0]
+    if where.device.type == "cpu" and len(where) > 1:  # a face at a time fits the processor's cache
+        rows = [_beyond(w[None], o[None], v[None]) for w, o, v in zip(where, outline, values, strict=True)]
+        away, beside = zip(*rows, strict=True)
+        return torch.cat(away), torch.cat(beside)
+    # (B, P, N), places last in memory: an outline has few sides.
+    x, y = (where[:, None, :, k] for k in (0, 1))
+    (xa, ya), (xb, yb) = ((end[..., 0, None], end[..., 1, None]) for end in (outline, outline.roll(-1, 1)))
+    across, down = xb - xa, yb - ya
+    right, below = x - xa, y - ya
+    length2 = (across.square() + down.square()).clamp(min=1e-9)
+    share = ((right * across + below * down) / length2).clamp(0, 1)
+    away2, nearest = ((right - share * across).square() + (below - share * down).square()).min(1)
+    share = share.gather(1, nearest[:, None])[:, 0]
     ends = [v.gather(1, nearest) for v in (values, values.roll(-1, 1))]
     # A ray to the right crosses the outline an odd number of times from inside.
-    y, ya, yb = where[:, :, None, 1], a[:, None, :, 1], b[:, None, :, 1]
-    x = a[:, None, :, 0] + (y - ya) / (yb - ya + 1e-12) * (b - a)[:, None, :, 0]
-    inside = (((ya > y) != (yb > y)) & (x > where[:, :, None, 0])).sum(2) % 2 == 1
+    inside = (((ya > y) != (yb > y)) & (below / (down + 1e-12) * across > right)).sum(1) % 2 == 1
     return torch.where(inside, 0.0, away2.sqrt()), ends[0] + share * (ends[1] - ends[0])
 
 
@@ -155,6 +161,8 @@ def turned(
     """
     solid = own.lifted(where, depth, nearness)
     if mirrored:
-        solid = torch.cat([-solid[..., :1], solid[..., 1:]], -1)
+        across, *others = solid.unbind(-1)
+        solid = torch.stack([-across, *others], 1).transpose(1, 2)
     shown, near = there.placed(solid, nearness)
-    return torch.cat([shown, (near * (there.scale / own.scale)[:, None])[..., None]], -1)
+    nearer = near * (there.scale / own.scale)[:, None]
+    return torch.cat([shown.transpose(1, 2), nearer[:, None]], 1).transpose(1, 2)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.models.feather import feather_on
-from fewshot_reenact.rendering.flow import FLOW_SIZE, enlarge_flow, frame_places
+from fewshot_reenact.rendering.flow import FLOW_SIZE, apply_affine, enlarge_flow, frame_places
 from fewshot_reenact.rendering.solid.splat import Grid, Seen, invert_map, refine_inverse
 from fewshot_reenact.rendering.solid.surface import DEPTH_SLACK, Placing, Surface, turned
 from fewshot_reenact.rendering.warp import fit_warp, interpolated, sample
@@ -46,7 +46,8 @@ class Heads:
 @dataclass(frozen=True)
 class Expression:
     """The portraits' new expressions in their old pose, as offsets to the portraits' pixels. box: (B, 2, g, g) over
-    `over`; face: (B, 2, S, S) over the face frames `frame` (B, 2, 3) of the portraits with the new expression.
+    `over`; face: (B, 3, S, S) over the face frames `frame` (B, 2, 3) of the portraits with the new expression, the
+    third how much of it counts, none from the frame's edge on.
     """
 
     box: Tensor
@@ -63,17 +64,16 @@ class Expression:
         box = (spline(places.expand(len(frame), -1, -1)) - places).view(-1, *over.shape, 2).permute(0, 3, 1, 2)
         coarse = spline(frame_places(frame, size, FLOW_SIZE).flatten(1, 2)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
         face = (enlarge_flow(coarse, frame, size) - frame_places(frame, size)).permute(0, 3, 1, 2)
-        return cls(box, over, face, frame)
+        share = feather_on(size, frame.device).expand(len(frame), -1, -1, -1)
+        return cls(box, over, torch.cat([face, share], 1), frame)
 
     def source(self, where: Tensor) -> Tensor:
         """Pixels of the portrait with the new expression -> of the portrait itself, (B, h, w, 2)."""
-        size = self.face.shape[-1]
-        flat = where.flatten(1, 2)
         inverse = torch.linalg.inv_ex(self.frame[:, :, :2])[0]
-        inside = ((flat - self.frame[:, None, :, 2]) @ inverse.transpose(1, 2)).view_as(where)
-        share = sample(F.pad(feather_on(size, where.device), (1,) * 4).expand(len(where), -1, -1, -1), inside + 1)
-        box = self.over.look_up(self.box, where)
-        away = box + share * (sample(self.face, inside) - box)
+        inverse = torch.cat([inverse, -inverse @ self.frame[:, :, 2:]], 2)
+        inside = apply_affine(inverse, where.flatten(1, 2)).view(where.shape)
+        box, face = self.over.look_up(self.box, where), sample(self.face, inside)
+        away = box + face[:, 2:] * (face[:, :2] - box)
         return where + away.permute(0, 2, 3, 1)
 
 
@@ -139,7 +139,7 @@ def turn_heads(
     depth = depth + _depth_change(heads, expression.over, here)
     where = places.expand(count, -1, -1)
     moved = turned(where, depth, heads.own, heads.there, heads.nearness)
-    still = torch.cat([where, depth[..., None]], -1)
+    still = torch.cat([where.transpose(1, 2), depth[:, None]], 1).transpose(1, 2)
     there = still + rigid[..., None] * (moved - still)
     enlarged = heads.there.scale / heads.own.scale
     forward = there[..., :2].view(count, *nodes.shape, 2).permute(0, 3, 1, 2)

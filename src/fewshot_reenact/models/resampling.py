@@ -1,0 +1,40 @@
+"""A 3x3 convolution and the change of size beside it as one convolution of 4x4 with a stride of 2.
+
+Enlarged by repetition, three neighbours in a row hold two pixels; averaged in pairs, three taps at two places are four.
+So the sums can be made of the weights, once, in place of the pixels: 16 products where there were 36. Zeros around the
+picture mean the same in both. On a CPU; elsewhere, and in other orders of memory, the two steps stay two.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Along one side: which of the three taps each of the four is made of.
+_REPEATED = ((0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0))  # of a transposed convolution
+_AVERAGED = ((0.5, 0, 0), (0.5, 0.5, 0), (0, 0.5, 0.5), (0, 0, 0.5))
+
+
+def fits_processor(x: Tensor) -> bool:
+    """Whether a map is as the faster ways on a CPU want it: float32, channels last."""
+    return x.device.type == "cpu" and x.dtype == torch.float32 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def convolved_larger(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """conv of x enlarged twice, each pixel repeated. (B, c_in, H, W) -> (B, c_out, 2H, 2W). conv: 3x3, padding 1."""
+    if not fits_processor(x):
+        return conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+    weight = _of_four(conv.weight, _REPEATED).transpose(0, 1)
+    return F.conv_transpose2d(x, weight, conv.bias, stride=2, padding=1)
+
+
+def convolved_smaller(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """conv of x, averaged over 2x2. (B, c_in, H, W) -> (B, c_out, H // 2, W // 2). conv: 3x3, padding 1."""
+    if not fits_processor(x):
+        return F.avg_pool2d(conv(x), 2)
+    return F.conv2d(x, _of_four(conv.weight, _AVERAGED), conv.bias, stride=2, padding=1)
+
+
+def _of_four(weight: Tensor, taps: tuple[tuple[float, ...], ...]) -> Tensor:
+    """(c_out, c_in, 3, 3) -> (c_out, c_in, 4, 4)."""
+    line = torch.tensor(taps, dtype=weight.dtype)
+    return (weight.reshape(-1, 9) @ torch.kron(line, line).T).view(*weight.shape[:2], 4, 4)
