@@ -50,7 +50,7 @@ class DataConfig(Strict):
     cache_gb: float = Field(
         100.0,
         gt=0,
-        description="of shards in the cache, at most, besides those being fetched. With shuffle_shards three times that "
+        description="of shards in the cache, at most, besides those being fetched. With shuffle_shards three times as "
         "many shards are enough; without, what does not fit is read clip by clip",
     )
     damaged: float = Field(

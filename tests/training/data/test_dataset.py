@@ -144,6 +144,12 @@ def test_only_the_clip_that_is_wanted_is_read(vox_shards, monkeypatch):
     row = [json.loads(line) for line in (vox_shards / "clips.jsonl").read_text().splitlines()][2]
     assert clips[2].name == row["key"]
     assert asked == [row["length"]]
+    settings = config(vox_shards)
+    episodes = PlannedEpisodes(clips, settings.data, 32, "filled", 3, 9)
+    asked.clear()
+    for index in range(5):
+        assert len(episodes[index]["target"]) == 3
+    assert len(asked) <= 5, "an episode is one request"
 
 
 # ---- training ----
@@ -159,14 +165,20 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_a_streamed_run_that_was_stopped_and_resumed_is_the_same_run(vox_shards, tmp_path, monkeypatch):
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_streamed_run_that_was_stopped_and_resumed_is_the_same_run(vox_shards, tmp_path, monkeypatch, ordered):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(config(vox_shards), whole, device=CPU)
+    first = {"clips": str(vox_shards), "frame_step": 1, "stream": True}
+    later = first = {**first, "shuffle_shards": 2} if ordered else first
+    if ordered:  # the cache may come later, or be another
+        later = {**first, "cache": tmp_path / "cache", "cache_gb": 0.1}
+    train(config(vox_shards, data=first), whole, device=CPU)
     ticks = itertools.count()
     with monkeypatch.context() as patched:
         patched.setattr("time.monotonic", lambda: float(next(ticks)))
-        assert train(config(vox_shards), parts, device=CPU, max_minutes=3 / 60) < 6
-    assert train(config(vox_shards), parts, device=CPU) == 6
+        assert train(config(vox_shards, data=first), parts, device=CPU, max_minutes=3 / 60) < 6
+    assert train(config(vox_shards, data=later), parts, device=CPU) == 6
+    assert (tmp_path / "cache").exists() == ordered
     assert losses(parts) == losses(whole) and len(losses(whole)) == 6
     last = "checkpoints/step_0000006.pt"
     a, b = (torch.load(folder / last, weights_only=True)["model"] for folder in (whole, parts))

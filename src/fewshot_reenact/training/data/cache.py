@@ -110,14 +110,18 @@ class ShardCache:
                 path.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> bool:
-        """Whether there is room for so many bytes more; where clips come shard by shard, it is made."""
+        """Whether there is room for so many bytes more; where clips come shard by shard, it is made, and a little more,
+        because looking at thousands of files takes long.
+        """
         with _waited_for(self.root / ".lock", wait=True):
-            found = sorted(_shards(self.root))
-            spare = self.limit - size - sum(held for _, held, _ in found)
-            while spare < 0 and found and self.ordered:
-                _, held, oldest = found.pop(0)
-                oldest.unlink(missing_ok=True)
-                spare += held
+            mine = sum(self.sizes.get(name, 0) for name in os.listdir(self.folder))
+            spare = self.limit - size - mine - sum(held for _, held, _ in _shards(self.root, but=self.folder))
+            if spare < 0 and self.ordered:
+                found = sorted(_shards(self.root))
+                while spare < self.limit // 20 and found:
+                    _, held, oldest = found.pop(0)
+                    oldest.unlink(missing_ok=True)
+                    spare += held
         return spare >= 0
 
 
@@ -154,13 +158,14 @@ def _read(path: Path, offset: int, length: int) -> bytes:
     return data
 
 
-def _shards(root: Path) -> Iterator[tuple[float, int, Path]]:
-    """(time of last use, bytes, path) of the shards in all caches of a folder."""
-    for path in root.glob("????????????????/shard-*.tar"):
-        with contextlib.suppress(FileNotFoundError):
-            if _SHARD.fullmatch(path.name):
-                stat = path.stat()
-                yield stat.st_mtime, stat.st_size, path
+def _shards(root: Path, but: Path | None = None) -> Iterator[tuple[float, int, Path]]:
+    """(time of last use, bytes, path) of the shards in all caches of a folder, or in all but one."""
+    for folder in root.glob("?" * 16):
+        for path in folder.glob("shard-*.tar") if folder != but else ():
+            with contextlib.suppress(FileNotFoundError):
+                if _SHARD.fullmatch(path.name):
+                    stat = path.stat()
+                    yield stat.st_mtime, stat.st_size, path
 
 
 @contextlib.contextmanager

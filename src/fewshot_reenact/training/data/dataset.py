@@ -42,6 +42,7 @@ class ShardClips:
     """
 
     cache: ShardCache | None = None
+    _last: tuple[int, Clip] | None = None
 
     def __init__(self, folder: str | Path, step: int, limit: int | None = None, least: int = 2) -> None:
         self.folder, self.step = Folder(folder), step
@@ -86,8 +87,13 @@ class ShardClips:
         return len(self._offsets)
 
     def __getitem__(self, index: int) -> Clip:
-        stored, frames = self._read(index)
-        return _clip(stored, frames, self.step)
+        if self._last is None or self._last[0] != index:  # an episode asks for its clip more than once
+            stored, frames = self._read(index)
+            self._last = index, _clip(stored, frames, self.step)
+        return self._last[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}
 
     def __iter__(self) -> Iterator[Clip]:
         return (self[index] for index in range(len(self)))

@@ -6,11 +6,10 @@ which is written after its tar, both whole or not at all; and a run that was kil
 missing. At the end all of it is put into one index.
 """
 
-import errno
 import os
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,7 +24,16 @@ from fewshot_reenact.landmarks.registry import BACKENDS, Landmarks
 from fewshot_reenact.training.data import engines
 from fewshot_reenact.training.data.clipping import MAX_SIDE, ClipOptions
 from fewshot_reenact.training.data.contact_sheet import contact_sheet
-from fewshot_reenact.training.data.shard_worker import ShardTask, Unit, make_shard, without_crashing
+from fewshot_reenact.training.data.ray_pools import Stage
+from fewshot_reenact.training.data.shard_worker import (
+    ShardTask,
+    Unit,
+    fetch_videos,
+    make_shard,
+    track_videos,
+    without_crashing,
+    write_shard,
+)
 from fewshot_reenact.training.data.shards import (
     CLIPS,
     INDEX,
@@ -41,10 +49,11 @@ from fewshot_reenact.training.data.shards import (
     write_lines,
 )
 from fewshot_reenact.training.data.sources import fingerprint, list_sources, spread
-from fewshot_reenact.training.data.storage import Folder
+from fewshot_reenact.training.data.storage import Folder, is_url
 
 Engine = Literal["processes", "ray"]
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_FED = 4  # actors that one actor fetches for
+_ACTORS_A_CARD = 8  # the networks are small: one graphics card serves so many
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,7 @@ def prepare(
     landmarks: Landmarks = "builtin",
     device: str = "cpu",
     workers: int | None = 1,
+    min_workers: int = 1,
     engine: Engine = "processes",
     address: str | None = None,
     overwrite: bool = False,
@@ -103,10 +113,11 @@ def prepare(
     videos: a folder, a list file, one video, or an fsspec address; see sources.list_sources. out: a folder, or an
     address. options: size and lengths of the clips; None: see ClipOptions. videos_per_shard: None: a 32nd of all, up to
     64, fewer where they are large. landmarks: "builtin" or "fan". device: "auto", "cpu", "cuda", "cuda:1", "mps".
-    workers: processes here, or Ray tasks at a time; None: as many as there are processors. engine: "processes" on this
-    machine, or "ray" on many. address: of the Ray cluster; `out` and `videos` must then mean the same on each of its
-    machines. overwrite: begin anew where other videos or options were prepared. progress: called with a
-    training.data.prepare.Done after each shard.
+    workers: processes here, or Ray actors at most; None: as many as there are processors. min_workers: Ray actors of
+    each stage that stay while nothing waits; others come and go with the work. engine: "processes" on this machine, or
+    "ray" on many. address: of the Ray cluster; `out` and `videos` must then mean the same on each of its machines.
+    overwrite: begin anew where other videos or options were prepared. progress: called with a training.data.prepare.Done
+    after each shard.
 
     Returns a Prepared. Raises UsageError (bad options, `out` holds something else), InputError (no videos, none of them
     usable), ModelError, and ReenactError when a worker process died.
@@ -119,7 +130,7 @@ def prepare(
         print(made.clips, made.people, made.skipped)
     """
     options = options or ClipOptions()
-    _check(options, landmarks, workers, engine, address)
+    _check(options, landmarks, workers, min_workers, engine, address)
     sources = list_sources(videos)
     folder = Folder(out)
     if engine == "processes" and workers is None:
@@ -156,14 +167,41 @@ def prepare(
                     # Where any machine can note it, and this one read it: beside the shards.
                     task = replace(task, in_hand=str(out))
                     again = partial(without_crashing, task)
-                    cuda = where.type == "cuda"
-                    results = engines.run_ray(partial(make_shard, task), missing, workers, address, cuda, again)
+                    results = engines.run_ray(
+                        ray_stages(task, missing, workers),
+                        missing,
+                        workers,
+                        address,
+                        least=min_workers,
+                        without=again,
+                        size_of=_fetched_bytes,
+                    )
                 run = _follow(results, sum(len(unit.sources) for unit in missing), progress)
         finally:
             folder.remove([name for name in folder.sizes() if is_partial(name)])  # of workers that were stopped
         index = _finish(folder, plan, units)
     counts = {name: index[name] for name in ("videos", "skipped", "clips", "people", "frames", "bytes", "notes")}
     return Prepared(str(out), **counts, run=run, device=str(where), index=index)
+
+
+def ray_stages(task: ShardTask, units: Sequence[Unit], workers: int | None) -> list[Stage]:
+    """What becomes of a unit, and on what. Videos behind an address are fetched ahead, by actors that take up no
+    processor. With a graphics card networks and films are two stages, so that nobody holds a share of the card while he
+    encodes. Without, they are one: both want a processor, and one that does both never waits for the other.
+    """
+    fetching = any(is_url(source.path) for unit in units for source in unit.sources)
+    first = [Stage("fetch", fetch_videos, cpus=0, most=-(-(workers or 32) // _FED))] if fetching else []
+    if not task.device.startswith("cuda"):
+        return [*first, Stage("make", partial(make_shard, task))]
+    share = 1 / _ACTORS_A_CARD
+    if workers == 1:
+        return [*first, Stage("make", partial(make_shard, task), gpus=share)]
+    return [*first, Stage("track", partial(track_videos, task), gpus=share), Stage("write", partial(write_shard, task))]
+
+
+def _fetched_bytes(unit: Unit) -> int:
+    """What its videos take up between fetching and writing."""
+    return sum(source.size for source in unit.sources if is_url(source.path))
 
 
 def _alone_in(folder: Folder) -> AbstractContextManager[None]:
@@ -174,7 +212,9 @@ def _alone_in(folder: Folder) -> AbstractContextManager[None]:
     return held_folder(folder.local, f"{folder.name}: another `reenact prepare` is at work there; wait for it")
 
 
-def _check(options: ClipOptions, landmarks: str, workers: int | None, engine: str, address: str | None) -> None:
+def _check(
+    options: ClipOptions, landmarks: str, workers: int | None, min_workers: int, engine: str, address: str | None
+) -> None:
     if not 64 <= options.size <= MAX_SIDE or options.size % 2:
         raise UsageError(f"clips of {options.size} pixels: the side must be even, 64 to {MAX_SIDE}")
     if not 0 < options.min_seconds <= options.max_seconds:
@@ -183,6 +223,10 @@ def _check(options: ClipOptions, landmarks: str, workers: int | None, engine: st
         raise UsageError(f"landmarks backend {landmarks!r} is not known: choose one of {', '.join(BACKENDS)}")
     if workers is not None and workers < 1:
         raise UsageError("there must be one worker at least")
+    if not 1 <= min_workers <= (workers or min_workers):
+        raise UsageError(f"{min_workers} workers that stay: there must be one at least, and no more than in all")
+    if min_workers > 1 and engine != "ray":
+        raise UsageError("--min-workers is for Ray's actors: add --engine ray")
     if engine not in ("processes", "ray"):
         raise UsageError(f"engine {engine!r} is not known: choose processes or ray")
     if engine == "ray":
@@ -197,7 +241,8 @@ def _begin(folder: Folder, plan: dict[str, Any], overwrite: bool) -> set[int]:
     kept = {name for name in sizes if not name.startswith(".")}
     if PLAN in kept and (read_json(folder, PLAN) == plan):
         folder.remove([name for name in sizes if is_partial(name)])
-        return {number for number in range(plan["shards"]) if _made(folder, number, sizes)}
+        found = engines.run_threads(lambda number: _made(folder, number, sizes) is not None, range(plan["shards"]))
+        return {number for number, there in enumerate(found) if there}
     if kept and not overwrite:
         if PLAN not in kept:
             raise UsageError(f"{folder.name}: holds other files; give a folder that is empty or not there yet")
@@ -265,7 +310,7 @@ def _follow(results: Generator[dict[str, Any]], of: int, progress: Callable[[Don
 def _finish(folder: Folder, plan: dict[str, Any], units: list[Unit]) -> dict[str, Any]:
     """Put the shards' own lists together: index, clips, skipped videos, picture. Returns the totals.
 
-    One shard's list at a time is in memory.
+    The lists are read by several threads; a few at a time are in memory.
     """
     sizes = folder.sizes()
     files: list[dict[str, Any]] = []
@@ -276,8 +321,8 @@ def _finish(folder: Folder, plan: dict[str, Any], units: list[Unit]) -> dict[str
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal frames, seconds
-        for unit in units:
-            made = _made(folder, unit.number, sizes)
+        read = engines.run_threads(lambda unit: _made(folder, unit.number, sizes), units)
+        for unit, made in zip(units, read, strict=True):
             if made is None:
                 raise UsageError(
                     f"{folder / shard_name(unit.number)}: was made, and is not there; "
