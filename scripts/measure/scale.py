@@ -82,7 +82,13 @@ def reading() -> str:
             ("all shards in each cache", machines * shards, "none after an epoch", "0", f"{total:.0f}"),
         ]
         if machines > 1:
-            cells = ("both: a machine's lanes in its cache", shards, "none after an epoch", "0", f"{total / machines:.0f}")
+            cells = (
+                "both: a machine's lanes in its cache",
+                shards,
+                "none after an epoch",
+                "0",
+                f"{total / machines:.0f}",
+            )
             rows.append(cells)
         lines += [
             f"| {gpus}, {machines} | {way} | {requests:,.0f} | " + " | ".join(others) + " |"

@@ -207,6 +207,7 @@ def main(latency: float, shards: int, clips: int, repeats: int, episodes: int, t
         finally:
             server.terminate()
             server.wait()
+    click.echo(f"small files a second: {lists}")
     lines = [
         "| | clips a second | requests a clip | processor ms a clip | episodes a second |",
         "|---|---:|---:|---:|---:|",

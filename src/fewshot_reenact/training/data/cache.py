@@ -114,7 +114,7 @@ class ShardCache:
         because looking at thousands of files takes long.
         """
         with _waited_for(self.root / ".lock", wait=True):
-            mine = sum(self.sizes.get(name, 0) for name in os.listdir(self.folder))
+            mine = sum(self.sizes.get(path.name, 0) for path in self.folder.iterdir())
             spare = self.limit - size - mine - sum(held for _, held, _ in _shards(self.root, but=self.folder))
             if spare < 0 and self.ordered:
                 found = sorted(_shards(self.root))

@@ -9,7 +9,7 @@ missing. At the end all of it is put into one index.
 import os
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,42 +18,19 @@ from typing import Any, Literal
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
-from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.errors import UsageError
 from fewshot_reenact.files import held_folder
 from fewshot_reenact.landmarks.registry import BACKENDS, Landmarks
 from fewshot_reenact.training.data import engines
 from fewshot_reenact.training.data.clipping import MAX_SIDE, ClipOptions
-from fewshot_reenact.training.data.contact_sheet import contact_sheet
-from fewshot_reenact.training.data.ray_pools import Stage
-from fewshot_reenact.training.data.shard_worker import (
-    ShardTask,
-    Unit,
-    fetch_videos,
-    make_shard,
-    track_videos,
-    without_crashing,
-    write_shard,
-)
-from fewshot_reenact.training.data.shards import (
-    CLIPS,
-    INDEX,
-    PLAN,
-    SCHEMA,
-    SKIPPED,
-    SUMMARY,
-    is_ours,
-    is_partial,
-    read_json,
-    shard_name,
-    write_json,
-    write_lines,
-)
+from fewshot_reenact.training.data.index import shard_list, write_index
+from fewshot_reenact.training.data.shard_worker import ShardTask, Unit, make_shard, without_crashing
+from fewshot_reenact.training.data.shards import PLAN, SCHEMA, is_ours, is_partial, read_json, write_json
 from fewshot_reenact.training.data.sources import fingerprint, list_sources, spread
-from fewshot_reenact.training.data.storage import Folder, is_url
+from fewshot_reenact.training.data.stages import fetched_bytes, ray_stages
+from fewshot_reenact.training.data.storage import Folder
 
 Engine = Literal["processes", "ray"]
-_FED = 4  # actors that one actor fetches for
-_ACTORS_A_CARD = 8  # the networks are small: one graphics card serves so many
 
 
 @dataclass(frozen=True)
@@ -116,8 +93,8 @@ def prepare(
     workers: processes here, or Ray actors at most; None: as many as there are processors. min_workers: Ray actors of
     each stage that stay while nothing waits; others come and go with the work. engine: "processes" on this machine, or
     "ray" on many. address: of the Ray cluster; `out` and `videos` must then mean the same on each of its machines.
-    overwrite: begin anew where other videos or options were prepared. progress: called with a training.data.prepare.Done
-    after each shard.
+    overwrite: begin anew where other videos or options were prepared. progress: called with a
+    training.data.prepare.Done after each shard.
 
     Returns a Prepared. Raises UsageError (bad options, `out` holds something else), InputError (no videos, none of them
     usable), ModelError, and ReenactError when a worker process died.
@@ -174,34 +151,14 @@ def prepare(
                         address,
                         least=min_workers,
                         without=again,
-                        size_of=_fetched_bytes,
+                        size_of=fetched_bytes,
                     )
                 run = _follow(results, sum(len(unit.sources) for unit in missing), progress)
         finally:
             folder.remove([name for name in folder.sizes() if is_partial(name)])  # of workers that were stopped
-        index = _finish(folder, plan, units)
+        index = write_index(folder, plan, units)
     counts = {name: index[name] for name in ("videos", "skipped", "clips", "people", "frames", "bytes", "notes")}
     return Prepared(str(out), **counts, run=run, device=str(where), index=index)
-
-
-def ray_stages(task: ShardTask, units: Sequence[Unit], workers: int | None) -> list[Stage]:
-    """What becomes of a unit, and on what. Videos behind an address are fetched ahead, by actors that take up no
-    processor. With a graphics card networks and films are two stages, so that nobody holds a share of the card while he
-    encodes. Without, they are one: both want a processor, and one that does both never waits for the other.
-    """
-    fetching = any(is_url(source.path) for unit in units for source in unit.sources)
-    first = [Stage("fetch", fetch_videos, cpus=0, most=-(-(workers or 32) // _FED))] if fetching else []
-    if not task.device.startswith("cuda"):
-        return [*first, Stage("make", partial(make_shard, task))]
-    share = 1 / _ACTORS_A_CARD
-    if workers == 1:
-        return [*first, Stage("make", partial(make_shard, task), gpus=share)]
-    return [*first, Stage("track", partial(track_videos, task), gpus=share), Stage("write", partial(write_shard, task))]
-
-
-def _fetched_bytes(unit: Unit) -> int:
-    """What its videos take up between fetching and writing."""
-    return sum(source.size for source in unit.sources if is_url(source.path))
 
 
 def _alone_in(folder: Folder) -> AbstractContextManager[None]:
@@ -241,7 +198,7 @@ def _begin(folder: Folder, plan: dict[str, Any], overwrite: bool) -> set[int]:
     kept = {name for name in sizes if not name.startswith(".")}
     if PLAN in kept and (read_json(folder, PLAN) == plan):
         folder.remove([name for name in sizes if is_partial(name)])
-        found = engines.run_threads(lambda number: _made(folder, number, sizes) is not None, range(plan["shards"]))
+        found = engines.run_threads(lambda number: shard_list(folder, number, sizes) is not None, range(plan["shards"]))
         return {number for number, there in enumerate(found) if there}
     if kept and not overwrite:
         if PLAN not in kept:
@@ -254,23 +211,6 @@ def _begin(folder: Folder, plan: dict[str, Any], overwrite: bool) -> set[int]:
     folder.make()
     write_json(folder, PLAN, plan)
     return set()
-
-
-def _made(folder: Folder, number: int, sizes: dict[str, int]) -> dict[str, Any] | None:
-    """What is in a shard that is finished, or None. sizes: of the folder's files."""
-    if shard_name(number, ".json") not in sizes:
-        return None
-    try:
-        made = read_json(folder, shard_name(number, ".json"))
-        texts = {"clips": ("key", "video", "person"), "skipped": ("video", "reason"), "notes": ("video", "note")}
-        rows = all(isinstance(row[key], str) for name, keys in texts.items() for row in made[name] for key in keys)
-        counts = [made[name] for name in ("bytes", "videos", "frames")] + [row["frames"] for row in made["clips"]]
-        whole = all(isinstance(count, int) and 0 <= count < 1 << 50 for count in counts)
-        if not (rows and whole and 0 <= made["seconds"] < 1e12 and made["shard"] == shard_name(number)):
-            return None
-    except (InputError, KeyError, TypeError):
-        return None  # damaged: it is made again
-    return made if not made["clips"] or sizes.get(shard_name(number)) == made["bytes"] else None
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
@@ -305,59 +245,3 @@ def _follow(results: Generator[dict[str, Any]], of: int, progress: Callable[[Don
         "clips_a_second": round(clips / took, 3),
         "times_real_time": round(seconds / took, 3),
     }
-
-
-def _finish(folder: Folder, plan: dict[str, Any], units: list[Unit]) -> dict[str, Any]:
-    """Put the shards' own lists together: index, clips, skipped videos, picture. Returns the totals.
-
-    The lists are read by several threads; a few at a time are in memory.
-    """
-    sizes = folder.sizes()
-    files: list[dict[str, Any]] = []
-    skipped: list[dict[str, str]] = []
-    notes: list[dict[str, str]] = []
-    people: set[str] = set()
-    frames, seconds = 0, 0.0
-
-    def rows() -> Iterator[dict[str, Any]]:
-        nonlocal frames, seconds
-        read = engines.run_threads(lambda unit: _made(folder, unit.number, sizes), units)
-        for unit, made in zip(units, read, strict=True):
-            if made is None:
-                raise UsageError(
-                    f"{folder / shard_name(unit.number)}: was made, and is not there; "
-                    "OUT must be one place for all workers"
-                )
-            seconds += made["seconds"]
-            skipped.extend(made["skipped"])
-            notes.extend(made["notes"])
-            if made["clips"]:
-                files.append({"shard": made["shard"], "clips": len(made["clips"]), "bytes": made["bytes"]})
-            for clip in made["clips"]:
-                people.add(clip["person"])
-                frames += clip["frames"]
-                yield {"shard": made["shard"], **clip}
-
-    write_lines(folder, CLIPS, rows())
-    skipped.sort(key=lambda row: row["video"])
-    write_lines(folder, SKIPPED, skipped)
-    totals = {
-        **plan,
-        "clips": sum(file["clips"] for file in files),
-        "people": len(people),
-        "frames": frames,
-        "seconds": round(seconds, 3),
-        "bytes": sum(file["bytes"] for file in files),
-        "skipped": len(skipped),
-        "notes": notes,
-    }
-    if files:
-        folder.write(SUMMARY, contact_sheet(folder, files))
-    write_json(folder, INDEX, {**totals, "files": files})
-    if not files:
-        first = skipped[0]
-        raise InputError(
-            f"{folder.name}: none of {len(skipped)} videos can be used, see {folder / SKIPPED}; "
-            f"the first: {first['video']}: {first['reason']}"
-        )
-    return totals
