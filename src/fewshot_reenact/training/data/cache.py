@@ -52,6 +52,7 @@ class ShardCache:
         self.source, self.sizes, self.root, self.folder = source, sizes, folder, folder / digest[:16]
         self.limit, self.ordered = limit, ordered
         self._asked: set[str] = set()
+        self._full = False
         self._queue: queue.SimpleQueue[str] | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -72,6 +73,8 @@ class ShardCache:
 
     def want(self, names: Iterable[str]) -> None:
         """Fetch shards in the background, in this order, where they are missing. What goes wrong, `read` tells."""
+        if self._full:
+            return
         missing = [name for name in names if name not in self._asked and not (self.folder / name).exists()]
         if missing and self._queue is None:
             self._queue = queue.SimpleQueue()
@@ -122,7 +125,8 @@ class ShardCache:
                     _, held, oldest = found.pop(0)
                     oldest.unlink(missing_ok=True)
                     spare += held
-        return spare >= 0
+        self._full = spare < 0
+        return not self._full
 
 
 class ReadAhead(Dataset[dict[str, torch.Tensor]]):

@@ -133,7 +133,7 @@ def prepare(
         missing = [unit for unit in units if unit.number not in finished]
         try:
             with tempfile.TemporaryDirectory(prefix="reenact-") as in_hand:
-                if in_this_process or (engine == "processes" and len(missing) < 2):
+                if in_this_process or not missing or (engine == "processes" and len(missing) < 2):
                     results = engines.run_here(partial(make_shard, task), missing)
                 elif engine == "processes":
                     task = replace(task, in_hand=in_hand)
