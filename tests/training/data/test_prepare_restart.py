@@ -112,20 +112,18 @@ def test_two_workers_killed_with_their_parent(vox_videos, vox_shards, tmp_path):
     assert tree(out) == tree(vox_shards)
 
 
-@pytest.mark.slow
-def test_ray_makes_the_same(vox_videos, vox_shards, tmp_path, monkeypatch):
-    pytest.importorskip("ray")
-    # Its workers are started by Ray, not by this process.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([TESTS, *filter(None, [os.environ.get("PYTHONPATH")])]))
-    prepare(vox_videos, tmp_path / "shards", options=OPTIONS, workers=2, engine="ray")
-    assert tree(tmp_path / "shards") == tree(vox_shards)
-
-
 @pytest.fixture
 def ray_here(monkeypatch):
     """Ray's workers are started by Ray, not by this process: they find the tests' modules by this."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([TESTS, *filter(None, [os.environ.get("PYTHONPATH")])]))
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 otherwise: minutes, where others are at work
     return pytest.importorskip("ray")
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same(ray_here, vox_videos, vox_shards, tmp_path):
+    prepare(vox_videos, tmp_path / "shards", options=OPTIONS, workers=2, engine="ray")
+    assert tree(tmp_path / "shards") == tree(vox_shards)
 
 
 @pytest.mark.slow
