@@ -19,7 +19,7 @@ from fewshot_reenact.training.data import engines
 from fewshot_reenact.training.data.clipping import ClipOptions
 from fewshot_reenact.training.data.dataset import ShardClips
 from fewshot_reenact.training.data.prepare import Done, prepare
-from fewshot_reenact.training.data.ray_pools import Pipeline, Stage
+from fewshot_reenact.training.data.ray_pools import Pipeline, RayStage
 from fewshot_reenact.training.data.retries import RetryQueue
 from fewshot_reenact.training.data.shard_worker import (
     ShardTask,
@@ -131,7 +131,7 @@ def test_what_kills_rays_workers_is_left_out_or_given_up_and_the_rest_is_done(ra
     monkeypatch.setattr("fewshot_reenact.training.data.retries.FIRST_PAUSE", 0.1)
     once = str(tmp_path / "mark")
     items = [["a"], ["crash", "known"], [once, "b"], ["crash", "x", "y"], ["b", "c", "d"]]
-    found = engines.run_ray([Stage("count", length_or_killed)], items, 2, None, without=without_the_crash)
+    found = engines.run_ray([RayStage("count", length_or_killed)], items, 2, None, without=without_the_crash)
     done = []
     with pytest.raises(
         engines.WorkerDied, match=r"1 of 5 shards were given up after 3 tries each: \['crash', 'x', 'y'\]"
@@ -147,9 +147,9 @@ def test_rays_stages_make_the_same(ray_here, vox_videos, vox_shards, tmp_path):
     task = ShardTask(str(tmp_path), OPTIONS, "builtin", "cpu", str(tmp_path))
     units = [Unit(number, some) for number, some in enumerate(spread(list_sources(vox_videos)))]
     stages = [
-        Stage("fetch", fetch_videos, cpus=0, most=1),
-        Stage("track", partial(track_videos, task)),
-        Stage("write", partial(write_shard, task)),
+        RayStage("fetch", fetch_videos, cpus=0, most=1),
+        RayStage("track", partial(track_videos, task)),
+        RayStage("write", partial(write_shard, task)),
     ]
     found = engines.run_ray(stages, units, 2, None, without=partial(without_crashing, task))
     assert sum(len(made["clips"]) for made in found) == 4
@@ -162,7 +162,7 @@ def test_rays_actors_come_and_go_with_the_work(ray_here):
     """No more than allowed, no more items under way than twice as many, and those of a stage that waits make room."""
     ray_here.init(num_cpus=3, log_to_driver=False, logging_level="error", include_dashboard=False)
     try:
-        pipeline = Pipeline(ray_here, [Stage("a", abs), Stage("b", max)], 3, 1, lambda item: 0)
+        pipeline = Pipeline(ray_here, [RayStage("a", abs), RayStage("b", max)], 3, 1, lambda item: 0)
         a, b = pipeline.pools
         most, under_way, results = [0, 0], 0, []
         queue = RetryQueue([-1, -2, -3, -4, -5, -6], lambda item: None)

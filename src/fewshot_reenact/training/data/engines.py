@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from fewshot_reenact.errors import MissingExtra, UsageError
-from fewshot_reenact.training.data.ray_pools import Pipeline, Stage
+from fewshot_reenact.training.data.ray_pools import Pipeline, RayStage
 from fewshot_reenact.training.data.retries import RetryQueue, WorkerDied
 
 Item = TypeVar("Item")
@@ -98,7 +98,7 @@ def _begin_worker(listen: Connection) -> None:
 
 
 def run_ray(
-    stages: Sequence[Stage],
+    stages: Sequence[RayStage],
     items: Sequence[Item],
     workers: int | None,
     address: str | None,

@@ -22,7 +22,7 @@ _POLL = 1.0  # seconds
 
 
 @dataclass(frozen=True)
-class Stage:
+class RayStage:
     """A step of the work.
 
     work: called with the item and with what each stage before made of it, the latest first; what the last stage makes
@@ -61,7 +61,7 @@ class _Job:
 class _Pool:
     """The actors of a stage. starting, busy: by the reference that tells when they are ready or done."""
 
-    def __init__(self, ray: Any, stage: Stage, least: int) -> None:
+    def __init__(self, ray: Any, stage: RayStage, least: int) -> None:
         self.ray, self.stage, self.least = ray, stage, least
         self.waiting: deque[_Job] = deque()
         self.starting: dict[Any, Any] = {}
@@ -135,7 +135,7 @@ class Pipeline:
     def __init__(
         self,
         ray: Any,
-        stages: Sequence[Stage],
+        stages: Sequence[RayStage],
         workers: int | None,
         least: int,
         size_of: Callable[[Any], int],
