@@ -17,6 +17,7 @@ EPISODE = 1_776e9  # operations of an episode of the paper's size, counted
 EPISODES = 75 * 1.09e6
 PEAK, SHARE = 989e12, 0.30  # an H100 in bfloat16, and what is assumed to be had of it
 PICTURES = 9  # an episode
+WINDOW = 64  # data.shuffle_shards
 LOADING = 0.066  # seconds of one core for an episode of nine 256-pixel frames from shards, measured
 
 
@@ -64,10 +65,43 @@ def compute() -> str:
     return "\n".join(lines)
 
 
+def reading() -> str:
+    """The paper's schedule, by the ways of docs/scale.md to read its shards."""
+    rate = PEAK * SHARE / EPISODE
+    shards = 1.09e6 / VIDEOS_A_SHARD
+    clip = SECONDS * sum(KILOBYTES) / 2 * 1e3
+    total = 1.09e6 * clip / 1e9
+    lines = ["| GPUs, machines | way | requests | a second | GB a second from the store | disk of a machine, GB |"]
+    lines.append("|---|---|---:|---:|---:|---:|")
+    for gpus, machines in ((8, 1), (32, 4)):
+        episodes = rate * gpus
+        flow, window = f"{episodes * clip / 1e9:.1f}", 3 * WINDOW * VIDEOS_A_SHARD * clip / 1e9
+        rows = [
+            ("a request a clip", EPISODES, f"{episodes:,.0f}", flow, "0"),
+            (f"shuffle_shards: {WINDOW}", 75 * shards, f"{episodes / VIDEOS_A_SHARD:,.0f}", flow, f"{window:.1f}"),
+            ("all shards in each cache", machines * shards, "none after an epoch", "0", f"{total:.0f}"),
+        ]
+        if machines > 1:
+            cells = (
+                "both: a machine's lanes in its cache",
+                shards,
+                "none after an epoch",
+                "0",
+                f"{total / machines:.0f}",
+            )
+            rows.append(cells)
+        lines += [
+            f"| {gpus}, {machines} | {way} | {requests:,.0f} | " + " | ".join(others) + " |"
+            for way, requests, *others in rows
+        ]
+    return "\n".join(lines)
+
+
 @click.command(help=__doc__.split("\n\n")[0])
 def main() -> None:
     write("scale-data", data())
     write("scale-cluster", cluster())
+    write("scale-reading", reading())
     page = write("scale-compute", compute())
     click.echo(f"{page}: all tables")
 

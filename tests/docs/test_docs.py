@@ -172,6 +172,7 @@ def test_arithmetic_is_that_of_the_script(tables) -> None:
 
     assert tables.read("scale-data").strip() == scale.data(), "run scripts/measure/scale.py"
     assert tables.read("scale-cluster").strip() == scale.cluster(), "run scripts/measure/scale.py"
+    assert tables.read("scale-reading").strip() == scale.reading(), "run scripts/measure/scale.py"
     assert tables.read("scale-compute").strip() == scale.compute(), "run scripts/measure/scale.py"
 
 

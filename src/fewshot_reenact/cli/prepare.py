@@ -26,7 +26,15 @@ _SHOWN = 5  # skipped videos on the screen; the file has all
     "--threads",
     type=click.IntRange(1),
     metavar="N",
-    help="Processes of one thread each, or Ray tasks at a time. [default: processors]",
+    help="Processes of one thread each, or Ray actors at most. [default: processors]",
+)
+@click.option(
+    "--min-workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Ray actors of each stage that stay while nothing waits.",
 )
 @click.option("--size", default=256, show_default=True, metavar="PIXELS", help="Side of a clip.")
 @click.option("--min-seconds", default=1.0, show_default=True, metavar="S", help="Shorter pieces are left out.")
@@ -61,6 +69,7 @@ def prepare(
     videos: str,
     out: str,
     workers: int | None,
+    min_workers: int,
     size: int,
     min_seconds: float,
     max_seconds: float,
@@ -102,6 +111,7 @@ def prepare(
                 landmarks=landmarks,
                 device=device,
                 workers=workers,
+                min_workers=min_workers,
                 engine=engine,
                 address=address,
                 overwrite=overwrite,

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
+# Of `data`: where clips are does not say what is learnt, and how many may be damaged is the user's to raise.
+_FREE = ("resident", "cache", "cache_gb", "damaged")
+
+
 def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, write: bool = True) -> None:
     """Keep the config in the run folder; refuse to go on there where one of these keys is another.
 
@@ -39,7 +43,8 @@ def remember_config(config: BaseModel, folder: Path, fixed: Sequence[str], *, wr
             raise UsageError(f"{path}: damaged, so what this run trained is not known; use another --run") from error
         for one in (then, now):
             if isinstance(one.get("data"), dict):
-                one["data"].pop("resident", None)  # where clips are does not say what is learnt
+                for key in _FREE:
+                    one["data"].pop(key, None)
         for key in fixed:
             if then.get(key) != now.get(key):
                 raise UsageError(f"{path}: this run was started with another '{key}'; use another --run folder")

@@ -35,12 +35,30 @@ class DataConfig(Strict):
         "NAME.mp4 with NAME.npz (points, identity): see training.data.clips"
     )
     stream: bool = Field(False, description="shards only: read as needed, not into memory; for data of any size")
+    shuffle_shards: int | None = Field(
+        None,
+        ge=1,
+        description="streamed: so many shards are in use at a time, their clips shuffled together, each clip once an "
+        "epoch (training.data.order), so that a store is asked for whole shards one after the other; null: any clip at "
+        "any time, every person as likely as any other",
+    )
+    cache: Path | None = Field(
+        None,
+        description="streamed: folder on a disk of this machine for whole shards, fetched ahead by several threads and "
+        "shared by all processes (training.data.cache); null: none, every clip is a request of its own",
+    )
+    cache_gb: float = Field(
+        100.0,
+        gt=0,
+        description="of shards in the cache, at most, besides those being fetched. With shuffle_shards three times as "
+        "many shards are enough; without, what does not fit is read clip by clip",
+    )
     damaged: float = Field(
         0.01,
         ge=0,
         le=1,
         description="share of streamed clips that may be damaged: the next episode is taken instead, each is told once "
-        "and listed in damaged.jsonl; more end the run; 0: the first one does",
+        "and listed in damaged.jsonl; more end the run, until this is raised; 0: the first one does",
     )
     resident: Literal["auto"] | bool = Field(
         "auto",
@@ -248,6 +266,9 @@ def check_together(config: TrainConfig) -> None:
         dims = config.dimensions()
     except (ValueError, TypeError) as error:
         raise ValueError(f"model: {error}") from error
+    for name in ("shuffle_shards", "cache"):
+        if getattr(config.data, name) is not None and not config.data.stream:
+            raise ValueError(f"data.{name}: is for clips that are streamed; say data.stream: true, or leave it out")
     if config.data.dense and dims.kind == "paper":
         raise ValueError("data.dense: corrects a warp, and the paper's model has none; leave it out")
     if dims.refiners:

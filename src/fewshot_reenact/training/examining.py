@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from fewshot_reenact.rendering.registration import Registration, register
 from fewshot_reenact.training.adversary import Adversary, DiscriminatorBatch
 from fewshot_reenact.training.batch import make_faces, make_inputs
+from fewshot_reenact.training.data.damage import Ledger, Skipping
 from fewshot_reenact.training.resident.batches import ResidentEpisodes
 from fewshot_reenact.training.resident.store import Store
 
@@ -83,8 +84,17 @@ def resident_batches(store: Store, config: TrainConfig) -> list[dict[str, Tensor
     return [episodes[np.arange(begin, begin + _BATCH)] for begin in range(0, EPISODES, _BATCH)]
 
 
-def streamed_batches(clips: Clips, make: type[Episodes], config: TrainConfig) -> list[dict[str, Tensor]]:
-    """The same of clips that are not."""
+def streamed_batches(
+    clips: Clips, make: type[Episodes], config: TrainConfig, ledger: Ledger | None = None
+) -> list[dict[str, Tensor]]:
+    """The same of clips that are not. ledger: of damaged clips, which are then skipped as in training; None: the first
+    one raises DamagedClip.
+    """
     dims = config.dimensions()
-    episodes = make(clips, config.data, dims.size, dims.raster_style, config.seed, EPISODES)
-    return list(DataLoader(episodes, _BATCH, generator=torch.Generator()))
+    episodes: Dataset[dict[str, Any]] = make(clips, config.data, dims.size, dims.raster_style, config.seed, EPISODES)
+    if ledger is None:
+        return list(DataLoader(episodes, _BATCH, generator=torch.Generator()))
+    batches = list(DataLoader(Skipping(episodes), _BATCH, generator=torch.Generator()))
+    for batch in batches:
+        ledger.heed(batch)
+    return batches

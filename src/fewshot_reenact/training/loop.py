@@ -24,9 +24,13 @@ from fewshot_reenact.rendering.registration import register
 from fewshot_reenact.training.checkpoints import refuse_foreign, remember_clips, remember_code, remember_config
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.content_loss import Content
+from fewshot_reenact.training.data.cache import ReadAhead
 from fewshot_reenact.training.data.clips import Clips
 from fewshot_reenact.training.data.damage import Ledger, Skipping
-from fewshot_reenact.training.data.episodes import Episodes, PlannedEpisodes, PlannedHeadEpisodes
+from fewshot_reenact.training.data.dataset import ShardClips
+from fewshot_reenact.training.data.episodes import PlannedEpisodes, PlannedHeadEpisodes
+from fewshot_reenact.training.data.order import ShardOrder
+from fewshot_reenact.training.data.plan import Planner
 from fewshot_reenact.training.distributed import World, join
 from fewshot_reenact.training.examining import Examiner, resident_batches, streamed_batches
 from fewshot_reenact.training.resident import flow
@@ -96,13 +100,16 @@ def _batches(
     """The batches of the steps to come: made on the device, or one by one where the clips are not there."""
     world = trainer.world
     if isinstance(clips, Store):
-        episodes = ResidentEpisodes(clips, config.data, config.dimensions(), config.seed)
+        resident = ResidentEpisodes(clips, config.data, config.dimensions(), config.seed)
         begins = (step * config.batch + world.rank * share for step in range(trainer.step, config.steps))
-        yield from episodes.batches(np.arange(begin, begin + share) for begin in begins)
+        yield from resident.batches(np.arange(begin, begin + share) for begin in begins)
         return
-    made: Dataset[dict[str, Any]] = make_episodes(config, clips)
+    episodes = make_episodes(config, clips)
+    made: Dataset[dict[str, Any]] = episodes
     ledger = None
-    if config.data.stream:
+    if isinstance(clips, ShardClips):
+        if clips.cache is not None and episodes.order is not None:
+            made = ReadAhead(episodes, episodes.order, clips.cache, clips.names)
         made = Skipping(made)
         ledger = Ledger(trainer.folder, config.data.damaged, len(clips), tell)
     loader: DataLoader[dict[str, Any]] = DataLoader(
@@ -130,11 +137,16 @@ def _examiner(
     game = config.adversarial
     if game is None or game.held_out is None:
         return None
-    data = config.data.model_copy(update={"clips": game.held_out, "limit": None})
+    unordered = {"limit": None, "shuffle_shards": None, "cache": None}  # each clip is read once
+    data = config.data.model_copy(update={"clips": game.held_out, **unordered})
     clips = open_resident(data, config.dimensions(), folder / JUDGES, device, world, tell)
     if isinstance(clips, Store):
         return Examiner(resident_batches(clips, config), game.judges, game.judge_every, flow.register)
-    return Examiner(streamed_batches(clips, _kind(config), config), game.judges, game.judge_every)
+    ledger = None
+    if isinstance(clips, ShardClips):
+        (folder / JUDGES).mkdir(exist_ok=True)
+        ledger = Ledger(folder / JUDGES, data.damaged, len(clips), tell)
+    return Examiner(streamed_batches(clips, _kind(config), config, ledger), game.judges, game.judge_every)
 
 
 def check_networks(config: TrainConfig) -> None:
@@ -142,13 +154,17 @@ def check_networks(config: TrainConfig) -> None:
     Content(config.loss, config.weights())
 
 
-def make_episodes(config: TrainConfig, clips: Clips) -> Episodes:
+def make_episodes(config: TrainConfig, clips: Clips) -> PlannedEpisodes:
     """The episodes of a whole run, as the model sees them."""
-    dims = config.dimensions()
-    return _kind(config)(clips, config.data, dims.size, dims.raster_style, config.seed, config.steps * config.batch)
+    dims, length = config.dimensions(), config.steps * config.batch
+    order = None
+    if isinstance(clips, ShardClips) and config.data.shuffle_shards is not None:
+        order = ShardOrder(clips.shards, config.seed, config.batch, config.data.shuffle_shards)
+    planner = Planner(config.data, config.seed, clips.people, order=order)
+    return _kind(config)(clips, config.data, dims.size, dims.raster_style, config.seed, length, planner)
 
 
-def _kind(config: TrainConfig) -> type[Episodes]:
+def _kind(config: TrainConfig) -> type[PlannedEpisodes]:
     return PlannedEpisodes if config.dimensions().corrects_warp else PlannedHeadEpisodes
 
 

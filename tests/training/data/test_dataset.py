@@ -15,8 +15,10 @@ from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.training.config import DataConfig, TrainConfig
 from fewshot_reenact.training.data.clips import load_clips
 from fewshot_reenact.training.data.codec import KEY_FRAME_EVERY, ClipEncoder, ClipFrames
+from fewshot_reenact.training.data.damage import DamagedClip, Ledger
 from fewshot_reenact.training.data.dataset import ShardClips, open_clips, video_of
-from fewshot_reenact.training.data.episodes import Episodes
+from fewshot_reenact.training.data.episodes import Episodes, PlannedEpisodes
+from fewshot_reenact.training.examining import EPISODES, streamed_batches
 from fewshot_reenact.training.loop import train
 from killed_runs import dies_at
 from painted_clips import face_points, paint_face, write_clips
@@ -142,6 +144,12 @@ def test_only_the_clip_that_is_wanted_is_read(vox_shards, monkeypatch):
     row = [json.loads(line) for line in (vox_shards / "clips.jsonl").read_text().splitlines()][2]
     assert clips[2].name == row["key"]
     assert asked == [row["length"]]
+    settings = config(vox_shards)
+    episodes = PlannedEpisodes(clips, settings.data, 32, "filled", 3, 9)
+    asked.clear()
+    for index in range(5):
+        assert len(episodes[index]["target"]) == 3
+    assert len(asked) <= 5, "an episode is one request"
 
 
 # ---- training ----
@@ -157,14 +165,20 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_a_streamed_run_that_was_stopped_and_resumed_is_the_same_run(vox_shards, tmp_path, monkeypatch):
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_streamed_run_that_was_stopped_and_resumed_is_the_same_run(vox_shards, tmp_path, monkeypatch, ordered):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(config(vox_shards), whole, device=CPU)
+    first = {"clips": str(vox_shards), "frame_step": 1, "stream": True}
+    later = first = {**first, "shuffle_shards": 2} if ordered else first
+    if ordered:  # the cache may come later, or be another
+        later = {**first, "cache": tmp_path / "cache", "cache_gb": 0.1}
+    train(config(vox_shards, data=first), whole, device=CPU)
     ticks = itertools.count()
     with monkeypatch.context() as patched:
         patched.setattr("time.monotonic", lambda: float(next(ticks)))
-        assert train(config(vox_shards), parts, device=CPU, max_minutes=3 / 60) < 6
-    assert train(config(vox_shards), parts, device=CPU) == 6
+        assert train(config(vox_shards, data=first), parts, device=CPU, max_minutes=3 / 60) < 6
+    assert train(config(vox_shards, data=later), parts, device=CPU) == 6
+    assert (tmp_path / "cache").exists() == ordered
     assert losses(parts) == losses(whole) and len(losses(whole)) == 6
     last = "checkpoints/step_0000006.pt"
     a, b = (torch.load(folder / last, weights_only=True)["model"] for folder in (whole, parts))
@@ -204,14 +218,36 @@ def test_a_limit_takes_the_first_clips(vox_shards, tmp_path):
     assert [clip.name for clip in load_clips(folder, 1, limit=2)] == ["person0_0", "person1_0"]
 
 
-def test_a_damaged_clip_is_skipped_alike_by_whoever_meets_it(vox_shards, tmp_path):
-    """Killed and resumed or in one go: the same weights, the clip told once and listed; too many end the run."""
-    shards = copied(vox_shards, tmp_path / "shards")
+def damage_first(shards: Path) -> str:
+    """Damages the first clip; returns what it is called in damaged.jsonl."""
     row = json.loads((shards / "clips.jsonl").read_text().splitlines()[0])
     tar = shards / row["shard"]
     data = bytearray(tar.read_bytes())
     data[row["offset"] : row["offset"] + row["length"]] = bytes(row["length"])
     tar.write_bytes(data)
+    return f"{row['shard']} {row['offset']}"
+
+
+def test_people_kept_out_are_streamed_without_their_damaged_clips(vox_shards, tmp_path):
+    clip = damage_first(copied(vox_shards, tmp_path / "shards"))
+    settings = config(tmp_path / "shards")
+    clips = open_clips(settings.data)
+    with pytest.raises(DamagedClip):
+        streamed_batches(clips, PlannedEpisodes, settings)
+    told: list[str] = []
+    ledger = Ledger(tmp_path, 0.5, len(clips), told.append)
+    batches = streamed_batches(clips, PlannedEpisodes, settings, ledger)
+    assert sum(len(batch["target"]) for batch in batches) == EPISODES and "damaged" not in batches[0]
+    assert ledger.known == {clip} and len(told) == 1
+    (tmp_path / "strict").mkdir()
+    with pytest.raises(InputError, match=r"data\.damaged"):
+        streamed_batches(clips, PlannedEpisodes, settings, Ledger(tmp_path / "strict", 0.0, len(clips), told.append))
+
+
+def test_a_damaged_clip_is_skipped_alike_by_whoever_meets_it(vox_shards, tmp_path):
+    """Killed and resumed or in one go: the same weights, the clip told once and listed; too many end the run."""
+    shards = copied(vox_shards, tmp_path / "shards")
+    clip = damage_first(shards)
 
     def trained(name: str, damaged: float = 0.5) -> dict[str, torch.Tensor]:
         settings = config(shards).model_dump()
@@ -226,9 +262,12 @@ def test_a_damaged_clip_is_skipped_alike_by_whoever_meets_it(vox_shards, tmp_pat
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     for name in ("whole", "parts"):
         (line,) = (tmp_path / name / "damaged.jsonl").read_text().splitlines()
-        assert json.loads(line)["clip"] == f"{row['shard']} {row['offset']}"
-    with pytest.raises(InputError, match=r"1 of 4 clips are damaged, more than data.damaged allows \(0\)"):
-        trained("strict", 0.0)
+        assert json.loads(line)["clip"] == clip
+    for _ in range(2):  # nor does it go on where it ended
+        with pytest.raises(InputError, match=r"1 of 4 clips are damaged, more than data.damaged allows \(0\)"):
+            trained("strict", 0.0)
+    raised = trained("strict")
+    assert all(torch.equal(whole[name], raised[name]) for name in whole), "raised, the run goes on"
 
 
 def test_what_cannot_be_read_now_is_not_skipped(vox_shards, tmp_path):

@@ -171,6 +171,9 @@ def test_nothing_is_overwritten_unasked(vox_videos, tmp_path):
         ({"landmarks": "magic"}, "not known"),
         ({"workers": 0}, "one worker"),
         ({"address": "auto"}, "--engine ray"),
+        ({"min_workers": 0}, "one at least"),
+        ({"min_workers": 2, "workers": 3}, "--engine ray"),
+        ({"min_workers": 3, "workers": 2}, "no more than in all"),
         ({"engine": "dask"}, "processes or ray"),
     ],
 )

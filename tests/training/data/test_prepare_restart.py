@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,18 @@ from fewshot_reenact.training.data import engines
 from fewshot_reenact.training.data.clipping import ClipOptions
 from fewshot_reenact.training.data.dataset import ShardClips
 from fewshot_reenact.training.data.prepare import Done, prepare
-from fewshot_reenact.training.data.shard_worker import ShardTask, Unit, make_shard, without_crashing
-from fewshot_reenact.training.data.sources import list_sources
+from fewshot_reenact.training.data.ray_pools import Pipeline, RayStage
+from fewshot_reenact.training.data.retries import RetryQueue
+from fewshot_reenact.training.data.shard_worker import (
+    ShardTask,
+    Unit,
+    fetch_videos,
+    make_shard,
+    track_videos,
+    without_crashing,
+    write_shard,
+)
+from fewshot_reenact.training.data.sources import list_sources, spread
 from places import HELPERS
 from talking_heads import tree
 
@@ -101,20 +112,18 @@ def test_two_workers_killed_with_their_parent(vox_videos, vox_shards, tmp_path):
     assert tree(out) == tree(vox_shards)
 
 
-@pytest.mark.slow
-def test_ray_makes_the_same(vox_videos, vox_shards, tmp_path, monkeypatch):
-    pytest.importorskip("ray")
-    # Its workers are started by Ray, not by this process.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([TESTS, *filter(None, [os.environ.get("PYTHONPATH")])]))
-    prepare(vox_videos, tmp_path / "shards", options=OPTIONS, workers=2, engine="ray")
-    assert tree(tmp_path / "shards") == tree(vox_shards)
-
-
 @pytest.fixture
 def ray_here(monkeypatch):
     """Ray's workers are started by Ray, not by this process: they find the tests' modules by this."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([TESTS, *filter(None, [os.environ.get("PYTHONPATH")])]))
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 otherwise: minutes, where others are at work
     return pytest.importorskip("ray")
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same(ray_here, vox_videos, vox_shards, tmp_path):
+    prepare(vox_videos, tmp_path / "shards", options=OPTIONS, workers=2, engine="ray")
+    assert tree(tmp_path / "shards") == tree(vox_shards)
 
 
 @pytest.mark.slow
@@ -122,7 +131,7 @@ def test_what_kills_rays_workers_is_left_out_or_given_up_and_the_rest_is_done(ra
     monkeypatch.setattr("fewshot_reenact.training.data.retries.FIRST_PAUSE", 0.1)
     once = str(tmp_path / "mark")
     items = [["a"], ["crash", "known"], [once, "b"], ["crash", "x", "y"], ["b", "c", "d"]]
-    found = engines.run_ray(length_or_killed, items, 2, None, False, without_the_crash)
+    found = engines.run_ray([RayStage("count", length_or_killed)], items, 2, None, without=without_the_crash)
     done = []
     with pytest.raises(
         engines.WorkerDied, match=r"1 of 5 shards were given up after 3 tries each: \['crash', 'x', 'y'\]"
@@ -130,6 +139,42 @@ def test_what_kills_rays_workers_is_left_out_or_given_up_and_the_rest_is_done(ra
         for result in found:
             done.append(result)
     assert sorted(done) == [1, 1, 2, 3] and Path(once).exists(), "killed once is not given up"
+
+
+@pytest.mark.slow
+def test_rays_stages_make_the_same(ray_here, vox_videos, vox_shards, tmp_path):
+    """As with a graphics card: fetching, networks and films each by actors of their own."""
+    task = ShardTask(str(tmp_path), OPTIONS, "builtin", "cpu", str(tmp_path))
+    units = [Unit(number, some) for number, some in enumerate(spread(list_sources(vox_videos)))]
+    stages = [
+        RayStage("fetch", fetch_videos, cpus=0, most=1),
+        RayStage("track", partial(track_videos, task)),
+        RayStage("write", partial(write_shard, task)),
+    ]
+    found = engines.run_ray(stages, units, 2, None, without=partial(without_crashing, task))
+    assert sum(len(made["clips"]) for made in found) == 4
+    made, theirs = tree(tmp_path), tree(vox_shards)
+    assert made == {name: data for name, data in theirs.items() if name in made} and "shard-000000.json" in made
+
+
+@pytest.mark.slow
+def test_rays_actors_come_and_go_with_the_work(ray_here):
+    """No more than allowed, no more items under way than twice as many, and those of a stage that waits make room."""
+    ray_here.init(num_cpus=3, log_to_driver=False, logging_level="error", include_dashboard=False)
+    try:
+        pipeline = Pipeline(ray_here, [RayStage("a", abs), RayStage("b", max)], 3, 1, lambda item: 0)
+        a, b = pipeline.pools
+        most, under_way, results = [0, 0], 0, []
+        queue = RetryQueue([-1, -2, -3, -4, -5, -6], lambda item: None)
+        for result in pipeline.run(queue):
+            results.append(result)
+            most = [max(most[0], len(a)), max(most[1], len(b))]
+            under_way = max(under_way, len(pipeline.under_way))
+            assert len(a) + len(b) <= 3
+        assert sorted(results) == [1, 2, 3, 4, 5, 6], "max(-1, abs(-1)), ..."
+        assert min(most) >= 1 and under_way <= 6
+    finally:
+        ray_here.shutdown()
 
 
 @pytest.mark.slow

@@ -46,6 +46,7 @@ def s3(monkeypatch):
 def test_from_s3_to_s3_the_same_shards_are_made(s3, engine, vox_videos, vox_shards, tmp_path, monkeypatch):
     if engine == "ray":
         pytest.importorskip("ray")
+        monkeypatch.setenv("RAY_worker_niceness", "0")
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])]))
     s3.put(str(vox_videos), "bucket/videos", recursive=True)
     made = prepare("s3://bucket/videos", "s3://bucket/shards", options=OPTIONS, workers=2, engine=engine)

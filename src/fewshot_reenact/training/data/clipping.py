@@ -58,23 +58,46 @@ class CutVideo:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass
+class TrackedVideo:
+    """A video's face over time, and which pieces of it become clips. turn: see DriverSource. notes: see CutVideo."""
+
+    motion: Motion
+    spans: list[tuple[int, int]]
+    turn: int
+    notes: list[str]
+
+
 def cut_video(path: Path, person: str, backend: LandmarkBackend, options: ClipOptions) -> CutVideo:
     """Track the largest face of a video and cut it into clips. No more than their films is held in memory.
 
     Raises InputError when the video cannot be read, shows no face, or has no piece that can be used (and says why).
     """
+    return cut_tracked(path, person, find_clips(path, backend, options), options)
+
+
+def find_clips(path: Path, backend: LandmarkBackend, options: ClipOptions) -> TrackedVideo:
+    """The first half of it: networks, which may be on a graphics card. Raises InputError as `cut_video`."""
     source = DriverSource("video", path.stem, path, any_size=options.any_size).upright(backend)
     with source.open() as reader:
         motion = source.told(track_video(reader, backend))
         notes = [note.removeprefix(f"{path.name}: ") for note in motion.notes[: bool(source.turn)]]
         notes += [f"is damaged ({reader.damaged}); what could be read is used"] if reader.damaged else []
         notes += [reader.hdr] if reader.hdr else []
-        spans, refused = choose_spans(motion, options)
-        if not spans:
-            raise InputError("no piece can be used: " + ", ".join(refused))
-        clips = list(_cut(reader, motion, spans, person, options))
+    spans, refused = choose_spans(motion, options)
+    if not spans:
+        raise InputError("no piece can be used: " + ", ".join(refused))
+    return TrackedVideo(motion, spans, source.turn, notes)
+
+
+def cut_tracked(path: Path, person: str, found: TrackedVideo, options: ClipOptions) -> CutVideo:
+    """The second half: a second pass, and films. Raises InputError: the video can be read no more."""
+    motion = found.motion
+    source = DriverSource("video", path.stem, path, any_size=options.any_size, turn=found.turn)
+    with source.open() as reader:
+        clips = list(_cut(reader, motion, found.spans, person, options))
     length = float(motion.times[-1] - motion.times[0] + 1 / motion.fps)
-    return CutVideo(clips, len(motion), round(length, 3), notes)
+    return CutVideo(clips, len(motion), round(length, 3), found.notes)
 
 
 def choose_spans(motion: Motion, options: ClipOptions) -> tuple[list[tuple[int, int]], list[str]]:

@@ -53,7 +53,8 @@ class Skipping(Dataset[dict[str, Any]]):
 class Ledger:
     """The damaged clips of a run, those that other processes and earlier calls met too.
 
-    share: of the clips, how many may be damaged, one at least unless it is 0. tell: prints a line.
+    share: of the clips, how many may be damaged, one at least unless it is 0. tell: prints a line. Raises InputError
+    when more are known already: the run ended because of them, and goes on once more are allowed.
     """
 
     def __init__(self, folder: Path, share: float, clips: int, tell: Callable[[str], None]):
@@ -61,6 +62,7 @@ class Ledger:
         self.allowed = max(1, int(share * clips)) if share else 0
         self.clips = clips
         self.known = self._read()
+        self._check()
 
     def heed(self, batch: dict[str, Any]) -> None:
         """Take out of a batch what was skipped for it, and note what is new.
@@ -77,10 +79,13 @@ class Ledger:
             file.write(json.dumps({"clip": clip, "reason": reason}) + "\n")
         self.known = self._read() | {clip}
         self.tell(f"skipped a damaged clip ({len(self.known)} so far): {reason}")
+        self._check()
+
+    def _check(self) -> None:
         if len(self.known) > self.allowed:
             raise InputError(
                 f"{len(self.known)} of {self.clips} clips are damaged, more than data.damaged allows ({self.allowed}); "
-                f"they are listed in {self.path}; delete their shards and run prepare again"
+                f"they are listed in {self.path}; delete their shards and run prepare again, or raise data.damaged"
             )
 
     def _read(self) -> set[str]:

@@ -1,10 +1,12 @@
 """The clips that training draws from: in memory, or read from shards of any size as they are needed.
 
 Either way a clip is had by its number, so an episode stays a function of (seed, index): every process and every machine
-can make any of them, and a resumed run goes on exactly where it stopped.
+can make any of them, and a resumed run goes on exactly where it stopped. Which clips follow each other, and which are
+kept on a local disk, is the matter of training.data.order and training.data.cache.
 """
 
 import hashlib
+import json
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 from fewshot_reenact.errors import InputError, UsageError, brief
 from fewshot_reenact.training.config import DataConfig
+from fewshot_reenact.training.data.cache import ShardCache
 from fewshot_reenact.training.data.clips import Clip, Clips, LoadedClips, encode, load_clips
 from fewshot_reenact.training.data.codec import ClipFrames
 from fewshot_reenact.training.data.shards import (
@@ -20,7 +23,7 @@ from fewshot_reenact.training.data.shards import (
     SCHEMA,
     StoredClip,
     is_ours,
-    read_clip,
+    parse_clip,
     read_json,
     read_lines,
 )
@@ -32,18 +35,23 @@ class ShardClips:
 
     limit: clips at most. least: frames, every step-th, with fewer of which a clip is left out. Memory: some 100 bytes a
     clip, and the one clip that is in use. A clip is read with one access of about 400 kB for eight seconds, and only
-    the frames that an episode wants are decoded.
+    the frames that an episode wants are decoded. shards: the number of the shard that each clip is in; names: theirs.
+    cache: None, or where whole shards are kept on the way.
 
     Raises InputError when there is no index, or it is damaged.
     """
 
+    cache: ShardCache | None = None
+    _last: tuple[int, Clip] | None = None
+
     def __init__(self, folder: str | Path, step: int, limit: int | None = None, least: int = 2) -> None:
         self.folder, self.step = Folder(folder), step
         index = read_json(self.folder, INDEX)
+        self._index = index
         if index.get("schema") != SCHEMA:
             raise InputError(f"{self.folder / INDEX}: is of another kind ({index.get('schema')}, not {SCHEMA})")
         # Arrays, not rows: they are copied to every worker, and there may be millions.
-        self._offsets, self._lengths, self._shards = array("q"), array("l"), array("l")
+        self._offsets, self._lengths, self.shards = array("q"), array("l"), array("l")
         self.videos = array("l")
         videos: dict[str, int] = {}
         names = hashlib.sha256(str(step).encode())
@@ -60,7 +68,7 @@ class ShardClips:
                     raise ValueError(f"{row['shard']!r} is no shard")
                 self._offsets.append(row["offset"])
                 self._lengths.append(row["length"])
-                self._shards.append(numbers.setdefault(row["shard"], len(numbers)))
+                self.shards.append(numbers.setdefault(row["shard"], len(numbers)))
                 self.people.append(known.setdefault(row["person"], row["person"]))
                 self.videos.append(videos.setdefault(video_of(row["video"]), len(videos)))
                 names.update(row["key"].encode())
@@ -68,7 +76,7 @@ class ShardClips:
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             where = f"{self.folder / CLIPS}: line {rows}"
             raise InputError(f"{where} is damaged ({brief(error)}); run prepare again") from error
-        self._names = list(numbers)
+        self.names = list(numbers)
         self.fingerprint = names.hexdigest()
         if rows != index.get("clips"):
             raise InputError(f"{self.folder / CLIPS}: has {rows} of {index.get('clips')} clips; run prepare again")
@@ -79,11 +87,34 @@ class ShardClips:
         return len(self._offsets)
 
     def __getitem__(self, index: int) -> Clip:
-        stored, frames = self._read(index)
-        return _clip(stored, frames, self.step)
+        if self._last is None or self._last[0] != index:  # an episode asks for its clip more than once
+            stored, frames = self._read(index)
+            self._last = index, _clip(stored, frames, self.step)
+        return self._last[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}
 
     def __iter__(self) -> Iterator[Clip]:
         return (self[index] for index in range(len(self)))
+
+    def keep(self, folder: Path, limit: int, window: int | None) -> None:
+        """From now on read by way of a cache of whole shards. window: shards that are in use at a time; None: all.
+
+        Raises InputError: the index is damaged; UsageError: they do not fit into the limit.
+        """
+        try:
+            sizes = {file["shard"]: int(file["bytes"]) for file in self._index["files"]}
+            needed = sorted((sizes[name] for name in self.names), reverse=True)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{self.folder / INDEX}: is damaged ({brief(error)}); run prepare again") from error
+        if window is not None and sum(needed[: 2 * window]) > limit:
+            raise UsageError(
+                f"data.cache_gb: {limit / 1e9:g} GB are too few for data.shuffle_shards, which has two windows in use: "
+                f"{sum(needed[: 2 * window]) / 1e9:.3g} GB of these shards at least, half as much again is better"
+            )
+        identity, self._index = json.dumps(self._index, sort_keys=True), {}  # workers need no copy of it
+        self.cache = ShardCache(self.folder, sizes, identity, folder, limit, ordered=window is not None)
 
     def load(self) -> LoadedClips:
         """All of them, decoded and kept as JPEG."""
@@ -94,8 +125,9 @@ class ShardClips:
         return LoadedClips(clips, self.videos)
 
     def _read(self, index: int) -> tuple[StoredClip, ClipFrames]:
-        shard = self._names[self._shards[index]]
-        stored = read_clip(self.folder, shard, self._offsets[index], self._lengths[index])
+        shard, place = self.names[self.shards[index]], (self._offsets[index], self._lengths[index])
+        data = (self.cache or self.folder).read(shard, *place)
+        stored = parse_clip(data, self.folder, shard, place[0])
         return stored, ClipFrames(stored.film, len(stored.points), self.step, stored.key)
 
 
@@ -126,4 +158,8 @@ def open_clips(config: DataConfig) -> Clips:
             raise UsageError(f"{config.clips}: data.stream needs shards; make them with `reenact prepare`")
         return load_clips(Path(config.clips), config.frame_step, config.limit, config.least_frames)
     clips = ShardClips(config.clips, config.frame_step, config.limit, config.least_frames)
-    return clips if config.stream else clips.load()
+    if not config.stream:
+        return clips.load()
+    if config.cache is not None:
+        clips.keep(config.cache, int(config.cache_gb * 1e9), config.shuffle_shards)
+    return clips

@@ -8,20 +8,21 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from fewshot_reenact.errors import MissingExtra, ReenactError, UsageError
-from fewshot_reenact.training.data.retries import RetryQueue, Try, WorkerDied
+from fewshot_reenact.errors import MissingExtra, UsageError
+from fewshot_reenact.training.data.ray_pools import Pipeline, RayStage
+from fewshot_reenact.training.data.retries import RetryQueue, WorkerDied
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_TASKS_A_CARD = 8  # the networks are small: one graphics card serves so many workers
+THREADS = 16  # that read small files of a store
 
 
 def run_here(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result]:
@@ -97,19 +98,22 @@ def _begin_worker(listen: Connection) -> None:
 
 
 def run_ray(
-    work: Callable[[Item], Result],
+    stages: Sequence[RayStage],
     items: Sequence[Item],
     workers: int | None,
     address: str | None,
-    cuda: bool,
+    *,
+    least: int = 1,
     without: Callable[[Item], Item | None] = lambda item: None,
-) -> Generator[Result]:
+    size_of: Callable[[Item], int] = lambda item: 0,
+) -> Generator[Any]:
     """With Ray: on the cluster at `address`, or on this machine. Raises UsageError without the package or the cluster.
 
-    workers: tasks at a time; None: as many as the cluster has processors. An item whose worker dies, or whose task
-    fails for reasons of the moment, is tried again, ever later. After three deaths it is replaced by `without(item)`;
-    where that is None it is given up, and the others go on. Raises WorkerDied at the end with a list of those given up,
-    and at once when more tries failed than the budget allows: then it is the cluster, not the items.
+    stages: one after the other, each with a pool of actors. workers, least, size_of: see `ray_pools.Pipeline`. An item
+    whose worker dies, or whose task fails for reasons of the moment, is tried again, ever later. After three deaths it
+    is replaced by `without(item)`; where that is None it is given up, and the others go on. Raises WorkerDied at the
+    end with a list of those given up, and at once when more tries failed than the budget allows: then it is the
+    cluster, not the items.
     """
     ray = import_ray()
     mine = not ray.is_initialized()
@@ -121,39 +125,24 @@ def run_ray(
             where = f"the Ray cluster at {address}" if address else "Ray on this machine"
             raise UsageError(f"{where} cannot be reached ({str(error).splitlines()[0]}); see `ray status`") from error
     try:
-        # Its own retries know neither a pause nor an end that others survive.
-        task = ray.remote(num_cpus=1, num_gpus=1 / _TASKS_A_CARD if cuda else 0, max_retries=0)(_call)
-        most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         queue = RetryQueue(items, without)
-        running: dict[Any, Try[Item]] = {}
-        while queue or running:
-            while len(running) < most and (one := queue.take()) is not None:
-                running[task.remote(work, one.item)] = one
-            if not running:
-                time.sleep(queue.pause() or 0)
-                continue
-            # Not for ever: what waits for its next try may become due while long tasks run.
-            done, _ = ray.wait(list(running), num_returns=1, timeout=queue.pause() if len(running) < most else None)
-            for reference in done:
-                one = running.pop(reference)
-                try:
-                    result = ray.get(reference)
-                except ray.exceptions.RayTaskError as error:
-                    if isinstance(error.cause, ReenactError):  # what is asked for is wrong: no other try mends it
-                        raise error.cause from None
-                    queue.failed(one, str(error.cause or error), died=False)
-                except ray.exceptions.RayError as error:
-                    queue.failed(one, str(error), died=True)
-                else:
-                    yield result
+        yield from Pipeline(ray, stages, workers, least, size_of).run(queue)
         queue.tell_given_up()
     finally:
         if mine:
             ray.shutdown()
 
 
-def _call(work: Callable[[Item], Result], item: Item) -> Result:
-    return work(item)
+def run_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int = THREADS) -> Generator[Result]:
+    """For work that waits for a store: results in the order of the items, a few of which are under way at a time."""
+    under_way: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            under_way.append(pool.submit(work, item))
+            if len(under_way) > 2 * threads:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
 
 
 def import_ray() -> Any:

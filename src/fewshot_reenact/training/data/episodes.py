@@ -196,6 +196,7 @@ class PlannedEpisodes(Episodes):
     ):
         super().__init__(clips, config, size, raster_style, seed, length)
         self._planner = planner or Planner(config, seed, clips.people)
+        self.order = self._planner.order
         self._sides: dict[int, int] = {}
 
     def _is_dense(self, index: int) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fewshot_reenact.training.config import DataConfig
+    from fewshot_reenact.training.data.order import ShardOrder
 
 RARE_EYES = 0.6  # how often a rare target is one for its eyes
 SAME = 0.3  # how often the portrait itself is one of the frames among which a reference is sought
@@ -80,11 +81,18 @@ class Planner:
     """Plans of episodes, each a function of (seed, index).
 
     people: who is in each clip; every person is as likely as any other. among: the numbers of the clips that are drawn
-    from; None: all.
+    from; None: all. order: says which clip each episode is of, instead of the draw.
     """
 
-    def __init__(self, config: DataConfig, seed: int, people: Sequence[str], among: np.ndarray | None = None) -> None:
-        self.config, self.seed = config, seed
+    def __init__(
+        self,
+        config: DataConfig,
+        seed: int,
+        people: Sequence[str],
+        among: np.ndarray | None = None,
+        order: ShardOrder | None = None,
+    ) -> None:
+        self.config, self.seed, self.order = config, seed, order
         of: dict[str, list[int]] = {}
         for number in range(len(people)) if among is None else among.tolist():
             of.setdefault(people[number], []).append(number)
@@ -96,6 +104,8 @@ class Planner:
     def draw(self, indices: np.ndarray) -> tuple[Draws, np.ndarray]:
         """The episodes' random numbers, and the numbers of their clips, (E,)."""
         draws = draw(self.seed, np.asarray(indices), self.config.portraits, self.config.candidates)
+        if self.order is not None:
+            return draws, np.array([self.order.clip(index) for index in np.asarray(indices).tolist()])
         person = _below(draws["person"], len(self._counts))
         return draws, self._clips[self._first[person] + _below(draws["clip"], self._counts[person])]
 

@@ -6,7 +6,6 @@ which is written after its tar, both whole or not at all; and a run that was kil
 missing. At the end all of it is put into one index.
 """
 
-import errno
 import os
 import tempfile
 import time
@@ -19,32 +18,19 @@ from typing import Any, Literal
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
-from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.errors import UsageError
 from fewshot_reenact.files import held_folder
 from fewshot_reenact.landmarks.registry import BACKENDS, Landmarks
 from fewshot_reenact.training.data import engines
 from fewshot_reenact.training.data.clipping import MAX_SIDE, ClipOptions
-from fewshot_reenact.training.data.contact_sheet import contact_sheet
+from fewshot_reenact.training.data.index import shard_list, write_index
 from fewshot_reenact.training.data.shard_worker import ShardTask, Unit, make_shard, without_crashing
-from fewshot_reenact.training.data.shards import (
-    CLIPS,
-    INDEX,
-    PLAN,
-    SCHEMA,
-    SKIPPED,
-    SUMMARY,
-    is_ours,
-    is_partial,
-    read_json,
-    shard_name,
-    write_json,
-    write_lines,
-)
+from fewshot_reenact.training.data.shards import PLAN, SCHEMA, is_ours, is_partial, read_json, write_json
 from fewshot_reenact.training.data.sources import fingerprint, list_sources, spread
+from fewshot_reenact.training.data.stages import fetched_bytes, ray_stages
 from fewshot_reenact.training.data.storage import Folder
 
 Engine = Literal["processes", "ray"]
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True)
@@ -93,6 +79,7 @@ def prepare(
     landmarks: Landmarks = "builtin",
     device: str = "cpu",
     workers: int | None = 1,
+    min_workers: int = 1,
     engine: Engine = "processes",
     address: str | None = None,
     overwrite: bool = False,
@@ -103,9 +90,10 @@ def prepare(
     videos: a folder, a list file, one video, or an fsspec address; see sources.list_sources. out: a folder, or an
     address. options: size and lengths of the clips; None: see ClipOptions. videos_per_shard: None: a 32nd of all, up to
     64, fewer where they are large. landmarks: "builtin" or "fan". device: "auto", "cpu", "cuda", "cuda:1", "mps".
-    workers: processes here, or Ray tasks at a time; None: as many as there are processors. engine: "processes" on this
-    machine, or "ray" on many. address: of the Ray cluster; `out` and `videos` must then mean the same on each of its
-    machines. overwrite: begin anew where other videos or options were prepared. progress: called with a
+    workers: processes here, or Ray actors at most; None: as many as there are processors. min_workers: Ray actors of
+    each stage that stay while nothing waits; others come and go with the work. engine: "processes" on this machine, or
+    "ray" on many. address: of the Ray cluster; `out` and `videos` must then mean the same on each of its machines.
+    overwrite: begin anew where other videos or options were prepared. progress: called with a
     training.data.prepare.Done after each shard.
 
     Returns a Prepared. Raises UsageError (bad options, `out` holds something else), InputError (no videos, none of them
@@ -119,7 +107,7 @@ def prepare(
         print(made.clips, made.people, made.skipped)
     """
     options = options or ClipOptions()
-    _check(options, landmarks, workers, engine, address)
+    _check(options, landmarks, workers, min_workers, engine, address)
     sources = list_sources(videos)
     folder = Folder(out)
     if engine == "processes" and workers is None:
@@ -145,7 +133,7 @@ def prepare(
         missing = [unit for unit in units if unit.number not in finished]
         try:
             with tempfile.TemporaryDirectory(prefix="reenact-") as in_hand:
-                if in_this_process or (engine == "processes" and len(missing) < 2):
+                if in_this_process or not missing or (engine == "processes" and len(missing) < 2):
                     results = engines.run_here(partial(make_shard, task), missing)
                 elif engine == "processes":
                     task = replace(task, in_hand=in_hand)
@@ -156,12 +144,19 @@ def prepare(
                     # Where any machine can note it, and this one read it: beside the shards.
                     task = replace(task, in_hand=str(out))
                     again = partial(without_crashing, task)
-                    cuda = where.type == "cuda"
-                    results = engines.run_ray(partial(make_shard, task), missing, workers, address, cuda, again)
+                    results = engines.run_ray(
+                        ray_stages(task, missing, workers),
+                        missing,
+                        workers,
+                        address,
+                        least=min_workers,
+                        without=again,
+                        size_of=fetched_bytes,
+                    )
                 run = _follow(results, sum(len(unit.sources) for unit in missing), progress)
         finally:
             folder.remove([name for name in folder.sizes() if is_partial(name)])  # of workers that were stopped
-        index = _finish(folder, plan, units)
+        index = write_index(folder, plan, units)
     counts = {name: index[name] for name in ("videos", "skipped", "clips", "people", "frames", "bytes", "notes")}
     return Prepared(str(out), **counts, run=run, device=str(where), index=index)
 
@@ -174,7 +169,9 @@ def _alone_in(folder: Folder) -> AbstractContextManager[None]:
     return held_folder(folder.local, f"{folder.name}: another `reenact prepare` is at work there; wait for it")
 
 
-def _check(options: ClipOptions, landmarks: str, workers: int | None, engine: str, address: str | None) -> None:
+def _check(
+    options: ClipOptions, landmarks: str, workers: int | None, min_workers: int, engine: str, address: str | None
+) -> None:
     if not 64 <= options.size <= MAX_SIDE or options.size % 2:
         raise UsageError(f"clips of {options.size} pixels: the side must be even, 64 to {MAX_SIDE}")
     if not 0 < options.min_seconds <= options.max_seconds:
@@ -183,6 +180,10 @@ def _check(options: ClipOptions, landmarks: str, workers: int | None, engine: st
         raise UsageError(f"landmarks backend {landmarks!r} is not known: choose one of {', '.join(BACKENDS)}")
     if workers is not None and workers < 1:
         raise UsageError("there must be one worker at least")
+    if not 1 <= min_workers <= (workers or min_workers):
+        raise UsageError(f"{min_workers} workers that stay: there must be one at least, and no more than in all")
+    if min_workers > 1 and engine != "ray":
+        raise UsageError("--min-workers is for Ray's actors: add --engine ray")
     if engine not in ("processes", "ray"):
         raise UsageError(f"engine {engine!r} is not known: choose processes or ray")
     if engine == "ray":
@@ -197,7 +198,8 @@ def _begin(folder: Folder, plan: dict[str, Any], overwrite: bool) -> set[int]:
     kept = {name for name in sizes if not name.startswith(".")}
     if PLAN in kept and (read_json(folder, PLAN) == plan):
         folder.remove([name for name in sizes if is_partial(name)])
-        return {number for number in range(plan["shards"]) if _made(folder, number, sizes)}
+        found = engines.run_threads(lambda number: shard_list(folder, number, sizes) is not None, range(plan["shards"]))
+        return {number for number, there in enumerate(found) if there}
     if kept and not overwrite:
         if PLAN not in kept:
             raise UsageError(f"{folder.name}: holds other files; give a folder that is empty or not there yet")
@@ -209,23 +211,6 @@ def _begin(folder: Folder, plan: dict[str, Any], overwrite: bool) -> set[int]:
     folder.make()
     write_json(folder, PLAN, plan)
     return set()
-
-
-def _made(folder: Folder, number: int, sizes: dict[str, int]) -> dict[str, Any] | None:
-    """What is in a shard that is finished, or None. sizes: of the folder's files."""
-    if shard_name(number, ".json") not in sizes:
-        return None
-    try:
-        made = read_json(folder, shard_name(number, ".json"))
-        texts = {"clips": ("key", "video", "person"), "skipped": ("video", "reason"), "notes": ("video", "note")}
-        rows = all(isinstance(row[key], str) for name, keys in texts.items() for row in made[name] for key in keys)
-        counts = [made[name] for name in ("bytes", "videos", "frames")] + [row["frames"] for row in made["clips"]]
-        whole = all(isinstance(count, int) and 0 <= count < 1 << 50 for count in counts)
-        if not (rows and whole and 0 <= made["seconds"] < 1e12 and made["shard"] == shard_name(number)):
-            return None
-    except (InputError, KeyError, TypeError):
-        return None  # damaged: it is made again
-    return made if not made["clips"] or sizes.get(shard_name(number)) == made["bytes"] else None
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
@@ -260,59 +245,3 @@ def _follow(results: Generator[dict[str, Any]], of: int, progress: Callable[[Don
         "clips_a_second": round(clips / took, 3),
         "times_real_time": round(seconds / took, 3),
     }
-
-
-def _finish(folder: Folder, plan: dict[str, Any], units: list[Unit]) -> dict[str, Any]:
-    """Put the shards' own lists together: index, clips, skipped videos, picture. Returns the totals.
-
-    One shard's list at a time is in memory.
-    """
-    sizes = folder.sizes()
-    files: list[dict[str, Any]] = []
-    skipped: list[dict[str, str]] = []
-    notes: list[dict[str, str]] = []
-    people: set[str] = set()
-    frames, seconds = 0, 0.0
-
-    def rows() -> Iterator[dict[str, Any]]:
-        nonlocal frames, seconds
-        for unit in units:
-            made = _made(folder, unit.number, sizes)
-            if made is None:
-                raise UsageError(
-                    f"{folder / shard_name(unit.number)}: was made, and is not there; "
-                    "OUT must be one place for all workers"
-                )
-            seconds += made["seconds"]
-            skipped.extend(made["skipped"])
-            notes.extend(made["notes"])
-            if made["clips"]:
-                files.append({"shard": made["shard"], "clips": len(made["clips"]), "bytes": made["bytes"]})
-            for clip in made["clips"]:
-                people.add(clip["person"])
-                frames += clip["frames"]
-                yield {"shard": made["shard"], **clip}
-
-    write_lines(folder, CLIPS, rows())
-    skipped.sort(key=lambda row: row["video"])
-    write_lines(folder, SKIPPED, skipped)
-    totals = {
-        **plan,
-        "clips": sum(file["clips"] for file in files),
-        "people": len(people),
-        "frames": frames,
-        "seconds": round(seconds, 3),
-        "bytes": sum(file["bytes"] for file in files),
-        "skipped": len(skipped),
-        "notes": notes,
-    }
-    if files:
-        folder.write(SUMMARY, contact_sheet(folder, files))
-    write_json(folder, INDEX, {**totals, "files": files})
-    if not files:
-        first = skipped[0]
-        raise InputError(
-            f"{folder.name}: none of {len(skipped)} videos can be used, see {folder / SKIPPED}; "
-            f"the first: {first['video']}: {first['reason']}"
-        )
-    return totals

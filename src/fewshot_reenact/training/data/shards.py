@@ -88,7 +88,11 @@ class StoredClip:
 
 def read_clip(folder: Folder, shard: str, offset: int, length: int) -> StoredClip:
     """The clip at a place of a shard; nothing else of it is read. Raises DamagedClip, InputError."""
-    data = folder.read(shard, offset, length)
+    return parse_clip(folder.read(shard, offset, length), folder, shard, offset)
+
+
+def parse_clip(data: bytes, folder: Folder, shard: str, offset: int) -> StoredClip:
+    """The clip whose bytes were read at this place. Raises DamagedClip."""
     where = f"{folder / shard}: the clip at byte {offset}"
     try:
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:

@@ -1,7 +1,9 @@
 """A folder of files, on a disk or behind an fsspec address (s3://, gs://, memory://): whole files or none."""
 
 import contextlib
+import errno
 import logging
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ T = TypeVar("T")
 TRIES, FIRST_WAIT = 6, 0.5  # waits of 0.5 s, doubled each time: 15 s in all, as long as a store is often busy or away
 # What is no better a moment later: not there, not allowed, not known.
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+FULL = {errno.ENOSPC, errno.EDQUOT}  # of a disk here
 _NO_KEYS = {"NoCredentialsError", "PartialCredentialsError"}
 _log = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ def retried(action: Callable[[], T], what: str) -> T:
         except (ReenactError, NotImplementedError, TypeError, ValueError, *_FINAL):
             raise
         except Exception as error:  # each kind of store has errors of its own
-            if number == TRIES or type(error).__name__ in _NO_KEYS:
+            if number == TRIES or type(error).__name__ in _NO_KEYS or getattr(error, "errno", None) in FULL:
                 raise
             wait = FIRST_WAIT * 2 ** (number - 1)
             _log.info("%s: %s; asking again in %g s (%d of %d)", what, _reason(error), wait, number, TRIES - 1)
@@ -114,6 +117,18 @@ class Folder:
             with (self.local / name).open("rb") as file:
                 file.seek(start)
                 return file.read(-1 if length is None else length)
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Copy a file to a local path. A disk that is full there raises OSError."""
+        try:
+            if self.local is None:
+                retried(lambda: self.fs.get_file(f"{self.root}/{name}", str(path)), self / name)
+            else:
+                shutil.copyfile(self.local / name, path)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            raise InputError(f"{self / name}: cannot be read ({_reason(error)})") from error
 
     def lines(self, name: str) -> Iterator[bytes]:
         """A file line by line, never all of it in memory."""

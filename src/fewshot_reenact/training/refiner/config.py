@@ -28,6 +28,7 @@ class RefinerDataConfig(DataConfig):
     rare: float = Field(0.35, ge=0, le=1)
     dense: float = Field(0.8, ge=0, le=1)
     point_noise: float = Field(0.004, ge=0)
+    shuffle_shards: None = Field(None, description="meta-learning's alone: here any clip may come at any time")
 
 
 class RefinerConfig(StageConfig):

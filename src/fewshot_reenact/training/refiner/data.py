@@ -102,7 +102,7 @@ def pack(
     """
     record = {
         "model": faces_of(model),
-        "data": data.model_dump(mode="json", exclude={"resident"}),
+        "data": data.model_dump(mode="json", exclude={"resident", "shuffle_shards", "cache", "cache_gb"}),
         "seed": seed,
         "count": count,
         "chunk": chunk,
