@@ -7,7 +7,6 @@ the output, at their frames' own times and without decoding them, and the sound 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -34,7 +33,7 @@ _NAME = r"(\d{6})\.([0-9a-f]{16})\.\w+"  # number, and how its SHA-256 begins
 class Segments:
     """The closed pieces of a video of which all times are known. pts: of every frame, ticks, growing.
 
-    frames: how many of the first frames are in closed pieces. Of a damaged piece, and of those after it, nothing counts.
+    frames: how many of the first frames are in closed pieces. Damaged pieces do not count, nor do those after them.
     """
 
     def __init__(self, folder: Path, suffix: str, pts: Sequence[int]) -> None:

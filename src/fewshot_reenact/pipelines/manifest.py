@@ -19,15 +19,12 @@ _DEFAULT = DEFAULT_MODEL.name
 _STATED = ("label", "motion", "frame", "region", "strength", "warp_only", "dense", "compare")
 
 
-def marks_for(
-    portraits: PortraitSource, driver: DriverSource, options: AnimateOptions, model_sha256: str
-) -> StandardMarks:
-    """The marks of an output of `animate`.
+def origin_of(portraits: PortraitSource, driver: DriverSource, options: AnimateOptions, model_sha256: str) -> Origin:
+    """What an output of `animate` is made from, and how.
 
-    Raises UsageError: half of a certificate and key, a consent text that cannot be kept. InputError: credentials or
-    inputs that cannot be read.
+    Raises UsageError: a consent text that cannot be kept. InputError: inputs that cannot be read.
     """
-    origin = Origin(
+    return Origin(
         source_type=SOURCE_TYPE,
         ingredients=_ingredients(portraits, driver, options, model_sha256),
         # The portrait's own picture with the head replaced in it; side by side or cut out it is a new one.
@@ -35,8 +32,19 @@ def marks_for(
         consent=check_consent(options.consent),
         settings={name: getattr(options, name) for name in _STATED},
     )
+
+
+def marks_for(origin: Origin, options: AnimateOptions, watermark: str | None = None) -> StandardMarks:
+    """The marks of an output of `animate`. watermark: the id in frames that are there already; None: a new one.
+
+    Raises UsageError: half of a certificate and key. InputError: credentials that cannot be read.
+    """
     return standard_marks(
-        origin, credentials=_credentials(options), visible=options.label, thumbnails=options.embed_thumbnails
+        origin,
+        credentials=_credentials(options),
+        visible=options.label,
+        thumbnails=options.embed_thumbnails,
+        id=watermark,
     )
 
 
