@@ -200,27 +200,6 @@ def partial_file(
     file.publish()
 
 
-def publish_whole(partial: Path, path: Path) -> None:
-    """Forces a finished file onto the disk and gives it another name in its folder, at once, also for a power cut.
-    Raises OSError.
-    """
-    with partial.open("r+b") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
-    with contextlib.suppress(OSError, AttributeError):  # Windows opens no folders
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def part_folder(path: Path) -> Path:
-    """The hidden folder beside an output in which a long work keeps what is done of it: `.NAME.part`."""
-    # As for partial files: a long name is shortened.
-    return path.absolute().parent / f".{os.fsdecode(os.fsencode(path.name)[:200])}.part"
-
-
 def _partial_name(path: Path) -> Path:
     # Names may hold 255 bytes: a long output name is shortened in its partial file.
     # fsencode: a name that is no text in the system's encoding is a name all the same.

@@ -7,6 +7,7 @@ the output, at their frames' own times and without decoding them, and the sound 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewshot_reenact.errors import UsageError
-from fewshot_reenact.files import publish_whole, sha256
+from fewshot_reenact.files import sha256
 from fewshot_reenact.media.audio import Sound
 from fewshot_reenact.media.codings import Coding
 from fewshot_reenact.media.encoder import Encoder
@@ -159,3 +160,18 @@ class SegmentedEncoder:
     def _open(self, path: Path) -> Any:
         name = "matroska" if self._coding.container == "webm" else "mov"
         return av.open(str(path), "r", format=name)
+
+
+def publish_whole(partial: Path, path: Path) -> None:
+    """Forces a finished file onto the disk and gives it another name in its folder, at once, also for a power cut.
+    Raises OSError.
+    """
+    with partial.open("r+b") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+    with contextlib.suppress(OSError, AttributeError):  # Windows opens no folders
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -26,7 +27,7 @@ import torch
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import InputError, add_note
-from fewshot_reenact.files import held_folder, part_folder, partial_file, sha256
+from fewshot_reenact.files import held_folder, partial_file, sha256
 from fewshot_reenact.inputs.driver import Driver
 from fewshot_reenact.media import segments, timestamps
 from fewshot_reenact.motion.files import load_motion, save_motion
@@ -176,6 +177,12 @@ class Unfinished:
             if re.fullmatch(_OURS, path.name):
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+def part_folder(path: Path) -> Path:
+    """The hidden folder beside an output in which a long work keeps what is done of it: `.NAME.part`."""
+    # As for partial files: a long name is shortened.
+    return path.absolute().parent / f".{os.fsdecode(os.fsencode(path.name)[:200])}.part"
 
 
 def made_of(job: Job, options: AnimateOptions, cast: Cast, origin: Origin) -> dict[str, Any]:
