@@ -229,11 +229,11 @@ def test_short_videos_and_one_piece_keep_nothing(
 ) -> None:
     stopped(monkeypatch, 6, KeyboardInterrupt())
     words = command(folder, tiny_model, tmp_path / "out.mp4")
-    for more in (["--keep-going", "off"], ["--end", "0.25"]):
+    for more in (["--keep-going", "off"], ["--end", "0.23"]):
         with pytest.raises(KeyboardInterrupt) as caught:
             animate(
                 folder / "ann.png", folder / "walk.mp4", tmp_path / "o.mp4", model=tiny_model,
-                keep_going="off" not in more, end=0.25 if "--end" in more else None,
+                keep_going="off" not in more, end=0.23 if "--end" in more else None,
             )  # fmt: skip
         assert notes_of(caught.value) == [] and names_in(tmp_path) == []
         interrupted = run(*words, *more)
