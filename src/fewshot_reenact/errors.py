@@ -24,6 +24,16 @@ def brief(error: BaseException) -> str:
     return "it holds programs (pickles), which are never loaded" if "pickle" in text.lower() else text[:200]
 
 
+def add_note(error: BaseException, text: str) -> None:
+    """Adds a line that Python shows below an exception, from 3.11 on (PEP 678)."""
+    error.__notes__ = [*notes_of(error), text]  # type: ignore[attr-defined]
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """The lines that were added."""
+    return list(getattr(error, "__notes__", []))
+
+
 class UsageError(ReenactError):
     """An option that makes no sense, or an output that cannot be written there (exists, no such folder, disk full)."""
 

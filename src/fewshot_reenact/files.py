@@ -100,7 +100,10 @@ def output_error(path: Path, error: OSError) -> UsageError:
 
 
 class PartialFile:
-    """A hidden file `.NAME.XXXX.partial` beside `path`; `publish` gives it that name, `discard` removes it."""
+    """A hidden file `.NAME.XXXX.partial` beside `path`; `publish` gives it that name, `discard` removes it.
+
+    folder: it lies in this folder instead, on the same file system, which nobody else writes to.
+    """
 
     def __init__(
         self,
@@ -108,12 +111,15 @@ class PartialFile:
         overwrite: bool = False,
         inputs: Sequence[str | Path] = (),
         suffixes: Sequence[str] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.path = check_output(path, overwrite, inputs, suffixes)
         self.overwrite = overwrite
         self.inputs = tuple(inputs)
-        self.partial = _partial_name(self.path)
+        self.partial = _partial_name(self.path) if folder is None else folder / "whole.partial"
         _remove_leftovers(self.path)
+        if folder is not None:  # a killed run's: who holds the folder may
+            self.partial.unlink(missing_ok=True)
         try:
             descriptor = _create(self.partial)
         except OSError as error:

@@ -73,6 +73,7 @@ def make_video(
         compare=compare,
         label=label,
         consent=consent or None,
+        keep_going=False,  # the next output is another file
         progress=progress,
     )
     lines = [f"{made.frames} frames, {made.width}x{made.height}, {made.seconds['all']:.1f} s on {made.device}"]

@@ -39,7 +39,7 @@ def main() -> None:
       2    usage: an option, or an output that cannot be written there
       3    an input that cannot be used
       4    a model that is missing or damaged
-      75   train: stopped by SIGTERM, with its state saved
+      75   stopped by SIGTERM, with what was done saved: train, and animate of a long video
       129  the terminal was closed (SIGHUP)
       130  Ctrl-C
       143  stopped by SIGTERM

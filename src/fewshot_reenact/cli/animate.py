@@ -1,5 +1,6 @@
 """`reenact animate`: options, help and progress of the main job; animate.py does it."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from fewshot_reenact.cli.animate_options import (
 )
 from fewshot_reenact.cli.common import (
     FILE,
+    INTERRUPTED,
     accept_use_option,
     agree_to_rules,
     consent_option,
@@ -38,9 +40,11 @@ from fewshot_reenact.cli.common import (
     smooth_option,
     start_option,
     threads_option,
+    warn,
     write_report,
 )
 from fewshot_reenact.cli.driver_options import any_size_option, fps_option, mirror_option
+from fewshot_reenact.errors import notes_of
 from fewshot_reenact.pipelines.options import AUDIO, AnimateOptions
 
 if TYPE_CHECKING:
@@ -92,6 +96,15 @@ _default = AnimateOptions.default
     show_default=True,
     help="Whose sound the video gets.",
 )
+@click.option(
+    "--keep-going",
+    type=bool,
+    default=_default("keep_going"),
+    show_default="on",
+    metavar="on|off",
+    help="on: a video of 480 frames or more is made in pieces beside the output, which survive whatever ends the "
+    "command; the same command goes on behind the last one. off: in one piece.",
+)
 @landmarks_option
 @model_option
 @warp_only_option
@@ -126,6 +139,8 @@ def animate(
     reenact animate portrait.jpg motion:talk -o talk.mp4
     reenact animate -p front.jpg -p side.jpg driver.mp4 --compare
     reenact animate group.jpg driver.mp4 --face 2 --region lips --start 3 --end 8.5
+
+    SIGTERM in the middle of a long video exits with 75, as what is done is kept: see --keep-going.
     """
     given, driver = _split(inputs, portraits)
     agree_to_rules(accept_use)
@@ -135,6 +150,9 @@ def animate(
     bars = _Bars()
     try:
         made = make(given, driver, label=not no_label, report=None if shown else report, progress=bars, **options)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        bars.close()
+        raise _stopped(stop) from None
     finally:
         bars.close()
     for line in made.warnings:
@@ -144,14 +162,30 @@ def animate(
     say(f"{made.output}: {_summary(made)}", err=shown)
 
 
+def _stopped(stop: KeyboardInterrupt | SystemExit) -> BaseException:
+    """What a signal ends in: where frames are kept that is said, and SIGTERM's code is that of a training run."""
+    kept = notes_of(stop)
+    if not kept:
+        return stop
+    warn([f"interrupted; {line}" for line in kept])
+    if isinstance(stop, KeyboardInterrupt):
+        return SystemExit(INTERRUPTED)
+    from fewshot_reenact.training.stopping import EXIT_PREEMPTED
+
+    return SystemExit(EXIT_PREEMPTED) if stop.code == 128 + signal.SIGTERM else stop
+
+
 def _summary(made: "Animation") -> str:
     from fewshot_reenact.media.pictures import PICTURE_OUTPUTS
 
     seconds = made.seconds["all"]
-    took = f"{seconds:.1f} s", f"{made.frames / max(seconds, 1e-6):.1f} frames a second", f"on {made.device}"
+    new = made.frames - made.taken_over
+    took = f"{seconds:.1f} s", f"{new / max(seconds, 1e-6):.1f} frames a second", f"on {made.device}"
     if made.output.suffix.lower() in PICTURE_OUTPUTS:
         return f"{made.width}x{made.height} ({took[0]}, {took[2]})"
     frames = f"{made.frames} frame{'s' if made.frames != 1 else ''}"
+    if made.taken_over:
+        frames += f" ({made.taken_over} of them were kept)"
     return f"{frames}, {made.width}x{made.height}, {_fraction(made.fps):.3f} fps ({', '.join(took)})"
 
 
@@ -190,7 +224,15 @@ class _Bars:
         if stage != self.stage:
             self.close()
             self.stage = stage
-            self.bar = tqdm(desc=_TITLES[stage], total=total, unit=" frames", disable=None, file=sys.stderr)
+            # Where a video goes on, what is there already says nothing of the speed.
+            self.bar = tqdm(
+                desc=_TITLES[stage],
+                initial=max(0, done - 1),
+                total=total,
+                unit=" frames",
+                disable=None,
+                file=sys.stderr,
+            )
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ import click
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.cli.signals import exit_on_sigterm
-from fewshot_reenact.errors import ReenactError, UsageError
+from fewshot_reenact.errors import ReenactError, UsageError, notes_of
 
 INTERRUPTED = 130
 DEBUG = "REENACT_DEBUG"
@@ -84,7 +84,7 @@ class Commands(click.Group):
         except click.ClickException as error:
             return _complain(_usage_line(error), error.exit_code)
         except ReenactError as error:
-            return _complain(str(error), error.exit_code)
+            return _complain("; ".join([str(error), *notes_of(error)]), error.exit_code)
         except OSError as error:
             # What the library does not foresee, such as a folder that vanishes while it is written to.
             where = f"{error.filename}: " if error.filename else ""
@@ -125,7 +125,7 @@ def say(text: str, err: bool = False) -> None:
 def _unforeseen(error: BaseException, message: str, code: int) -> int:
     if os.environ.get(DEBUG, "") not in ("", "0"):
         traceback.print_exception(error)
-    return _complain(message, code)
+    return _complain("; ".join([message, *notes_of(error)]), code)
 
 
 def _usage_line(error: click.ClickException) -> str:

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
 import threading
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
-from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from fewshot_reenact.media.audio import Sound
 from fewshot_reenact.media.codings import Coding
-
-logger = logging.getLogger(__name__)
+from fewshot_reenact.media.muxer import Muxer
 
 # Frames waiting for the encoder: enough to even out a slow frame, little enough to keep memory flat.
 _WAITING = 8
-_ONE_THREAD_UP_TO = 1280 * 1280  # pixels; larger pictures are shared among all cores
 
 
 class Encoder:
@@ -45,36 +39,17 @@ class Encoder:
         tags: dict[str, str],
         sound: Sound | None,
     ) -> None:
-        self._sound, self._coding = sound, coding
-        self._packets: Iterator[tuple[Fraction, Any]] = iter(())
-        self._next: tuple[Fraction, Any] | None = None
-        self._sound_stream: Any = None
-        self._sound_damaged = False
-        self._started = False
-        self._time_base = time_base
-        self._held: Any = None
+        self._coding, self._time_base = coding, time_base
         self._error: BaseException | None = None
         self._stop = False
         # Even sizes for 4:2:0 colour: the last column or row is repeated, at most one pixel more.
         self._pad = (height % 2, width % 2)
         self._durations: dict[int, int] = {}
-        self._container: OutputContainer = av.open(
-            str(partial), "w", format=coding.container, options=dict(coding.flags)
-        )
+        self._muxer = Muxer(partial, coding, tags, sound)
         try:
-            self._container.metadata.update(tags)
-            stream: Any = self._container.add_stream(coding.codec, rate=fps, options=dict(coding.options))
-            stream.width, stream.height = width + self._pad[1], height + self._pad[0]
-            stream.pix_fmt = coding.pixels
-            context = stream.codec_context
-            context.time_base = time_base
-            stream.time_base = time_base
-            context.thread_count = 1 if width * height <= _ONE_THREAD_UP_TO and not coding.transparent else 0
-            context.colorspace, context.color_range = 1, 1  # BT.709, limited: what every player assumes or is told
-            context.color_primaries, context.color_trc = 1, 1
-            self._stream = stream
+            self._stream = self._muxer.add_video(width + self._pad[1], height + self._pad[0], time_base, fps)
         except BaseException:
-            self._container.close()
+            self._muxer.close()
             raise
         self._queue: queue.Queue[tuple[VideoFrame, int] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
@@ -95,16 +70,16 @@ class Encoder:
         self._hand_over(None)
         self._thread.join()
         self._raise()
-        self._container.close()
+        self._muxer.close()
 
     def abort(self) -> None:
         """Stops at once; the file is not complete."""
-        self._stop = True
+        self._stop = self._muxer.stop = True
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)
         self._thread.join()
         with contextlib.suppress(Exception):
-            self._container.close()
+            self._muxer.close()
 
     def _hand_over(self, item: tuple[VideoFrame, int] | None) -> None:
         while True:
@@ -133,48 +108,11 @@ class Encoder:
                 self._mux(self._stream.encode(converted))
             if not self._stop:
                 self._mux(self._stream.encode(None))
-                self._mux_held()
-                self._mux_sound(None)
+                self._muxer.finish()
         except BaseException as error:
             self._error = error
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
-            # A packet waits for the next, because MP4 derives a frame's duration from where the next one begins; only
-            # the last frame's own duration counts.
-            self._mux_held()
             packet.duration = self._durations.pop(packet.pts, packet.duration)
-            self._held = packet
-
-    def _mux_held(self) -> None:
-        packet, self._held = self._held, None
-        if packet is None:
-            return
-        time = packet.pts * Fraction(packet.time_base)
-        self._begin()
-        self._container.mux(packet)
-        self._mux_sound(time)
-
-    def _begin(self) -> None:
-        if self._started:
-            return
-        self._started = True
-        if self._sound is not None and self._sound.available:
-            self._packets = self._sound.packets()
-            self._next = next(self._packets, None)
-            if self._next is not None:  # sound may end before a cut begins; an empty track would confuse players
-                self._sound_stream = self._container.add_stream_from_template(self._sound.stream)
-
-    def _mux_sound(self, until: Fraction | None) -> None:
-        """Sound up to a time, all of it for None: little by little, so that neither waits in memory for the other."""
-        while self._next is not None and not self._stop and (until is None or self._next[0] <= until):
-            packet = self._next[1]
-            packet.stream = self._sound_stream
-            try:
-                self._container.mux(packet)
-            except ValueError:
-                # FFmpeg calls the packet invalid, not the disk full: a damaged bit of sound must not cost the video.
-                if not self._sound_damaged:
-                    logger.warning("parts of the sound are damaged and left out")
-                self._sound_damaged = True
-            self._next = next(self._packets, None)
+            self._muxer.put(packet)

@@ -21,6 +21,7 @@ from fewshot_reenact.media.audio import Sound
 from fewshot_reenact.media.codings import TRANSPARENT_OUTPUTS, VIDEO_OUTPUTS, coding_of
 from fewshot_reenact.media.encoder import Encoder
 from fewshot_reenact.media.marks import Marks, PlainNote
+from fewshot_reenact.media.segments import SegmentedEncoder, Segments
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ class VideoWriter:
     inputs: files that are never written over, whatever `overwrite` says; `audio_from` is always one.
     transparent: frames are (H, W, 4), straight colours and alpha: ProRes 4444 in a .mov, VP9 in a .webm. A WebM's clock
         ticks in milliseconds: there, times are rounded to it.
+    segments: a folder of this video's own for its pieces, where it is to survive a kill: `frames` of it are there
+        already, and the next one comes first. `abort` leaves closed pieces, whoever made the folder removes it.
     crf: quality, 0 (lossless) to 51, smaller is better; preset: x264's trade of time against size. Of H.264 alone.
 
     An odd width or height is made even by repeating the last column or row (4:2:0 colours need it).
@@ -63,6 +66,7 @@ class VideoWriter:
         inputs: Sequence[str | Path] = (),
         overwrite: bool = False,
         transparent: bool = False,
+        segments: Segments | None = None,
         crf: float = 18,
         preset: str = "veryfast",
     ) -> None:
@@ -74,14 +78,15 @@ class VideoWriter:
         self._coding = coding_of(self._suffix, transparent, crf, preset)
         self._coding.check()
         self.width, self.height = width, height
-        self.frames = 0
+        self.frames = 0 if segments is None else segments.frames
         self._time_base, self._fps = Fraction(time_base), Fraction(fps)
         self._last_pts: int | None = None
         self._marks = marks or PlainNote()
         self._sound: Sound | None = None
-        self._encoder: Encoder | None = None
+        self._encoder: Encoder | SegmentedEncoder | None = None
         guarded = [*inputs, *([audio_from] if audio_from is not None else [])]
-        self._file = PartialFile(path, overwrite, guarded, TRANSPARENT_OUTPUTS if transparent else VIDEO_OUTPUTS)
+        kinds, folder = TRANSPARENT_OUTPUTS if transparent else VIDEO_OUTPUTS, segments.folder if segments else None
+        self._file = PartialFile(path, overwrite, guarded, kinds, folder)
         self.path = self._file.path
         self._done = False
         try:
@@ -94,22 +99,19 @@ class VideoWriter:
             tags = {**self._marks.metadata(), **(metadata or {})}
             # What says AI-generated cannot be replaced through `metadata`.
             tags.update(self._marks.metadata())
-            self._encoder = Encoder(
-                self._file.partial,
-                self._coding,
-                width,
-                height,
-                self._time_base,
-                self._fps,
-                tags,
-                self._sound,
-            )
+            how = self._file.partial, self._coding, width, height, self._time_base, self._fps, tags, self._sound
+            self._encoder = Encoder(*how) if segments is None else SegmentedEncoder(segments, *how, self._one_frame)
         except (FFmpegError, OSError) as error:
             self.abort()
             raise self._explain(error) from error
         except BaseException:
             self.abort()
             raise
+
+    @property
+    def _one_frame(self) -> int:
+        """Ticks."""
+        return timestamps.frame_duration(self._fps, self._time_base)
 
     @property
     def notes(self) -> list[str]:
@@ -150,9 +152,8 @@ class VideoWriter:
         if self._last_pts is not None and pts - self._last_pts > timestamps.LONGEST_STEP:
             raise ValueError(f"{pts - self._last_pts} ticks between two frames do not fit into MP4: see timestamps.fit")
         self._last_pts = pts
-        duration = duration or timestamps.frame_duration(self._fps, self._time_base)
         try:
-            self._encoder.put(self._marks.label(picture), pts, duration)
+            self._encoder.put(self._marks.label(picture), pts, duration or self._one_frame)
         except (FFmpegError, OSError) as error:
             self.abort()
             raise self._explain(error) from error

@@ -24,8 +24,9 @@ from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.motion.retarget import MotionMode, Region
 from fewshot_reenact.pipelines.animate_steps import Cast, Clock, Job, load, parse, render, write
-from fewshot_reenact.pipelines.manifest import marks_for
+from fewshot_reenact.pipelines.manifest import marks_for, origin_of
 from fewshot_reenact.pipelines.options import AnimateOptions, Audio, Frame, plain
+from fewshot_reenact.pipelines.unfinished import Unfinished, made_of
 from fewshot_reenact.progress import Progress, stage
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.marks import StandardMarks
@@ -41,7 +42,7 @@ class Animation:
     shot. pose: the made head's angles in degrees, (least, greatest) of yaw, pitch and roll; `beyond`, frames in which
     it turns less than the driver's, and `farther`, in which it goes less far, see motion.bounds. warnings: lines that
     the user should see. seconds: by stage. settings: every option as it was used. marks: how the output is marked, and
-    the id in its watermark.
+    the id in its watermark. taken_over: how many of the frames were made before, by a run that was interrupted.
     """
 
     output: Path
@@ -60,6 +61,7 @@ class Animation:
     seconds: dict[str, float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     marks: dict[str, Any] = field(default_factory=dict)
+    taken_over: int = 0
 
     def report(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -95,6 +97,7 @@ def animate(
     background: str | None = None,
     compare: bool = False,
     audio: Audio = "driver",
+    keep_going: bool = True,
     landmarks: str | LandmarkBackend = "builtin",
     model: str | Path | None = None,
     warp_only: bool = False,
@@ -124,6 +127,7 @@ def animate(
 
     Returns an Animation. Raises UsageError, InputError, ModelError (see errors); then nothing is written.
     Memory does not grow with the driver's length; the output has as many frames as the driver, at the same timestamps.
+    What a killed run has made of a long output lies in `.OUTPUT.part` beside it; the same call goes on with it.
 
     Example:
 
@@ -152,6 +156,7 @@ def animate(
         background=background,
         compare=compare,
         audio=audio,
+        keep_going=keep_going,
         landmarks=landmarks,
         model=model,
         warp_only=warp_only,
@@ -199,21 +204,28 @@ def make(
     clock = Clock()
     job = parse(options, portrait, driver, output, report, overwrite)
     cast = cast or load(options, job.portraits, job.ground)
-    marks = marks or marks_for(job.portraits, job.driver, options, cast.model_sha256)
-    clock.lap("setup")
+    origin = origin_of(job.portraits, job.driver, options, cast.model_sha256)
+    # Other marks may do anything with the frames; a picture is made at once.
+    whole = marks is not None or job.driver.is_still
+    with Unfinished(job, None if whole else made_of(job, options, cast, origin), options.keep_going) as kept:
+        marks = marks or marks_for(origin, options, kept.watermark)
+        clock.lap("setup")
 
-    driven = job.driver.measure(cast.backend, stage(progress, "driver"))
-    plan = plan_motion(driven.motion, cast.people[0], options.retargeting, options.smooth)
-    clock.lap("driver")
+        driven = kept.driven or job.driver.measure(cast.backend, stage(progress, "driver"))
+        if isinstance(marks, StandardMarks):
+            kept.begin(driven, marks.id)
+        plan = plan_motion(driven.motion, cast.people[0], options.retargeting, options.smooth)
+        clock.lap("driver")
 
-    renderer, pictures = render(options, cast, driven, plan)
-    clock.lap()
-    width, height = write(job, options, pictures, driven, marks, progress)
-    clock.lap("render")
+        renderer, pictures = render(options, cast, driven, plan, kept.first)
+        clock.lap()
+        width, height = write(job, options, pictures, driven, marks, progress, kept.segments)
+        clock.lap("render")
     seconds = clock.all({f"render: {name}": value for name, value in renderer.seconds.items()})
 
     given = list(map(str, portrait.files)) if isinstance(portrait, PortraitSource) else portrait
     made = _describe(job, cast, driven, plan, (width, height), seconds)
+    made.taken_over = kept.first
     made.settings = {
         **plain({"portrait": given, "driver": driver, "output": output}),
         **options.as_data(),

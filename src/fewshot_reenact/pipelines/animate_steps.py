@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from fewshot_reenact.media import level, timestamps
 from fewshot_reenact.media.codings import TRANSPARENT_OUTPUTS, VIDEO_OUTPUTS
 from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, TRANSPARENT_PICTURES, write_picture
+from fewshot_reenact.media.segments import Segments
 from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
 from fewshot_reenact.models.reenactor import Reenactor
@@ -181,18 +183,20 @@ def _cut_out(portrait: Portrait, options: AnimateOptions, ground: Ground | None)
     return replace(portrait, ground=ground.of(portrait.picture.shape[:2]), cut_out=ground.transparent), notes
 
 
-def render(options: AnimateOptions, cast: Cast, driven: Driver, plan: Plan) -> tuple[Renderer, Iterator[np.ndarray]]:
-    """The renderer, and the pictures that it will make while they are asked for."""
+def render(
+    options: AnimateOptions, cast: Cast, driven: Driver, plan: Plan, first: int = 0
+) -> tuple[Renderer, Iterator[np.ndarray]]:
+    """The renderer, and the pictures that it will make, from frame `first` on, while they are asked for."""
     renderer = open_renderer(
         cast.model, cast.people, plan.heads, device=cast.device, warp_only=options.warp_only, psi=cast.psi
     )
     wanted = options.dense and renderer.corrects_warp
-    shifts = dense_motion_of(driven, plan, options.retargeting, cast.model.dims.size) if wanted else None
-    pictures = renderer.render(plan.heads, shifts)
+    shifts = dense_motion_of(driven, plan, options.retargeting, cast.model.dims.size, first) if wanted else None
+    pictures = renderer.render(plan.heads[first:], shifts)
     if options.compare:
         if driven.hdr:
             driven.motion.notes.append(driven.hdr)
-        pictures = side_by_side(cast.people[0].picture, driven, pictures)
+        pictures = side_by_side(cast.people[0].picture, driven, pictures, first)
     return renderer, pictures
 
 
@@ -203,8 +207,11 @@ def write(
     driven: Driver,
     marks: Marks,
     progress: Progress | None,
+    segments: Segments | None = None,
 ) -> tuple[int, int]:
-    """Write the frames at the driver's timestamps, or the one picture. Returns (width, height) of what is written."""
+    """Write the frames at the driver's timestamps, or the one picture. segments: the pieces of a long video, of which
+    some may be there. Returns (width, height) of what is written.
+    """
     first = next(pictures)
     height, width = first.shape[:2]
     clear = first.shape[2] == 4
@@ -236,10 +243,9 @@ def write(
         inputs=job.inputs,
         overwrite=job.overwrite,
         transparent=clear,
+        segments=segments,
     ) as writer:
-        writer.write(first, pts[0])
-        tell(1, len(motion))
-        for t, picture in enumerate(pictures, start=1):
+        for t, picture in enumerate(itertools.chain([first], pictures), start=writer.frames):
             writer.write(picture, pts[t])
             tell(t + 1, len(motion))
         motion.notes.extend(writer.notes)

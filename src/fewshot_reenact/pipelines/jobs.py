@@ -33,7 +33,8 @@ class BatchJob:
     @property
     def key(self) -> str:
         """What tells a job from another that would write the same file."""
-        text = json.dumps([self.portrait, self.driver, self.options.as_data()], sort_keys=True, default=str)
+        options = {name: value for name, value in self.options.as_data().items() if name != "keep_going"}
+        text = json.dumps([self.portrait, self.driver, options], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

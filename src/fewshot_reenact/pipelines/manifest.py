@@ -19,34 +19,42 @@ _DEFAULT = DEFAULT_MODEL.name
 _STATED = ("label", "motion", "frame", "region", "strength", "warp_only", "dense", "compare")
 
 
-def marks_for(
+def origin_of(
     portraits: PortraitSource,
     driver: DriverSource | None,
     options: AnimateOptions,
     model_sha256: str,
-    live: str | None = None,
-) -> StandardMarks:
-    """The marks of an output of `animate`, or of a recording of `live`.
+    live: bool = False,
+) -> Origin:
+    """What an output of `animate`, or a recording of `live`, is made from, and how. driver: None for a camera.
 
-    driver: None for a camera. live: the id of the watermark in pictures that a session has marked already.
-
-    Raises UsageError: half of a certificate and key, a consent text that cannot be kept. InputError: credentials or
-    inputs that cannot be read.
+    Raises UsageError: a consent text that cannot be kept. InputError: inputs that cannot be read.
     """
-    origin = Origin(
+    return Origin(
         source_type=SOURCE_TYPE,
         ingredients=_ingredients(portraits, driver, options, model_sha256),
         # The portrait's own picture with the head replaced in it; side by side or cut out it is a new one.
         edited=options.frame == "full" and not options.compare,
         consent=check_consent(options.consent),
-        settings={name: getattr(options, name) for name in _STATED} | ({} if live is None else {"live": True}),
+        settings={name: getattr(options, name) for name in _STATED} | ({"live": True} if live else {}),
     )
+
+
+def marks_for(
+    origin: Origin, options: AnimateOptions, watermark: str | None = None, stamped: bool = False
+) -> StandardMarks:
+    """The marks of such an output. watermark: the id in frames that are there already; None: a new one. stamped: all
+    frames carry it, and the label, before they are written; a session's do.
+
+    Raises UsageError: half of a certificate and key. InputError: credentials that cannot be read.
+    """
     return standard_marks(
         origin,
         credentials=_credentials(options),
         visible=options.label,
         thumbnails=options.embed_thumbnails,
-        stamped=live,
+        id=watermark,
+        stamped=stamped,
     )
 
 

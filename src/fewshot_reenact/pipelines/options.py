@@ -44,6 +44,7 @@ class AnimateOptions:
         transparency, or found by the matte network. background: a colour ("white", "#1e90ff") or a picture, shown
         behind the person, or "transparent", for an alpha channel; None: the portrait's own ground.
     compare: portrait, driver and output side by side. audio: "driver" or "none".
+    keep_going: a long video is made in pieces that survive a kill, and goes on where it ended; False: in one piece.
 
     Compute:
     landmarks: "builtin", "fan", or a LandmarkBackend. model: a safetensors file; None: the built-in one.
@@ -75,6 +76,7 @@ class AnimateOptions:
     background: str | None = None
     compare: bool = False
     audio: Audio = "driver"
+    keep_going: bool = True
     landmarks: str | LandmarkBackend = "builtin"
     model: str | Path | None = None
     warp_only: bool = False
@@ -98,6 +100,8 @@ class AnimateOptions:
             raise UsageError(f"smooth {self.smooth} is not between 0 and 1")
         if self.audio not in AUDIO:
             raise UsageError(f"audio {self.audio!r} is not one of {', '.join(AUDIO)}")
+        if not isinstance(self.keep_going, bool):
+            raise UsageError(f"keep_going {self.keep_going!r} is not true or false")
         rate_of_frames(self.fps)
         parse_face(self.face)
         parse_face(self.driver_face)

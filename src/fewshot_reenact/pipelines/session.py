@@ -22,7 +22,7 @@ from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.motion.live import SETTLE
 from fewshot_reenact.pipelines.animate import Animation, make
 from fewshot_reenact.pipelines.animate_steps import Networks, load
-from fewshot_reenact.pipelines.manifest import marks_for
+from fewshot_reenact.pipelines.manifest import marks_for, origin_of
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance import history
@@ -144,7 +144,8 @@ class Session:
         Raises UsageError, InputError: a consent text or a certificate that cannot be used.
         """
         source = None if driver is None else DriverSource.parse(driver)
-        return marks_for(self._source, source, self.options, self._cast.model_sha256, live=self.watermark)
+        origin = origin_of(self._source, source, self.options, self._cast.model_sha256, live=True)
+        return marks_for(origin, self.options, self.watermark, stamped=True)
 
     def mirror(self, on: bool) -> None:
         """From the next frame on, which begins a new stream, left and right of the driver are exchanged, or not."""

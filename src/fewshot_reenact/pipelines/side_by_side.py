@@ -1,6 +1,7 @@
 """--compare: portrait, driver and output side by side, as high as the output."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -9,11 +10,13 @@ from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.inputs.driver import Driver
 
 
-def side_by_side(portrait: np.ndarray, driver: Driver, outputs: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def side_by_side(
+    portrait: np.ndarray, driver: Driver, outputs: Iterator[np.ndarray], first: int = 0
+) -> Iterator[np.ndarray]:
     """Frames (H, W, 3) uint8: portrait | driver | output. A driver without pictures is shown as its points. Beside
-    transparent outputs, (H, W, 4), the other two are opaque.
+    transparent outputs, (H, W, 4), the other two are opaque. first: the driver's frame that goes with the first output.
     """
-    for shown, output in zip(driver.pictures() or _drawn(driver), outputs, strict=True):
+    for shown, output in zip(islice(driver.pictures() or _drawn(driver), first, None), outputs, strict=True):
         height = output.shape[0]
         both = np.concatenate([_as_high(portrait, height), _as_high(shown, height)], axis=1)
         if output.shape[2] == 4:

@@ -36,12 +36,13 @@ _LOOKED_AT = 75  # frames
 
 class PixelMarks:
     """The marks that pictures carry wherever they go: the label (unless `visible` is False) and the watermark. id: 16
-    hexadecimal digits, random.
+    hexadecimal digits; None: random ones.
     """
 
-    def __init__(self, visible: bool) -> None:
+    def __init__(self, visible: bool, id: str | None = None) -> None:
         self.visible = visible
-        payload = secrets.randbits(64)  # random: it says nothing of user, machine or time
+        # Random: it says nothing of user, machine or time.
+        payload = secrets.randbits(64) if id is None else int(id, 16)
         self.id = f"{payload:016x}"
         self._watermarker = Watermarker(payload)
         self._label: tuple[tuple[int, int], Label] | None = None
@@ -63,21 +64,28 @@ class PixelMarks:
 class StandardMarks(PlainNote):
     """One output's marks, in the order of a writer's calls; see `Marks`.
 
-    Every frame: the label (unless `visible` is False) and the watermark with this output's random id. The finished
-    file: IPTC's digitalSourceType in XMP, and last of all the C2PA manifest, which covers everything before it.
-    stamped: the id in pictures that carry label and watermark already, a session's; they stay as they are.
+    Every frame: the label (unless `visible` is False) and the watermark with this output's id, random unless it is
+    given, for an output of which a part is made already. The finished file: IPTC's digitalSourceType in XMP, and last
+    of all the C2PA manifest, which covers everything before it.
+    stamped: the pictures carry label and watermark of that id already, as a session's do; they stay as they are.
     notes: what the user should know, complete after `finish`. Among it whether a small picture hides the watermark:
     where brush strokes are as fine as the mark is, nothing finds it again.
     """
 
     def __init__(
-        self, origin: Origin, credentials: Credentials, visible: bool, thumbnails: bool, stamped: str | None = None
+        self,
+        origin: Origin,
+        credentials: Credentials,
+        visible: bool,
+        thumbnails: bool,
+        id: str | None = None,
+        stamped: bool = False,
     ) -> None:
         self.origin, self.visible = origin, visible
         self.notes = list(credentials.notes)
         self._credentials, self._thumbnails = credentials, thumbnails
-        self._pixels = PixelMarks(visible) if stamped is None else None
-        self.id = str(stamped) if self._pixels is None else self._pixels.id
+        self._pixels = None if stamped else PixelMarks(visible, id)
+        self.id = str(id) if self._pixels is None else self._pixels.id
         self._side = 0.0
 
     def metadata(self) -> dict[str, str]:
@@ -127,13 +135,14 @@ def standard_marks(
     credentials: Credentials | None = None,
     visible: bool = True,
     thumbnails: bool = False,
-    stamped: str | None = None,
+    id: str | None = None,
+    stamped: bool = False,
 ) -> StandardMarks:
-    """What `animate` hands to its writer. credentials: None for the user's own, which are made on first use. stamped:
-    see StandardMarks.
+    """What `animate` hands to its writer. credentials: None for the user's own, which are made on first use. id: of the
+    watermark, None for a new one. stamped: see StandardMarks.
 
     Raises InputError for credentials that C2PA refuses.
     """
     credentials = credentials or user_credentials()
     check_credentials(credentials)
-    return StandardMarks(origin or Origin(SOURCE_TYPE), credentials, visible, thumbnails, stamped)
+    return StandardMarks(origin or Origin(SOURCE_TYPE), credentials, visible, thumbnails, id, stamped)

@@ -85,7 +85,7 @@ class DenseMotion:
 
     points: (T, 83, 2), the driver's, as they are rendered (smoothed). references: (T,), the number of each frame's
     reference, among those that `pictures` gives. weight: (T,), 0..1, how much of it counts. side: S. part: the region
-    that moves, see motion.retarget.
+    that moves, see motion.retarget. first: frames before this one are passed over.
     """
 
     def __init__(
@@ -96,13 +96,17 @@ class DenseMotion:
         pictures: Pictures,
         side: int,
         part: str = "all",
+        first: int = 0,
     ):
+        self.first = first
         self.points, self.references, self.weight = points, references, weight
         self.pictures, self.side, self.meter = pictures, side, ShiftMeter(side, part)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         kept = self._references()
         for number, picture in self.pictures():
+            if number < self.first:
+                continue
             if self.weight[number] <= 0:
                 yield np.zeros((2, self.side, self.side), np.float32)
                 continue
@@ -110,7 +114,7 @@ class DenseMotion:
             yield shift * self.weight[number]
 
     def _references(self) -> dict[int, Reference]:
-        wanted = {int(number) for number in self.references[self.weight > 0]}
+        wanted = {int(number) for number in self.references[self.first :][self.weight[self.first :] > 0]}
         kept: dict[int, Reference] = {}
         for number, picture in self.pictures() if wanted else ():
             if number in wanted:
@@ -120,12 +124,14 @@ class DenseMotion:
         return kept
 
 
-def dense_motion_of(driver: Driver, plan: Plan, how: Retargeting, side: int) -> DenseMotion | None:
-    """The dense motion of a driver's video for `animate`; None for a driver that has no pictures, or one alone."""
+def dense_motion_of(driver: Driver, plan: Plan, how: Retargeting, side: int, first: int = 0) -> DenseMotion | None:
+    """The dense motion of a driver's video for `animate`, from a frame on; None for a driver that has no pictures, or
+    one alone.
+    """
     if not driver.source.is_video or len(driver.motion) < 2 or how.region == "pose":
         return None
     weight = presence(driver.motion) * plan.alike * how.strength
-    return DenseMotion(plan.steady, plan.nearest, weight, driver.source.frames, side, how.region)
+    return DenseMotion(plan.steady, plan.nearest, weight, driver.source.frames, side, how.region, first)
 
 
 def dense_motion_at(path: Path, motion: Motion, plan: Plan, frames: np.ndarray, side: int) -> np.ndarray:
