@@ -105,6 +105,11 @@ _default = AnimateOptions.default
     metavar="0..1",
     help="How much of the head's way, and of its coming nearer, is taken; for relative motion.",
 )
+@click.option(
+    "--neutral",
+    is_flag=True,
+    help="Take the portrait's own expression out before it is driven, a smile or an open mouth; for relative motion.",
+)
 @smooth_option(_default("smooth"))
 @start_option
 @end_option
@@ -174,7 +179,7 @@ def animate(
     """Make the person in PORTRAIT move like the one in DRIVER.
 
     PORTRAIT is a picture, or a folder with several of one person. DRIVER is a video, a picture (a pose), a motion file
-    (`reenact extract`) or one of motion:talk, motion:nod, motion:smile, motion:surprise, motion:blink.
+    (`reenact extract`), blendshapes of Live Link Face (.csv), a log of OpenSeeFace (.osf), or one of motion:talk, motion:nod, motion:smile, motion:surprise, motion:blink.
 
     \b
     reenact animate portrait.jpg driver.mp4
