@@ -43,12 +43,12 @@ def main(labels: Path, clips: Path, output: Path) -> None:
 
 CARD = """# blendshapes.npz
 
-The 52 blendshapes of ARKit for the 83 points (see `motion/blendshapes.py`): a mean head with all coefficients 0, what each
-adds to it, the linear map from a head's points to coefficients, and about which point heads turn. {size} bytes,
+The 52 blendshapes of ARKit for the 83 points (see `motion/blendshapes.py`): a mean head with all coefficients 0, what
+each adds to it, the linear map from a head's points to coefficients, and about which point heads turn. {size} bytes,
 SHA-256 {digest}.
 
-Made by `scripts/build/fit_blendshapes.py` from {frames:,} frames of {clips} training clips of {people} people: the built-in
-extractor's points, and the scores that MediaPipe's face landmarker gives to the pictures
+Made by `scripts/build/fit_blendshapes.py` from {frames:,} frames of {clips} training clips of {people} people: the
+built-in extractor's points, and the scores that MediaPipe's face landmarker gives to the pictures
 (`scripts/build/label_blendshapes.py`; Apache-2.0). Its scores are learnt from, its weights are not in it. No picture
 and nobody's own face is in it.
 
@@ -56,7 +56,8 @@ These scores varied by less than {least} over the frames (standard deviation), s
 What they add is 0, and what is measured of them is 0:
 {none}.
 
-Heads turn about the point {pivot[1]:.2f} eye distances below and {behind:.2f} behind the middle between the outer eye corners. How well scores measured from points agree with the teacher's is in docs/motion.md.
+Heads turn about the point {pivot[1]:.2f} eye distances below and {behind:.2f} behind the middle between the outer eye
+corners. How well scores measured from points agree with the teacher's is in docs/motion.md.
 """
 
 if __name__ == "__main__":

@@ -179,7 +179,8 @@ def animate(
     """Make the person in PORTRAIT move like the one in DRIVER.
 
     PORTRAIT is a picture, or a folder with several of one person. DRIVER is a video, a picture (a pose), a motion file
-    (`reenact extract`), blendshapes of Live Link Face (.csv), a log of OpenSeeFace (.osf), or one of motion:talk, motion:nod, motion:smile, motion:surprise, motion:blink.
+    (`reenact extract`), blendshapes of Live Link Face (.csv), a log of OpenSeeFace (.osf), or one of motion:talk,
+    motion:nod, motion:smile, motion:surprise, motion:blink.
 
     \b
     reenact animate portrait.jpg driver.mp4

@@ -34,11 +34,11 @@ _PICTURE_FPS = Fraction(25)  # a picture is a motion of one frame; 25 frames a s
 class DriverSource:
     """DRIVER as it was given, looked at once: what it is and which part of it counts. Nothing is measured yet.
 
-    kind: "video", "picture" (a pose), "motion" (a file, also of another program's) or "builtin". name: without folders and suffix. path: the file,
-    None for a built-in motion. start, end: seconds, None for all. face: "largest" or N from the left. option: how the
-    user chooses a face of it, for messages. fps: of a folder of numbered frames. mirror: left and right are exchanged.
-    any_size: see VideoReader. turn: quarter turns, counterclockwise, by which its pictures stand upright; known when it
-    is measured.
+    kind: "video", "picture" (a pose), "motion" (a file, also another program's) or "builtin". name: without folders
+    and suffix. path: the file, None for a built-in motion. start, end: seconds, None for all. face: "largest" or N from
+    the left. option: how the user chooses a face of it, for messages. fps: of a folder of numbered frames. mirror: left
+    and right are exchanged. any_size: see VideoReader. turn: quarter turns, counterclockwise, by which its pictures
+    stand upright; known when it is measured.
     """
 
     kind: Literal["video", "picture", "motion", "builtin"]

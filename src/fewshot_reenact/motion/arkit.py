@@ -3,12 +3,12 @@
     Timecode,BlendShapeCount,EyeBlinkLeft,...,TongueOut,HeadYaw,HeadPitch,HeadRoll,LeftEyeYaw,...
     12:24:24:19.960,61,0.018,...,0.000,-0.02,0.11,0.003,-0.014,...
 
-Columns are found by name, whatever their case and order. Timecode is hours, minutes, seconds and frames with a fraction;
-how many frames a second it counts is told by the frames themselves (`_counted`). Coefficients are 0..1. A row with a
-BlendShapeCount of 0, or without values, is a frame without a face. Head angles are radians and may be missing; the angles
-of the eyes are not read, the coefficients EyeLook... say the same. Signs of the head: those of the eyes in recordings that
-are public, HeadYaw positive to the person's right, HeadPitch positive downwards, HeadRoll positive towards the person's left
-shoulder, the head rolled first, then pitched, then turned.
+Columns are found by name, whatever their case and order. Timecode is hours, minutes, seconds and frames with a
+fraction; how many frames a second it counts is told by the frames themselves (`_counted`). Coefficients are 0..1. A row
+with a BlendShapeCount of 0, or without values, is a frame without a face. Head angles are radians and may be missing;
+the angles of the eyes are not read, the coefficients EyeLook... say the same. Signs of the head are taken to be those
+of the eyes in public recordings: HeadYaw positive to the person's right, HeadPitch positive downwards; HeadRoll
+positive towards the person's left shoulder; the head is rolled first, then pitched, then turned.
 """
 
 import csv
@@ -92,8 +92,8 @@ def _columns(heading: list[str]) -> dict[str, int]:
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise InputError(
-            f"it has no column {', '.join(missing[:3])}{more}; a CSV that drives has Timecode and the 52 blendshapes of "
-            "ARKit, as Live Link Face exports them"
+            f"it has no column {', '.join(missing[:3])}{more}; a CSV that drives has Timecode and ARKit's 52 "
+            "blendshapes, as Live Link Face exports them"
         )
     return columns
 

@@ -56,7 +56,7 @@ def read_json_lines(path: Path) -> dict[str, Any]:
     """Arrays by key, not yet looked at but for their shapes. Raises InputError."""
     lines = (_parsed(number, line) for number, line in read_lines(path))
     _, head = next(lines, (0, {}))
-    data: dict[str, Any] = {key: np.asarray(_list(head[key])) for key in _HEAD if key in head}
+    data: dict[str, Any] = {key: _of_head(head[key], key) for key in _HEAD if key in head}
     times, confidence, points, pts = [], [], [], []
     for number, line in lines:
         times.append(_number(line, "time", number))
@@ -90,9 +90,13 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError("strict JSON has no NaN")
 
 
-def _list(value: Any) -> Any:
-    """What numpy makes numbers or a text of; anything else becomes a text, which no check takes for numbers."""
-    return value if isinstance(value, str | int | float | list) and not isinstance(value, bool) else str(value)
+def _of_head(value: Any, key: str) -> np.ndarray:
+    """Numbers or a text as an array; anything else becomes a text, which no check takes for numbers."""
+    known = isinstance(value, str | int | float | list) and not isinstance(value, bool)
+    try:
+        return np.asarray(value if known else str(value))
+    except ValueError:
+        raise InputError(f"{key} of its first line should be numbers") from None
 
 
 def _number(line: dict[str, Any], key: str, number: int, whole: bool = False) -> float:

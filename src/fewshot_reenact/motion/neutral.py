@@ -1,9 +1,9 @@
 """A portrait's smile and open mouth taken out of it, so that motion begins from a face at rest.
 
 How far a portrait smiles, opens its mouth or draws its lips is measured as blendshapes (`motion.blendshapes`), and what
-they add is taken from mouth, jaw and nose; then the lips are closed. Eyes and brows stay as they are, and so do whose face
-it is and how it is turned. A single picture does not quite tell a smile from a wide mouth: of a broad smile about a
-quarter stays (docs/motion.md). The expression modes of the solid head alone, tried first, left more than half.
+they add is taken from mouth, jaw and nose; then the lips are closed. Eyes and brows stay as they are, and so do whose
+face it is and how it is turned. A single picture does not quite tell a smile from a wide mouth: of a broad smile about
+a quarter stays (docs/motion.md). The expression modes of the solid head alone, tried first, left more than half.
 """
 
 from dataclasses import replace

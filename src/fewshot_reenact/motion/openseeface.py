@@ -10,9 +10,9 @@ A packet of 1,785 bytes, little-endian, is one face in one frame; those of one f
     68 x 2       float32, points, x and y, pixels    70 x 3       float32, points in space
     14 float32   features
 
-Read are the time, the face, the picture's size, the points and their confidences. Points 0 to 47 are those of iBUG; 48 to
-52 and 53 to 57 the outer lip without its corners, above and below; 58 to 62 the inner lip from corner to corner, above;
-63 to 65 below; 66 and 67 the pupils. What our 83 points have besides is put where the fitted head has it.
+Read are the time, the face, the picture's size, the points and their confidences. Points 0 to 47 are those of iBUG; 48
+to 52 and 53 to 57 the outer lip without its corners, above and below; 58 to 62 the inner lip from corner to corner,
+above; 63 to 65 below; 66 and 67 the pupils. What our 83 points have besides is put where the fitted head has it.
 """
 
 from pathlib import Path

@@ -116,7 +116,8 @@ def animate(
     portrait: a picture, several of one person, a folder of them, or a file from `reenact finetune`; the first one's
         picture is the one that moves.
     driver: a video, a folder of numbered frames (with fps), a picture (a pose), a motion file from `reenact extract`,
-        blendshapes of Live Link Face (.csv), a log of OpenSeeFace (.osf), or "motion:talk", "motion:nod", "motion:smile", "motion:surprise", "motion:blink".
+        blendshapes of Live Link Face (.csv), a log of OpenSeeFace (.osf), or "motion:talk", "motion:nod",
+        "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose; .mov, .webm, .png with background="transparent").
         None: PORTRAIT--DRIVER.mp4 in the current folder, .mov if transparent.
     motion ... embed_thumbnails: see AnimateOptions.

@@ -95,11 +95,12 @@ def extract(
 
     source: a video, a picture, or a folder of numbered frames (with fps); with blendshapes, or to a file of another
     kind, a motion file too. output: the motion file, which `animate` takes for its driver. blendshapes: write the 52
-    blendshapes of ARKit and the head's angles in place of points, as Live Link Face does; output is a .csv then. picture: also write the first frame with a face, its points drawn on it. video: also write
-    the whole video with the points drawn, grey where they are held over frames without a face. landmarks:
-    "builtin", "fan", or a backend. face: "largest" or N from the left. smooth: 0 (as measured) to 1. start, end:
-    the part of the video that is measured, in seconds. fps: frames a second of a folder. mirror: exchange left and
-    right. any_size: videos beyond the limits of size too. device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    blendshapes of ARKit and the head's angles in place of points, as Live Link Face does; output is a .csv then.
+    picture: also write the first frame with a face, its points drawn on it. video: also write the whole video with the
+    points drawn, grey where they are held over frames without a face. landmarks: "builtin", "fan", or a backend.
+    face: "largest" or N from the left. smooth: 0 (as measured) to 1. start, end: the part that is measured, in seconds.
+    fps: frames a second of a folder. mirror: exchange left and right. any_size: videos beyond the limits of
+    size too. device: "auto", "cpu", "cuda", "cuda:1", "mps".
     overwrite: replace files that exist. progress: see progress.Progress; the stages are "measure" and "draw".
 
     Returns an Extraction, whose `motion.points` are (T, 83, 2) float32, pixels of the video's picture, NaN in frames

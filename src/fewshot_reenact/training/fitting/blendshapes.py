@@ -1,9 +1,9 @@
 """The rig of the 52 blendshapes (`motion.blendshapes`) from labelled frames: points, and a teacher's scores of them.
 
-From points to scores: ridge regression on the points of the solid head in its own axes, person and all; the teacher too
-sees no rest of a person. Bounded least squares through the rig was tried: it correlates with the teacher by 0.58, this by
-0.74 (docs/motion.md). From scores to points: ridge regression of the changes within a clip, so that whose face it is
-does not count. Every frame counts twice, once mirrored.
+From points to scores: ridge regression on the points of the solid head in its own axes, person and all; the teacher
+too sees no rest of a person. Bounded least squares through the rig was tried: it correlates with the teacher by 0.58,
+this by 0.74 (docs/motion.md). From scores to points: ridge regression of the changes within a clip, so that whose face
+it is does not count. Every frame counts twice, once mirrored.
 """
 
 from dataclasses import dataclass
