@@ -66,7 +66,7 @@ def read_json_lines(path: Path) -> dict[str, Any]:
             pts.append(_number(line, "pts", number, whole=True))
     expected = head.get("frames", len(points))
     if expected != len(points):
-        raise InputError(f"its first line says {str(expected)[:20]} frames and {len(points)} follow: it is cut short")
+        raise InputError(f"its first line says {repr(expected)[:20]} frames and {len(points)} follow: it is cut short")
     if pts and len(pts) < len(points):
         raise InputError("only some of its frames have pts")
     data |= {"timestamps": np.array(times), "confidence": np.array(confidence)}
