@@ -62,7 +62,7 @@ def read_openseeface(path: Path, face: int | Literal["largest"], option: str) ->
     points = np.full((len(moments), N_POINTS, 2), np.nan)
     points[at[:, None], OURS] = chosen["points"]
     confidence = np.zeros(len(moments), np.float32)
-    confidence[at] = np.clip(chosen["confidence"].mean(1), 0, 1)
+    confidence[at] = np.clip(chosen["confidence"], 0, 1).mean(1)
     width, height = (int(side) for side in packets["size"][0])
     points[at] = completed(points[at])
     if not (np.abs(points[at]) < 20 * max(width, height)).all():
