@@ -24,7 +24,7 @@ _WORDS = (
 def mutate(data: bytes, suffix: str, others: list[bytes], rng: np.random.Generator) -> bytes:
     """The file, changed in one to three ways. others: files of the same kind, for pieces of them."""
     inside = {".safetensors": _safetensors, ".npz": _npz, ".json": _json}.get(suffix)
-    text = suffix in (".yaml", ".json", ".jsonl", ".pem")
+    text = suffix in (".yaml", ".json", ".jsonl", ".csv", ".pem")
     for _ in range(int(rng.choice([1, 1, 1, 2, 3]))):
         kind = rng.random()
         if inside is not None and kind < 0.6:

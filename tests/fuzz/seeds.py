@@ -24,6 +24,9 @@ from fewshot_reenact.inputs.person import Person, save_person
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.models.checkpoint import save_model
+from fewshot_reenact.motion.files import load_motion
+from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.motion.openseeface import OURS, PACKET
 from fewshot_reenact.provenance.keys import make_credentials
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.config_files import CONFIGS
@@ -65,12 +68,26 @@ def make_seeds(folder: Path) -> None:
     driver = _videos(folder, seeds)
     extract(driver, folder / "walk.npz", landmarks=faces)
     extract(driver, folder / "walk.json", landmarks=faces)
+    extract(driver, folder / "walk.jsonl", landmarks=faces)
+    extract(driver, folder / "walk.csv", landmarks=faces, blendshapes=True)
+    _log(folder / "walk.osf", load_motion(folder / "walk.npz"))
     few = "animate PORTRAIT FILE --warp-only --no-label --end 0.1 -o o.mp4"
-    seeds += [Seed("motion files", f"walk.{kind}", (few, "check FILE", few)) for kind in ("npz", "json")]
+    seeds += [
+        Seed("motion files", f"walk.{kind}", (few, "check FILE", few))
+        for kind in ("npz", "json", "jsonl", "csv", "osf")
+    ]
     _networks(folder, seeds)
     _training(folder, seeds)
     _marks(folder, seeds, driver)
     (folder / "seeds.json").write_text(json.dumps([dataclasses.asdict(one) for one in seeds]))
+
+
+def _log(path: Path, motion: Motion) -> None:
+    """A log of OpenSeeFace of the same face."""
+    packets = np.zeros(len(motion), PACKET)
+    packets["time"], packets["size"], packets["confidence"] = 1.7e9 + motion.times, motion.size, 0.9
+    packets["points"] = motion.filled().points[:, OURS]
+    path.write_bytes(packets.tobytes())
 
 
 def _pictures(folder: Path, seeds: list[Seed]) -> None:

@@ -21,7 +21,7 @@ from fewshot_reenact.landmarks.registry import Landmarks, load_backend
 from fewshot_reenact.landmarks.selection import parse_face
 from fewshot_reenact.media.marks import PlainNote
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, is_picture, write_picture
-from fewshot_reenact.motion.files import SUFFIXES
+from fewshot_reenact.motion.files import READ
 from fewshot_reenact.progress import Progress, stage
 
 _SHOWN = 8  # files in one picture
@@ -79,7 +79,7 @@ def check(
     moved = None if portrait is None else PortraitSource.parse(portrait).load(backend)[0][0]
     reports, drawn = [], []
     for path in paths:
-        kind = "portrait" if is_picture(path) and path.suffix.lower() not in SUFFIXES else "driver"
+        kind = "portrait" if is_picture(path) and path.suffix.lower() not in READ else "driver"
         shown: np.ndarray | None = None
         try:
             # What holds for any input: a file that is there.

@@ -15,6 +15,7 @@ from fewshot_reenact.cli.animate_options import (
     matte_option,
     model_option,
     motion_option,
+    neutral_option,
     portraits_option,
     region_option,
     sign_cert_option,
@@ -72,6 +73,7 @@ _default = AnimateOptions.default
 @region_option
 @strength_option
 @travel_option
+@neutral_option
 @smooth_option(_default("smooth"))
 @start_option
 @end_option
@@ -132,7 +134,8 @@ def animate(
     """Make the person in PORTRAIT move like the one in DRIVER.
 
     PORTRAIT is a picture, or a folder with several of one person. DRIVER is a video, a picture (a pose), a motion file
-    (`reenact extract`) or one of motion:talk, motion:nod, motion:smile, motion:surprise, motion:blink.
+    (`reenact extract`), blendshapes of Live Link Face (.csv), a log of OpenSeeFace (.osf), or one of motion:talk,
+    motion:nod, motion:smile, motion:surprise, motion:blink.
 
     \b
     reenact animate portrait.jpg driver.mp4

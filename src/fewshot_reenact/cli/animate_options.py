@@ -70,6 +70,11 @@ travel_option: Decorator = click.option(
     metavar="0..1",
     help="How much of the head's way, and of its coming nearer, is taken; for relative motion.",
 )
+neutral_option: Decorator = click.option(
+    "--neutral",
+    is_flag=True,
+    help="Take the portrait's own expression out before it is driven, a smile or an open mouth; for relative motion.",
+)
 matte_option: Decorator = click.option(
     "--matte",
     type=FILE,

@@ -14,9 +14,20 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Measure a face's motion and write it as a motion file.")
 @click.argument("input", metavar="INPUT", type=common.FILE)
-@click.option("-o", "--output", required=True, type=common.FILE, help="The motion file to write: .npz or .json.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=common.FILE,
+    help="The motion file to write: .npz, .json or .jsonl; .csv with --blendshapes.",
+)
 @click.option("--picture", type=common.FILE, help="Also write one frame with its points drawn on it.")
 @click.option("--video", type=common.FILE, help="Also write the video with the points drawn on it.")
+@click.option(
+    "--blendshapes",
+    is_flag=True,
+    help="Write the 52 blendshapes of ARKit and the head's angles as .csv, in place of points.",
+)
 @common.landmarks_option
 @common.face_option
 @common.smooth_option(0.0)
@@ -34,6 +45,7 @@ def extract(
     output: Path,
     picture: Path | None,
     video: Path | None,
+    blendshapes: bool,
     landmarks: "Landmarks",
     face: str,
     smooth: float,
@@ -48,11 +60,13 @@ def extract(
 ) -> None:
     """Measure the motion of the face in INPUT (a video or a picture) and write it as a motion file.
 
-    A motion file holds 83 points of the face for every frame and no pictures. It can be used as DRIVER.
+    A motion file holds 83 points of the face for every frame and no pictures, or with --blendshapes 52 numbers for
+    every frame. Either can be used as DRIVER. INPUT can be a motion file of another kind.
 
     \b
     reenact extract talk.mp4 -o talk.npz
     reenact extract talk.mp4 -o talk.npz --video talk-points.mp4 --start 0:05 --end 0:12
+    reenact extract talk.mp4 -o talk.csv --blendshapes
     """
     from fewshot_reenact.pipelines.extract import extract as run
 
@@ -63,6 +77,7 @@ def extract(
             output,
             picture=picture,
             video=video,
+            blendshapes=blendshapes,
             landmarks=landmarks,
             face=face,
             smooth=smooth,

@@ -15,6 +15,7 @@ from fewshot_reenact.cli.animate_options import (
     matte_option,
     model_option,
     motion_option,
+    neutral_option,
     portraits_option,
     region_option,
     sign_cert_option,
@@ -89,6 +90,7 @@ _default = AnimateOptions.default
 @region_option
 @strength_option
 @travel_option
+@neutral_option
 @smooth_option(_default("smooth"))
 @matte_option
 @click.option(

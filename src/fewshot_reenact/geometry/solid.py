@@ -133,6 +133,39 @@ def fit_track(points: np.ndarray, identity: np.ndarray | None = None) -> HeadPos
     return _pose(parts, identity, known, len(points))
 
 
+def completed(points: np.ndarray) -> np.ndarray:
+    """Points of one person of which some are not known, the same ones in every frame, put where the fitted head has
+    them. (T, 83, 2) pixels, NaN where they are not known -> (T, 83, 2). Raises ValueError: fewer than four are known.
+    """
+    points = np.asarray(points, np.float64)
+    known = np.isfinite(points).all((0, 2))
+    if known.sum() < 4:
+        raise ValueError(f"{int(known.sum())} points are known in every frame: there is no head to fit")
+    shapes = head_shapes()
+    part = HeadShapes(
+        shapes.mean[known],
+        shapes.identity[:, known],
+        shapes.expression[:, known],
+        shapes.spread[known],
+        shapes.nearness,
+    )
+    sample = np.unique(np.linspace(0, len(points) - 1, _SAMPLE).round().astype(int))
+    identity = solve(points[sample][:, known], part, frames_of_identity=FRAMES_OF_IDENTITY).identity
+    own = HeadShapes(
+        part.mean + np.tensordot(identity, part.identity, 1),
+        part.identity[:0],
+        part.expression,
+        part.spread,
+        part.nearness,
+    )
+    parts = [
+        solve(points[first : first + _AT_ONCE][:, known], own, frames_of_identity=1)
+        for first in range(0, len(points), _AT_ONCE)
+    ]
+    fitted = _pose(parts, identity, np.arange(len(points)), len(points)).placed()[..., :2]
+    return np.where(np.isfinite(points), points, fitted)
+
+
 def _pose(parts: list[Solution], identity: np.ndarray, known: np.ndarray, count: int) -> HeadPose:
     """What was found part by part, with NaN in the frames of which nothing is known."""
 

@@ -21,7 +21,7 @@ from fewshot_reenact.media.pictures import is_picture, read_picture
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.media.timestamps import rate_of_frames
 from fewshot_reenact.motion.builtins import PREFIX, is_builtin_motion, load_builtin_motion
-from fewshot_reenact.motion.files import SUFFIXES, load_motion
+from fewshot_reenact.motion.files import READ, load_motion
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.progress import Count
 
@@ -34,11 +34,11 @@ _PICTURE_FPS = Fraction(25)  # a picture is a motion of one frame; 25 frames a s
 class DriverSource:
     """DRIVER as it was given, looked at once: what it is and which part of it counts. Nothing is measured yet.
 
-    kind: "video", "picture" (a pose), "motion" (a file) or "builtin". name: without folders and suffix. path: the file,
-    None for a built-in motion. start, end: seconds, None for all. face: "largest" or N from the left. option: how the
-    user chooses a face of it, for messages. fps: of a folder of numbered frames. mirror: left and right are exchanged.
-    any_size: see VideoReader. turn: quarter turns, counterclockwise, by which its pictures stand upright; known when it
-    is measured.
+    kind: "video", "picture" (a pose), "motion" (a file, also another program's) or "builtin". name: without folders
+    and suffix. path: the file, None for a built-in motion. start, end: seconds, None for all. face: "largest" or N from
+    the left. option: how the user chooses a face of it, for messages. fps: of a folder of numbered frames. mirror: left
+    and right are exchanged. any_size: see VideoReader. turn: quarter turns, counterclockwise, by which its pictures
+    stand upright; known when it is measured.
     """
 
     kind: Literal["video", "picture", "motion", "builtin"]
@@ -123,7 +123,9 @@ class DriverSource:
         Raises InputError when the file cannot be read or shows no face, UsageError for a bad start or end.
         """
         if self.is_builtin or self.kind == "motion":
-            motion = load_builtin_motion(self.name) if self.is_builtin else load_motion(self.file)
+            motion = (
+                load_builtin_motion(self.name) if self.is_builtin else load_motion(self.file, self.face, self.option)
+            )
             motion = _cut(motion, self.start, self.end)
             return Driver(self, motion.mirrored() if self.mirror else motion)
         source = self.upright(backend)
@@ -251,7 +253,7 @@ def _kind(path: Path, rate: Fraction | None) -> Literal["video", "picture", "mot
             )
         numbered_frames(path)
         return "video"
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in READ:
         return "motion"
     return "picture" if is_picture(path) else "video"
 

@@ -1,4 +1,4 @@
-"""Motion files: npz (arrays only) or JSON, the same keys in both.
+"""Motion files: npz (arrays only), JSON and JSON lines (`motion.json_lines`), the same keys in all of them.
 
     points      (frames, 83, 2) float32, pixels; NaN (null in JSON) where no face was found
     confidence  (frames,) float32, 0..1; 0 where no face was found
@@ -22,33 +22,35 @@ import zipfile
 import zlib
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.files import partial_file
 from fewshot_reenact.geometry.topology import N_POINTS, eye_distance
+from fewshot_reenact.motion.arkit import read_arkit
+from fewshot_reenact.motion.json_lines import read_json_lines, write_json_lines
+from fewshot_reenact.motion.limits import FASTEST, MAX_FILE, MAX_FRAMES, MAX_SIDE, SLOWEST, SMALLEST_FACE
 from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.motion.openseeface import read_openseeface
 
 SCHEMA = "fewshot-reenact-motion/"
 VERSION = 1
 REQUIRED = ("points", "confidence", "timestamps", "fps", "size", "schema")
 OPTIONAL = ("pts", "time_base", "fps_ratio", "cuts", "source")
-SUFFIXES = (".npz", ".json")
-MAX_FRAMES = 1_000_000  # 9 hours at 30 frames a second, 664 MB of points
-MAX_SIDE = 100_000  # pixels
-MAX_JSON = 1 << 30  # bytes
+SUFFIXES = (".npz", ".json", ".jsonl")  # of files with points, which are written and read
+BLENDSHAPES = ".csv"  # of files with the 52 blendshapes, see motion.arkit
+OPENSEEFACE = ".osf"  # of logs, see motion.openseeface
+READ = (*SUFFIXES, BLENDSHAPES, OPENSEEFACE)
 MAX_TEXT = 4096  # bytes of schema and source
 MAX_RATIO = 2**31 - 1  # what a video file's own fractions are made of
-SLOWEST, FASTEST = 0.01, 1000  # frames a second
-SMALLEST_FACE = 1.0  # pixels between the outer corners of the eyes
 _SAME_STEP = 2e-3  # seconds by which pts and timestamps may differ from frame to frame
 _UNPACKED = 50  # times the file's size, and 64 MB, is what a key may unpack to: real points shrink by two or three
 
 
 def save_motion(motion: Motion, path: str | Path, overwrite: bool = False) -> Path:
-    """Writes a motion file, whole or not at all; .npz or .json by the suffix.
+    """Writes a motion file, whole or not at all; .npz, .json or .jsonl by the suffix.
 
     Raises UsageError for another suffix, for an existing file without `overwrite`, and when it cannot be written.
     """
@@ -71,6 +73,8 @@ def save_motion(motion: Motion, path: str | Path, overwrite: bool = False) -> Pa
         if path.suffix.lower() == ".npz":
             with temporary.open("wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **arrays)
+        elif path.suffix.lower() == ".jsonl":
+            write_json_lines(arrays, temporary)
         else:
             temporary.write_text(_as_json(arrays), encoding="utf-8")
     return path
@@ -88,14 +92,23 @@ def _as_json(arrays: dict[str, Any]) -> str:
     return json.dumps(plain, allow_nan=False, separators=(",", ":")) + "\n"
 
 
-def load_motion(path: str | Path) -> Motion:
-    """Reads a motion file. Raises InputError when it is missing, damaged, unsafe or not a motion file."""
+def load_motion(path: str | Path, face: int | Literal["largest"] = "largest", option: str = "--driver-face") -> Motion:
+    """Reads a motion file, or what another program recorded: by its suffix one of READ, others are taken for .npz.
+
+    face: where a recording holds several, the largest or the Nth from the left; option: how the user chooses it, for
+    messages. Raises InputError when it is missing, damaged, unsafe, not a motion file, or has no such face.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such motion file; check the name")
+    kind = path.suffix.lower()
     try:
-        data = _read_json(path) if path.suffix.lower() == ".json" else _read_npz(path)
-        return _build(data, path)
+        if kind == BLENDSHAPES:
+            return read_arkit(path)
+        if kind == OPENSEEFACE:
+            return read_openseeface(path, face, option)
+        readers = {".json": _read_json, ".jsonl": read_json_lines}
+        return _build(readers.get(kind, _read_npz)(path), path)
     except InputError as error:
         raise InputError(f"{path}: cannot be used as a motion file: {error}") from None
     # ValueError: a member's name that is no text.
@@ -104,7 +117,7 @@ def load_motion(path: str | Path) -> Motion:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_JSON:
+    if path.stat().st_size > MAX_FILE:
         raise InputError("it is larger than 1 GB; use .npz for long motions")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -20,6 +20,11 @@ class Lift:
     pose: HeadPose
     solid: np.ndarray
 
+    @property
+    def points(self) -> np.ndarray:
+        """(83, 2) float32 pixels."""
+        return self.pose.placed(self.solid)[:, :2].astype(np.float32)
+
 
 def lift(points: np.ndarray) -> Lift:
     """points: (83, 2) pixels of the portrait."""

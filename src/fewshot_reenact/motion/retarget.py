@@ -32,13 +32,15 @@ _SIZE_SECONDS = 0.4  # a head's size changes no faster: what is faster is the de
 @dataclass(frozen=True)
 class Retargeting:
     """How motion is transferred. strength scales all change (0: none, 1: as the driver, 2: twice), travel the head's
-    way and its change of size alone (0: none, 1: as the driver).
+    way and its change of size alone (0: none, 1: as the driver). neutral: the portrait's own expression is taken out
+    first, see motion.neutral.
     """
 
     motion: MotionMode = "relative"
     region: Region = "all"
     strength: float = 1.0
     travel: float = 1.0
+    neutral: bool = False
 
     def __post_init__(self) -> None:
         if self.motion not in MOTIONS:
@@ -49,9 +51,11 @@ class Retargeting:
             raise UsageError(f"strength {self.strength} is not between 0 and 2")
         if not 0 <= self.travel <= 1:
             raise UsageError(f"travel {self.travel} is not between 0 and 1")
-        if self.motion == "absolute" and (self.region != "all" or self.strength != 1 or self.travel != 1):
+        relative_only = self.region != "all" or self.strength != 1 or self.travel != 1 or self.neutral
+        if self.motion == "absolute" and relative_only:
             raise UsageError(
-                "--region, --strength and --travel change relative motion only; leave them out with --motion absolute"
+                "--region, --strength, --travel and --neutral change relative motion only; leave them out with "
+                "--motion absolute"
             )
 
 

@@ -86,6 +86,7 @@ def animate(
     region: Region = "all",
     strength: float = 1.0,
     travel: float = 1.0,
+    neutral: bool = False,
     smooth: float = 0.5,
     start: float | None = None,
     end: float | None = None,
@@ -118,7 +119,8 @@ def animate(
     portrait: a picture, several of one person, a folder of them, or a file from `reenact finetune`; the first one's
         picture is the one that moves.
     driver: a video, a folder of numbered frames (with fps), a picture (a pose), a motion file from `reenact extract`,
-        or "motion:talk", "motion:nod", "motion:smile", "motion:surprise", "motion:blink".
+        blendshapes of Live Link Face (.csv), a log of OpenSeeFace (.osf), or "motion:talk", "motion:nod",
+        "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose; .mov, .webm, .png with background="transparent").
         None: PORTRAIT--DRIVER.mp4 in the current folder, .mov if transparent.
     motion ... embed_thumbnails: see AnimateOptions.
@@ -145,6 +147,7 @@ def animate(
         region=region,
         strength=strength,
         travel=travel,
+        neutral=neutral,
         smooth=smooth,
         start=start,
         end=end,

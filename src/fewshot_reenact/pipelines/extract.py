@@ -19,7 +19,8 @@ from fewshot_reenact.media.codings import VIDEO_OUTPUTS
 from fewshot_reenact.media.marks import PlainNote
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, write_picture
 from fewshot_reenact.media.writer import VideoWriter
-from fewshot_reenact.motion.files import SUFFIXES, save_motion
+from fewshot_reenact.motion.arkit import write_arkit
+from fewshot_reenact.motion.files import BLENDSHAPES, READ, SUFFIXES, save_motion
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.smoothing import OneEuro, smooth_motion
 from fewshot_reenact.progress import Count, Progress, stage
@@ -77,6 +78,7 @@ def extract(
     *,
     picture: str | Path | None = None,
     video: str | Path | None = None,
+    blendshapes: bool = False,
     landmarks: Landmarks | LandmarkBackend = "builtin",
     face: str | int = "largest",
     smooth: float = 0.0,
@@ -89,14 +91,16 @@ def extract(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Measure the motion of a face and write it to `output` (.npz or .json).
+    """Measure the motion of a face and write it to `output` (.npz, .json or .jsonl).
 
-    source: a video, a picture, or a folder of numbered frames (with fps). output: the motion file, which `animate`
-    takes for its driver. picture: also write the first frame with a face, its points drawn on it. video: also write
-    the whole video with the points drawn, grey where they are held over frames without a face. landmarks:
-    "builtin", "fan", or a backend. face: "largest" or N from the left. smooth: 0 (as measured) to 1. start, end:
-    the part of the video that is measured, in seconds. fps: frames a second of a folder. mirror: exchange left and
-    right. any_size: videos beyond the limits of size too. device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    source: a video, a picture, or a folder of numbered frames (with fps); with blendshapes, or to a file of another
+    kind, a motion file too. output: the motion file, which `animate` takes for its driver. blendshapes: write the 52
+    blendshapes of ARKit and the head's angles in place of points, as Live Link Face does; output is a .csv then.
+    picture: also write the first frame with a face, its points drawn on it. video: also write the whole video with the
+    points drawn, grey where they are held over frames without a face. landmarks: "builtin", "fan", or a backend.
+    face: "largest" or N from the left. smooth: 0 (as measured) to 1. start, end: the part that is measured, in seconds.
+    fps: frames a second of a folder. mirror: exchange left and right. any_size: videos beyond the limits of
+    size too. device: "auto", "cpu", "cuda", "cuda:1", "mps".
     overwrite: replace files that exist. progress: see progress.Progress; the stages are "measure" and "draw".
 
     Returns an Extraction, whose `motion.points` are (T, 83, 2) float32, pixels of the video's picture, NaN in frames
@@ -111,15 +115,15 @@ def extract(
     """
     OneEuro(smooth)
     path = Path(source)
-    files = _outputs(path, output, picture, video, overwrite)
-    _no_motion(path)
+    files = _outputs(path, output, picture, video, overwrite, (BLENDSHAPES,) if blendshapes else SUFFIXES)
+    is_motion = _is_motion(path, Path(output), picture, video)
     driver = DriverSource.parse(
         path, face=face, start=start, end=end, option="--face", fps=fps, mirror=mirror, any_size=any_size
     )
     if driver.is_still and video is not None:
         raise UsageError(f"{path}: is a picture, so there is no --video of it; use --picture")
     where, why = choose_device(device)
-    if driver.is_still:
+    if driver.is_still or is_motion:
         backend = _backend(landmarks, where)
         measured = driver.measure(backend)
         driver, motion = measured.source, measured.motion
@@ -140,15 +144,22 @@ def extract(
     if "video" in files:
         _write_overlay(driver, files["video"], motion, overwrite, stage(progress, "draw"), measured.audio_jumps)
     # Last, so that whoever waits for the motion file finds everything in place.
-    save_motion(motion, output, overwrite)
+    (write_arkit if blendshapes else save_motion)(motion, output, overwrite)
     return Extraction(motion, f"{where} ({why})", backend.name, smooth, {key: str(path) for key, path in files.items()})
 
 
 def _outputs(
-    source: Path, output: str | Path, picture: str | Path | None, video: str | Path | None, overwrite: bool
+    source: Path,
+    output: str | Path,
+    picture: str | Path | None,
+    video: str | Path | None,
+    overwrite: bool,
+    suffixes: tuple[str, ...],
 ) -> dict[str, Path]:
     """What is to be written, by kind; checked before anything is measured."""
-    asked = {"output": (output, SUFFIXES), "picture": (picture, PICTURE_OUTPUTS), "video": (video, VIDEO_OUTPUTS)}
+    if Path(output).suffix.lower() == BLENDSHAPES and BLENDSHAPES not in suffixes:
+        raise UsageError(f"{output}: a {BLENDSHAPES} holds blendshapes; add --blendshapes, or write {SUFFIXES[0]}")
+    asked = {"output": (output, suffixes), "picture": (picture, PICTURE_OUTPUTS), "video": (video, VIDEO_OUTPUTS)}
     files = {
         key: check_output(path, overwrite, (source,), suffixes)
         for key, (path, suffixes) in asked.items()
@@ -159,9 +170,17 @@ def _outputs(
     return files
 
 
-def _no_motion(path: Path) -> None:
-    if path.suffix.lower() in SUFFIXES and path.is_file():
+def _is_motion(path: Path, output: Path, picture: str | Path | None, video: str | Path | None) -> bool:
+    """Whether there is nothing to measure: a motion file, which becomes one of another kind. Raises InputError: it
+    would become what it is; UsageError: it has no pictures to draw on.
+    """
+    if path.suffix.lower() not in READ or not path.is_file():
+        return False
+    if path.suffix.lower() == output.suffix.lower():
         raise InputError(f"{path}: is a motion file already; use it as DRIVER, or give a video or a picture")
+    if picture is not None or video is not None:
+        raise UsageError(f"{path}: is a motion file, which has no pictures: leave out --picture and --video")
+    return True
 
 
 def _backend(landmarks: str | LandmarkBackend, device: object) -> LandmarkBackend:

@@ -31,6 +31,7 @@ class AnimateOptions:
         "absolute", the face goes where the driver's is, the driver's picture scaled onto the portrait's.
     region: "all", "expression", "pose", "lips" or "eyes": what moves. strength: 0 to 2, how much.
     travel: 0 to 1, how much of the head's way and of its change of size is taken; relative motion.
+    neutral: the portrait's own expression is taken out before it is driven, a smile or an open mouth; relative motion.
     smooth: 0 (as measured) to 1.
 
     Framing:
@@ -65,6 +66,7 @@ class AnimateOptions:
     region: Region = "all"
     strength: float = 1.0
     travel: float = 1.0
+    neutral: bool = False
     smooth: float = 0.5
     start: float | None = None
     end: float | None = None
@@ -91,7 +93,7 @@ class AnimateOptions:
     def __post_init__(self) -> None:
         if self.dense is None:
             object.__setattr__(self, "dense", not self.warp_only)
-        Retargeting(self.motion, self.region, self.strength, self.travel)
+        Retargeting(self.motion, self.region, self.strength, self.travel, self.neutral)
         if self.frame not in FRAMES:
             raise UsageError(f"frame {self.frame!r} is not one of {', '.join(FRAMES)}")
         if not CROP_SIZES[0] <= self.size <= CROP_SIZES[1]:
@@ -109,7 +111,7 @@ class AnimateOptions:
     @property
     def retargeting(self) -> Retargeting:
         """How motion is transferred."""
-        return Retargeting(self.motion, self.region, self.strength, self.travel)
+        return Retargeting(self.motion, self.region, self.strength, self.travel, self.neutral)
 
     @property
     def credentials(self) -> list[Path]:

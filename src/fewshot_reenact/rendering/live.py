@@ -12,12 +12,12 @@ import numpy as np
 from fewshot_reenact.geometry.topology import FLIP
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.bounds import farthest, limit_turn, limit_way
-from fewshot_reenact.motion.heads import HeadMotion, lift
+from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.motion.live import SETTLE, DriverHead, SteadyPoints
 from fewshot_reenact.motion.retarget import Retargeting, scale_to_picture
 from fewshot_reenact.motion.solid_retarget import retarget_solid
 from fewshot_reenact.rendering.dense_motion import Reference, ShiftMeter
-from fewshot_reenact.rendering.plan import skin_counts
+from fewshot_reenact.rendering.plan import begin, skin_counts
 
 _FADE = 0.2  # seconds in which dense motion fades in, once the rest is known and after a gap
 
@@ -52,9 +52,9 @@ class LivePlan:
         still: Still | None = None,
     ) -> None:
         self.portrait, self.how, self.still = portrait, how, still
-        self.own = lift(portrait.points)
+        self.own = begin(portrait, how)
         self.steady = SteadyPoints(smooth)
-        self.driver = DriverHead(portrait.points, settle, None if still is None else still.points)
+        self.driver = DriverHead(self.own.points, settle, None if still is None else still.points)
         self.meter = None if side is None or how.region == "pose" else ShiftMeter(side, how.region)
         self.reset()
 
@@ -74,8 +74,8 @@ class LivePlan:
         self.reset()
 
     def rest(self) -> HeadMotion:
-        """The portrait as it is, one frame."""
-        return HeadMotion.of(self.portrait.points[None], self.own)
+        """The portrait as motion begins, one frame."""
+        return HeadMotion.of(self.own.points[None], self.own)
 
     def reach(self) -> HeadMotion:
         """Poses that hold between them all that will be asked for."""

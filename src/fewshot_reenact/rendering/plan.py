@@ -8,8 +8,9 @@ import numpy as np
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.bounds import Bounds, limit_turn, limit_way
-from fewshot_reenact.motion.heads import HeadMotion, lift
+from fewshot_reenact.motion.heads import HeadMotion, Lift, lift
 from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.motion.neutral import at_rest
 from fewshot_reenact.motion.retarget import Retargeting, find_most_similar, find_reference, scale_to_picture
 from fewshot_reenact.motion.smoothing import smooth_motion
 from fewshot_reenact.motion.solid_retarget import retarget_solid
@@ -66,11 +67,11 @@ def plan_motion(
     nearest, alike = np.zeros(len(motion), np.int64), np.ones(len(motion), np.float32)
     references: list[int | None] = []
     shots: list[HeadMotion] = []
-    own = lift(portrait.points)
+    own = begin(portrait, how)
     for first, end in motion.shots:
         shot = slice(first, end)
         # A single pose has no rest to compare with; then the mean face stands for it.
-        reference = find_reference(steady[shot], portrait.points, sure[shot]) if len(motion) > 1 else None
+        reference = find_reference(steady[shot], own.points, sure[shot]) if len(motion) > 1 else None
         similar = first + find_most_similar(steady[shot], portrait.points, sure[shot])
         if how.motion == "absolute":
             shots.append(HeadMotion.of(scale_to_picture(steady[shot], motion.size, portrait.size), own))
@@ -86,6 +87,12 @@ def plan_motion(
     if how.motion == "relative":
         heads, farther = limit_way(heads, own, portrait.size)
     return Plan(heads, steady, nearest, references, alike, Bounds(turned, farther))
+
+
+def begin(portrait: Portrait, how: Retargeting) -> Lift:
+    """The head that motion begins from: the portrait's own, or at rest."""
+    own = lift(portrait.points)
+    return at_rest(own) if how.neutral else own
 
 
 def skin_counts(one: np.ndarray, other: np.ndarray) -> float:
