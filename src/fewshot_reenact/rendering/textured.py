@@ -25,12 +25,13 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
-from fewshot_reenact.motion.heads import HeadMotion, lift
+from fewshot_reenact.motion.heads import HeadMotion, Lift, lift
 from fewshot_reenact.rendering.composing import Composer, InferredFace, OtherSide
 from fewshot_reenact.rendering.flow import displace, enlarge, to_signed
 from fewshot_reenact.rendering.matte import with_matte
 from fewshot_reenact.rendering.mixing import match_colour, nearest, portrait_state
 from fewshot_reenact.rendering.paste import cut_face
+from fewshot_reenact.rendering.restraint import taken, turned_away
 from fewshot_reenact.rendering.solid.portrait import Frames, SolidPortrait, moving_box
 from fewshot_reenact.rendering.tone import Tone
 from fewshot_reenact.rendering.view import View, match_light
@@ -207,7 +208,9 @@ class TexturedRenderer:
             seen = self._see(first, fine)
             change = (self._mixed(heads, frames, drawn, seen, dense) - seen) * self.edge.to(self.device)
             return _pictures(seen) / 2 + 0.5, _pictures(change) / 2, None if dense is None else _pictures(dense)
-        seen, change, shift = self._through(first, fine, drawn, visible)
+        seen, change, shift = self._through(
+            first, fine, drawn, visible, self._kept(heads, frames, self.lifts[:1])[:, 0]
+        )
         shift = _one_after_the_other(dense, shift)
         return _pictures(seen) / 2 + 0.5, _pictures(change) / 2, None if shift is None else _pictures(shift)
 
@@ -221,10 +224,11 @@ class TexturedRenderer:
         return View(flow, other, share, tone)
 
     def _through(
-        self, own: Sequence[int], view: View, drawn: Tensor, visible: Tensor
+        self, own: Sequence[int], view: View, drawn: Tensor, visible: Tensor, kept: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Faces from one portrait each, its number in `own`. visible: see FaceInputs. Returns the portraits seen
-        through the corrected flow and the change of colour, (B, 3, L, L), and how the flow was corrected.
+        """Faces from one portrait each, its number in `own`. visible: see FaceInputs. kept: see `restraint.taken`.
+        Returns the portraits seen through the corrected flow and the change of colour, (B, 3, L, L), and how the flow
+        was corrected.
         """
         b, numbers = len(own), list(own)
         warped = self._sampled(own, view)
@@ -241,7 +245,14 @@ class TexturedRenderer:
         known = enlarge(visible, self.shown)
         large = FaceInputs(face, own_face, own_raster, enlarge(drawn, self.shown), known)
         change = self.tone.keep(self.model.refine(large, embedding) - seen, seen, numbers)
-        return seen, change, made.shift
+        return seen, change * kept.to(self.device), made.shift
+
+    def _kept(self, heads: HeadMotion, frames: np.ndarray, lifts: Sequence[Lift]) -> Tensor:
+        """How much of the change of colour is taken of each of K portraits, (B, K, 1, L, L)."""
+        inside = np.stack([transform(invert(f), p) for f, p in zip(frames, heads.points, strict=True)])
+        points = torch.from_numpy(inside.astype(np.float32)) * (self.shown / self.size)
+        away = [torch.from_numpy(turned_away(heads, own).astype(np.float32)) for own in lifts]
+        return torch.stack([taken(points, one, self.shown) for one in away], 1)
 
     def _mixed(
         self, heads: HeadMotion, frames: np.ndarray, drawn: Tensor, first: Tensor, dense: Tensor | None
@@ -259,7 +270,8 @@ class TexturedRenderer:
         views = [self._view([k], warp) for k, warp in zip(own, warps, strict=True)]
         visible = torch.cat([w.visible for w in warps])
         fine = View.joined(views).displaced(None if dense is None else dense[rows])
-        seen, change, _ = self._through(own, fine, drawn[rows], visible)
+        kept = self._kept(heads, frames, self.lifts)[rows, own]
+        seen, change, _ = self._through(own, fine, drawn[rows], visible, kept)
         faces = match_colour(seen + change, self._see(own, fine), first[rows])
 
         known = F.interpolate(visible, size=(self.shown,) * 2, mode="bilinear", align_corners=True)

@@ -1,0 +1,34 @@
+"""How much of what the networks paint is taken."""
+
+import numpy as np
+import pytest
+import torch
+
+from fewshot_reenact.geometry.affine import invert, transform
+from fewshot_reenact.geometry.face_frame import face_frame
+from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH
+from fewshot_reenact.rendering.restraint import taken
+from painted_clips import face_points
+
+SIDE = 96
+
+
+@pytest.fixture
+def points() -> torch.Tensor:
+    """A face in its own frame, (1, 83, 2)."""
+    where = face_points(200)
+    return torch.from_numpy(transform(invert(face_frame(where, SIDE)), where).astype(np.float32))[None]
+
+
+def test_all_of_it_where_the_head_looks_as_in_the_portrait(points) -> None:
+    assert torch.equal(taken(points, torch.zeros(1), SIDE), torch.ones(1, 1, SIDE, SIDE))
+
+
+def test_less_of_it_the_farther_the_head_turns_but_for_the_mouth(points) -> None:
+    shares = taken(points.expand(4, -1, -1), torch.tensor([5.0, 10.0, 18.0, 40.0]), SIDE)[:, 0]
+    assert shares.mean((1, 2)).diff().lt(0)[1:].all() and shares[0].min() == 1
+    assert 0.1 < shares[3].min() < 0.2
+    x, y = points[0, MOUTH].mean(0).round().long().tolist()
+    assert (shares[:, y, x] == 1).all()
+    x, y = points[0, LEFT_EYE].mean(0).round().long().tolist()
+    assert 0.5 < shares[3, y, x] < 0.7
