@@ -7,6 +7,7 @@ writes src/fewshot_reenact/weights/textured.safetensors and textured.md and, whe
 discriminator.safetensors and discriminator.md.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from safetensors import safe_open
 from fewshot_reenact.files import sha256
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_losses, load_model, save_model
 from fewshot_reenact.models.discriminator import DISCRIMINATOR, load_discriminator, save_discriminator
+from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.training.examining import EPISODES
 from fewshot_reenact.training.refiner.train import join
 
@@ -67,8 +69,14 @@ SHA-256: `{digest}`
     multiple=True,
     help="Run folders of configs/refiner.yaml.",
 )
+@click.option(
+    "--refiners-of",
+    "kept",
+    type=click.Path(exists=True, path_type=Path),
+    help="Weights whose refiners are taken as they are, in place of --refiners.",
+)
 @click.option("--strength", type=click.FloatRange(0, 1), default=1.0, help="How much of the refiners' change counts.")
-def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], strength: float) -> None:
+def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], kept: Path | None, strength: float) -> None:
     config = json.loads((run / "config.json").read_text())
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][-10:]
     with safe_open(str(run / "model.safetensors"), "pt") as file:
@@ -77,6 +85,8 @@ def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], strength:
     figures = ", ".join(f"{key} {sum(row[key] for row in rows) / len(rows):.4f}" for key in keys)
     losses = load_losses(run / "model.safetensors")
     model, refined = join(load_model(run / "model.safetensors"), list(refiners), strength)
+    if kept is not None:
+        model, refined = with_refiners_of(model, load_model(kept)), f"those of the weights {sha256(kept)[:8]}"
     note = f"textured, step {step}; refined: {refined or 'nothing'}"
     save_model(model, DEFAULT_MODEL, note=note, half=True, losses=losses)
     text = CARD.format(
@@ -90,17 +100,32 @@ def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], strength:
         begun=f"; begun with {begun}" if begun else "",
         log=len(rows) * config["log_every"],
         figures=figures,
-        refiners=f"{refined} of 16 parts with `training/refiner/train.py` and `configs/refiner.yaml`, with a "
-        "discriminator; "
-        f"{strength:.0%} of the change is used"
-        if refiners
-        else "none",
+        refiners=_said_of(refined, bool(refiners), model),
         digest=sha256(DEFAULT_MODEL),
     )
     DEFAULT_MODEL.with_suffix(".md").write_text(text)
     if (run / DISCRIMINATOR).is_file():
         ship_discriminator(run, config, rows[-1], step)
     click.echo(f"{DEFAULT_MODEL}: step {step}, {DEFAULT_MODEL.stat().st_size / 1e6:.1f} MB; {figures}")
+
+
+def with_refiners_of(model: Reenactor, other: Reenactor) -> Reenactor:
+    """The model with another one's refiners, as they are."""
+    whole = Reenactor(dataclasses.replace(model.dims, refiners=other.dims.refiners))
+    theirs = {name: value for name, value in other.state_dict().items() if name.startswith("refiners.")}
+    whole.load_state_dict(model.state_dict() | theirs)
+    return whole
+
+
+def _said_of(refined: str, learnt: bool, model: Reenactor) -> str:
+    """For the card."""
+    if not model.dims.refiners:
+        return "none"
+    used = f"{model.dims.refiners[0].strength:.0%} of the change is used"
+    if not learnt:
+        return f"{refined}, which have not learnt from these faces; {used}"
+    how = "with `training/refiner/train.py` and `configs/refiner.yaml`, with a discriminator"
+    return f"{refined} of 16 parts {how}; {used}"
 
 
 def ship_discriminator(run: Path, config: dict, last: dict, step: int) -> None:
