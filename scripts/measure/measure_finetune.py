@@ -40,6 +40,7 @@ def render(options: argparse.Namespace) -> None:
     from fewshot_reenact.inputs.portrait import Portrait
     from fewshot_reenact.media.reader import read_frames
     from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
+    from fewshot_reenact.models.discriminator import DISCRIMINATOR, load_discriminator
     from fewshot_reenact.models.teachers import load_teachers
     from fewshot_reenact.pipelines.finetune import fit
     from fewshot_reenact.rendering.renderer import open_renderer
@@ -48,11 +49,14 @@ def render(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     base = load_model(options.model)
     teachers = load_teachers(options.perceptual, options.identity)
+    beside = (options.model or DEFAULT_MODEL).with_name(DISCRIMINATOR)
+    opponent = load_discriminator(beside) if beside.is_file() and not options.no_discriminator else None
     said = {
         "weights": sha256(options.model or DEFAULT_MODEL)[:8],
         "held_out": options.held_out,
         "perceptual": options.perceptual.stem if options.perceptual else "built-in",
         "identity": options.identity.stem if options.identity else "built-in",
+        "discriminator": opponent is not None,
     }
     options.out.mkdir(parents=True, exist_ok=True)
     for count, name in ((count, name) for count in options.shots for name in options.clips):
@@ -68,7 +72,8 @@ def render(options: argparse.Namespace) -> None:
         pictures = read_frames(clip, {*known, *wanted})
         people = [Portrait(pictures[i], points[i]) for i in known]
         began = time.process_time()
-        person, tuned = fit(base, people, Settings(steps, rate=options.rate), teachers=teachers)
+        settings = Settings(steps, rate=options.rate)
+        person, tuned = fit(base, people, settings, teachers=teachers, discriminator=opponent)
         spent = time.process_time() - began
         moves = points[wanted]
         made = {
@@ -102,8 +107,8 @@ def text(rows: list[dict[str, Any]]) -> str:
     """Words and table for docs/finetuning.md."""
     one = rows[0]
     lines = [
-        f"Weights {one['weights']}; features {one['perceptual']}, likeness {one['identity']}; {one['held_out']} "
-        "held-out frames a clip:",
+        f"Weights {one['weights']}; features {one['perceptual']}, likeness {one['identity']}, "
+        f"{'with' if one['discriminator'] else 'without'} the discriminator; {one['held_out']} held-out frames a clip:",
         "",
         "| T | whole pictures | clips | pd ↓ | csim ↑ | mouth_pd ↓ | L1 ↓ | nme ↓ | expression ↓ |",
         "|---:|---|---:|---:|---:|---:|---:|---:|---:|",
@@ -158,6 +163,7 @@ def main() -> None:
         mode.add_argument("--steps", type=int)
         mode.add_argument("--rate", type=float, default=1e-4)
         mode.add_argument("--model", type=Path)
+        mode.add_argument("--no-discriminator", action="store_true", help="leave out the one beside the model's file")
         mode.add_argument("--perceptual", type=Path)
         mode.add_argument("--identity", type=Path)
         mode.add_argument("--threads", type=int, default=1)

@@ -24,6 +24,9 @@ BOX_GRID = 32  # places a side at which the box's expression is computed
 _DEPTH_GRID = 24  # and its change of depth
 _RIM = 6  # places a side of its edge that are held
 _BETTER = 0.4  # by how much more the mirror image has to show of a place to stand for it wholly
+# Visibility up to which the mirror image may stand for a place, and over how much more it fades: drawn-out skin has its
+# own light, where the other side's shadows would lie on it like dirt.
+_HIDDEN, _HARDLY = 0.25, 0.3
 _SURE = 0.15  # visibility from which on the inverse of a map is worth refining
 
 
@@ -107,6 +110,7 @@ class Turn:
         if self.mirror is None:
             return None
         better = ((self.mirror.visible - self.seen.visible) / _BETTER).clamp(0, 1)
+        better = better * (1 - ((self.seen.visible - _HIDDEN) / _HARDLY).clamp(0, 1))
         better = F.avg_pool2d(F.pad(better, (2,) * 4, "replicate"), 5, 1)
         share = smoothstep(better) * self.seen.covered
         away = (expression.source(self.mirror.where) - self.onto.map()).permute(0, 3, 1, 2)
