@@ -8,6 +8,7 @@ Prints a line of JSON a run: how it ended, negative for a signal. Pieces have fo
 
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -38,14 +39,14 @@ def short_pieces() -> None:
     segments.SEGMENT, unfinished.LONG = 4, 8
 
 
-def die_at(place: str, number: int, signal: int) -> None:
+def die_at(place: str, number: int, by: int) -> None:
     """At call `number`, from 0, of what stands in PLACES."""
     owner, name = PLACES[place]
     before, calls = getattr(owner, name), [0]
 
     def call(*given: Any, **named: Any) -> Any:
         if calls[0] == number:
-            os.kill(os.getpid(), signal)
+            os.kill(os.getpid(), by)
         calls[0] += 1
         return before(*given, **named)
 
@@ -57,6 +58,7 @@ def child(run: dict[str, Any], said: int) -> None:
     os.dup2(said, 2)
     registry.BACKENDS["builtin"] = lambda device: PaintedFaces()
     marks.secrets.randbits = lambda bits: run["watermark"]
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored, as it should be
     short_pieces()
     if "at" in run:
         die_at(*run["at"], run["signal"])

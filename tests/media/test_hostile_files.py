@@ -83,6 +83,8 @@ def test_files_are_opened_in_one_place(module: str) -> None:
             "media/audio.py",
             "media/encoder.py",
             "media/writer.py",
+            "media/muxer.py",
+            "media/segments.py",
             "media/sender.py",
             "training/data/codec.py",
         },

@@ -51,6 +51,9 @@ class Spline:
         return bend * self.unit + where + (self.affine[:, :1] + x @ self.affine[:, 1:]) * self.unit
 
 
+PIECES = 8  # in which arithmetic over all pairs is done on a processor, however large the batch is
+
+
 def radial(a: Tensor, b: Tensor) -> Tensor:
     """r^2 log r^2 of all pairs, (B, M, 2) x (B, N, 2) -> (B, M, N). Direct differences: |a|^2 - 2ab + |b|^2 loses
     digits.
@@ -64,8 +67,8 @@ def _bent(where: Tensor, centres: Tensor, weights: Tensor) -> Tensor:
     """radial(where, centres) @ weights, (B, M, 2), (B, N, 2), (B, N, C) -> (B, M, C)."""
     if where.device.type != "cpu":
         return radial(where, centres) @ weights
-    # A face at a time: its pairs stay in the processor's cache, those of all do not.
-    return torch.cat([radial(a[None], b[None]) @ w for a, b, w in zip(where, centres, weights, strict=True)])
+    # A few places at a time: their pairs stay in the processor's cache, those of all do not.
+    return torch.cat([radial(part, centres) @ weights for part in where.chunk(PIECES, 1)], 1)
 
 
 def _ring(points: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.solid_fit import NEAREST
-from fewshot_reenact.rendering.warp import interpolated
+from fewshot_reenact.rendering.warp import PIECES, interpolated
 
 _MIDDLE = -0.78  # eye distances, depth of the plane in the head's own axes
 # Eye distances beyond the outline over which the depth gets there: above, beside, below the face; and its centre.
@@ -106,10 +106,13 @@ def _beyond(where: Tensor, outline: Tensor, values: Tensor) -> tuple[Tensor, Ten
     """How far places (B, N, 2) are outside a closed outline (B, P, 2), 0 inside, and the value (B, P) at the outline's
     nearest place. Both (B, N).
     """
-    if where.device.type == "cpu" and len(where) > 1:  # a face at a time fits the processor's cache
-        rows = [_beyond(w[None], o[None], v[None]) for w, o, v in zip(where, outline, values, strict=True)]
-        away, beside = zip(*rows, strict=True)
-        return torch.cat(away), torch.cat(beside)
+    if where.device.type == "cpu":  # a few places at a time fit the processor's cache
+        parts = [_beyond_of(part, outline, values) for part in where.chunk(PIECES, 1)]
+        return torch.cat([away for away, _ in parts], 1), torch.cat([beside for _, beside in parts], 1)
+    return _beyond_of(where, outline, values)
+
+
+def _beyond_of(where: Tensor, outline: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     # (B, P, N), places last in memory: an outline has few sides.
     x, y = (where[:, None, :, k] for k in (0, 1))
     (xa, ya), (xb, yb) = ((end[..., 0, None], end[..., 1, None]) for end in (outline, outline.roll(-1, 1)))
