@@ -34,6 +34,8 @@ def spread(count: int, first: int, end: int) -> list[int]:
 
 def render(options: argparse.Namespace) -> None:
     """OUT/T008_v001_00.npz and so on: truth, untuned and tuned pictures, and in `how` weights, settings and time."""
+    from dataclasses import replace
+
     import torch
 
     from fewshot_reenact.files import sha256
@@ -41,6 +43,7 @@ def render(options: argparse.Namespace) -> None:
     from fewshot_reenact.media.reader import read_frames
     from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
     from fewshot_reenact.models.discriminator import DISCRIMINATOR, load_discriminator
+    from fewshot_reenact.models.losses import PRESETS
     from fewshot_reenact.models.teachers import load_teachers
     from fewshot_reenact.pipelines.finetune import fit
     from fewshot_reenact.rendering.renderer import open_renderer
@@ -50,7 +53,9 @@ def render(options: argparse.Namespace) -> None:
     base = load_model(options.model)
     teachers = load_teachers(options.perceptual, options.identity)
     beside = (options.model or DEFAULT_MODEL).with_name(DISCRIMINATOR)
-    opponent = load_discriminator(beside) if beside.is_file() and not options.no_discriminator else None
+    opponent = load_discriminator(beside) if options.discriminator else None
+    heeded = {"adversarial": 0.05, "feature_matching": 0.5} if options.discriminator else {}
+    weights = replace(PRESETS["person"], **heeded)
     said = {
         "weights": sha256(options.model or DEFAULT_MODEL)[:8],
         "held_out": options.held_out,
@@ -72,7 +77,7 @@ def render(options: argparse.Namespace) -> None:
         pictures = read_frames(clip, {*known, *wanted})
         people = [Portrait(pictures[i], points[i]) for i in known]
         began = time.process_time()
-        settings = Settings(steps, rate=options.rate)
+        settings = Settings(steps, rate=options.rate, weights=weights)
         person, tuned = fit(base, people, settings, teachers=teachers, discriminator=opponent)
         spent = time.process_time() - began
         moves = points[wanted]
@@ -163,7 +168,7 @@ def main() -> None:
         mode.add_argument("--steps", type=int)
         mode.add_argument("--rate", type=float, default=1e-4)
         mode.add_argument("--model", type=Path)
-        mode.add_argument("--no-discriminator", action="store_true", help="leave out the one beside the model's file")
+        mode.add_argument("--discriminator", action="store_true", help="with the one beside the model's file")
         mode.add_argument("--perceptual", type=Path)
         mode.add_argument("--identity", type=Path)
         mode.add_argument("--threads", type=int, default=1)

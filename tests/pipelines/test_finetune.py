@@ -240,6 +240,7 @@ def test_pictures_and_a_video_become_a_person_who_animates(tiny_model, tmp_path)
     made = finetune(
         [picture, video], tmp_path / "me.safetensors", model=weights, steps=2, take=3, landmarks=PaintedFaces(),
         device="cpu", progress=lambda stage, done, total: stages.add(stage), consent="Ann, by letter",
+        weights={"adversarial": 0.05, "feature_matching": 0.5},
     )  # fmt: skip
     assert made.frames == 4 and made.discriminator and made.perceptual == made.identity == "built-in"
     assert stages == {"frames", "steps"} and set(made.held_out) == {0, 2}

@@ -58,10 +58,12 @@ def _paper(vgg19: float, vggface: float, match: float) -> LossWeights:
 
 
 # The paper's two versions on arXiv differ (May and September 2019). "person": for fine-tuning the default model, chosen
-# on two people of clips/val.
+# on two people of clips/val; its discriminator made nine others no better (docs/training-log.md).
 PRESETS = {
     "textured": LossWeights(),
-    "person": LossWeights(l1=2.0, perceptual=1.0, perceptual_mouth=0.5, pyramid=2.0, likeness=0.5),
+    "person": LossWeights(
+        l1=2.0, perceptual=1.0, perceptual_mouth=0.5, pyramid=2.0, likeness=0.5, adversarial=0.0, feature_matching=0.0
+    ),
     "paper-v1": _paper(1e-2, 2e-3, 80),
     "paper-v2": _paper(1.5e-1, 2.5e-2, 10),
 }
