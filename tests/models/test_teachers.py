@@ -80,7 +80,14 @@ def test_the_readmes_figures_are_written_by_a_script(tmp_path, monkeypatch, caps
     monkeypatch.syspath_prepend(ROOT / "scripts" / "measure")
     script = ROOT / "scripts" / "measure" / "measure_finetune.py"
     figures = dict.fromkeys(("pd", "csim", "mouth_pd", "l1", "nme", "expression"), 0.5)
-    said = {"weights": "abcdef01", "perceptual": "built-in", "identity": "built-in", "held_out": 6, "seconds": 33.2}
+    said = {
+        "weights": "abcdef01",
+        "perceptual": "built-in",
+        "identity": "built-in",
+        "held_out": 6,
+        "seconds": 33.2,
+        "discriminator": False,
+    }
     rows = [
         {**said, "shots": shots, "steps": steps, "kept": kept, "untuned": figures, "tuned": {**figures, "csim": csim}}
         for shots, steps, kept, csim in ((8, 48, 40, 0.75), (8, 48, 0, 0.25), (1, 0, 0, 0.5))
