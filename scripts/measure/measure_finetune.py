@@ -52,10 +52,11 @@ def render(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     base = load_model(options.model)
     teachers = load_teachers(options.perceptual, options.identity)
-    beside = (options.model or DEFAULT_MODEL).with_name(DISCRIMINATOR)
-    opponent = load_discriminator(beside) if options.discriminator else None
-    heeded = {"adversarial": 0.05, "feature_matching": 0.5} if options.discriminator else {}
-    weights = replace(PRESETS["person"], **heeded)
+    opponent, weights = None, PRESETS["person"]
+    if options.discriminator:
+        trained = PRESETS["textured"]
+        weights = replace(weights, adversarial=trained.adversarial, feature_matching=trained.feature_matching)
+        opponent = load_discriminator((options.model or DEFAULT_MODEL).with_name(DISCRIMINATOR))
     said = {
         "weights": sha256(options.model or DEFAULT_MODEL)[:8],
         "held_out": options.held_out,

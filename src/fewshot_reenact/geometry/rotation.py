@@ -72,3 +72,9 @@ def nearest_rotation(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     two = left @ right
     third = np.cross(two[..., 0, :], two[..., 1, :])
     return np.concatenate([two, third[..., None, :]], -2), stretch.mean(-1)
+
+
+def views_apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Degrees between where two heads look; leaning to a side is no turning. (..., 3, 3) rotations -> (...)."""
+    cosine = (one[..., :, 2] * other[..., :, 2]).sum(-1)
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))

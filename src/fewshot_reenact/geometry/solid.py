@@ -119,17 +119,7 @@ def fit_track(points: np.ndarray, identity: np.ndarray | None = None) -> HeadPos
         if len(sample) == len(known):
             return _pose([found], found.identity, known, len(points))
         identity = found.identity
-    own = HeadShapes(
-        shapes.mean + np.tensordot(identity, shapes.identity, 1),
-        shapes.identity[:0],
-        shapes.expression,
-        shapes.spread,
-        shapes.nearness,
-    )
-    parts = [
-        solve(points[known[first : first + _AT_ONCE]], own, frames_of_identity=1)
-        for first in range(0, len(known), _AT_ONCE)
-    ]
+    parts = _in_parts(points[known], shapes, identity)
     return _pose(parts, identity, known, len(points))
 
 
@@ -151,19 +141,19 @@ def completed(points: np.ndarray) -> np.ndarray:
     )
     sample = np.unique(np.linspace(0, len(points) - 1, _SAMPLE).round().astype(int))
     identity = solve(points[sample][:, known], part, frames_of_identity=FRAMES_OF_IDENTITY).identity
-    own = HeadShapes(
-        part.mean + np.tensordot(identity, part.identity, 1),
-        part.identity[:0],
-        part.expression,
-        part.spread,
-        part.nearness,
-    )
-    parts = [
-        solve(points[first : first + _AT_ONCE][:, known], own, frames_of_identity=1)
-        for first in range(0, len(points), _AT_ONCE)
-    ]
+    parts = _in_parts(points[:, known], part, identity)
     fitted = _pose(parts, identity, np.arange(len(points)), len(points)).placed()[..., :2]
     return np.where(np.isfinite(points), points, fitted)
+
+
+def _in_parts(points: np.ndarray, shapes: HeadShapes, identity: np.ndarray) -> list[Solution]:
+    """A pose for each frame of one person whose identity (I,) is known, some frames at once. points: (T, N, 2) pixels,
+    those of `shapes`.
+    """
+    mean = shapes.mean + np.tensordot(identity, shapes.identity, 1)
+    own = HeadShapes(mean, shapes.identity[:0], shapes.expression, shapes.spread, shapes.nearness)
+    starts = range(0, len(points), _AT_ONCE)
+    return [solve(points[first : first + _AT_ONCE], own, frames_of_identity=1) for first in starts]
 
 
 def _pose(parts: list[Solution], identity: np.ndarray, known: np.ndarray, count: int) -> HeadPose:

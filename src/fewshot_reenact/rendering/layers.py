@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from fewshot_reenact.geometry.affine import invert
+from fewshot_reenact.geometry.topology import CHIN
 from fewshot_reenact.motion.heads import Lift
 
 _NOUGHT = 1e-3  # of a pixel's share: no more than a rounding
@@ -23,7 +24,6 @@ _OTHER = (20.0, 45.0)  # grey levels from which, and at which wholly, a colour i
 _MARGIN = 0.05  # eye distances about the head in which the ground's pixels may hold something of the hair
 _PAINTED = 256  # side at which the ground is painted in, pixels: what is behind a head is a guess, and soft
 _HEAD = (2.6, 0.7)  # how far to the sides and below the chin a head reaches, eye distances
-_CHIN = 8
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,6 @@ def _head_zone(size: tuple[int, int], lift: Lift) -> np.ndarray:
     y, x = np.mgrid[:h, :w].astype(np.float32)
     x, y = (x - pose.translation[0]) / pose.scale, (y - pose.translation[1]) / pose.scale
     across, down = x * np.cos(roll) + y * np.sin(roll), y * np.cos(roll) - x * np.sin(roll)
-    chin = (pose.placed(lift.solid)[_CHIN, :2] - pose.translation) / pose.scale
+    chin = (pose.placed(lift.solid)[CHIN, :2] - pose.translation) / pose.scale
     below = chin[1] * np.cos(roll) - chin[0] * np.sin(roll)
     return (np.abs(across) < _HEAD[0]) & (down < below + _HEAD[1])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fewshot_reenact.geometry.topology import FLIP
+from fewshot_reenact.geometry.topology import mirror
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.bounds import farthest, limit_turn, limit_way
 from fewshot_reenact.motion.heads import HeadMotion
@@ -31,9 +31,7 @@ class Still:
 
     def mirrored(self) -> Still:
         """The same with left and right exchanged."""
-        points = self.points[FLIP].copy()
-        points[:, 0] = self.picture.shape[1] - 1 - points[:, 0]
-        return Still(np.ascontiguousarray(self.picture[:, ::-1]), points)
+        return Still(np.ascontiguousarray(self.picture[:, ::-1]), mirror(self.points, self.picture.shape[1]))
 
 
 class LivePlan:

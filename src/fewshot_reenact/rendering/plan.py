@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fewshot_reenact.geometry.rotation import views_apart
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.bounds import Bounds, limit_turn, limit_way
@@ -99,5 +100,5 @@ def skin_counts(one: np.ndarray, other: np.ndarray) -> float:
     """How much a driver's skin tells of a portrait's: most for heads turned alike, 0 for heads turned otherwise;
     inclination in the picture does not count. one, other: (3, 3), rotations.
     """
-    apart = float(np.degrees(np.arccos(np.clip(one[:, 2] @ other[:, 2], -1, 1))))
+    apart = float(views_apart(one, other))
     return _STRANGER * smoothstep(float(np.clip((_UNLIKE - apart) / (_UNLIKE - _ALIKE), 0, 1)))

@@ -4,13 +4,11 @@ There the networks fill much in, and what they fill in is the people's whom they
 warp alone is likelier to the portrait, but has no mouth's inside and no lids. So mouth and eyes keep theirs.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE
-from fewshot_reenact.motion.heads import HeadMotion, Lift
 
 _FROM, _TO = 6.0, 22.0  # degrees of turning over which the change of colour fades
 _LEFT = 0.15  # what is left of it beyond these, on cheeks, temples, nose and forehead
@@ -19,16 +17,11 @@ _PARTS = ((MOUTH, 0.2, 1.0), (LEFT_EYE, 0.1, 0.6), (RIGHT_EYE, 0.1, 0.6))
 _PLATEAU = 1.6  # the bell about a part is cut off here: over its middle all is kept
 
 
-def turned_away(heads: HeadMotion, own: Lift) -> np.ndarray:
-    """Degrees between where B heads look and where the portrait does, (B,); leaning to a side is no turning."""
-    cosine = heads.pose.rotation[:, :, 2] @ own.pose.rotation[:, 2]
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-
-
 def taken(points: Tensor, away: Tensor, side: int) -> Tensor:
     """Shares of the change of colour, 0..1, (B, 1, side, side) over face frames.
 
-    points: (B, 83, 2) pixels of these frames. away: (B,) degrees, see `turned_away`.
+    points: (B, 83, 2) pixels of these frames. away: (B,) degrees, from the portrait's view, as by
+    geometry.rotation.views_apart.
     """
     share = 1 - (1 - _LEFT) * smoothstep(((away - _FROM) / (_TO - _FROM)).clamp(0, 1))
     share = share[:, None, None].expand(-1, side, side)

@@ -20,6 +20,7 @@ from fewshot_reenact.errors import InputError, ModelError
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.raster import raster
+from fewshot_reenact.geometry.rotation import views_apart
 from fewshot_reenact.geometry.shape import take_out
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
@@ -31,7 +32,7 @@ from fewshot_reenact.rendering.flow import displace, enlarge, to_signed
 from fewshot_reenact.rendering.matte import with_matte
 from fewshot_reenact.rendering.mixing import match_colour, nearest, portrait_state
 from fewshot_reenact.rendering.paste import cut_face
-from fewshot_reenact.rendering.restraint import taken, turned_away
+from fewshot_reenact.rendering.restraint import taken
 from fewshot_reenact.rendering.solid.portrait import Frames, SolidPortrait, moving_box
 from fewshot_reenact.rendering.tone import Tone
 from fewshot_reenact.rendering.view import View, match_light
@@ -251,7 +252,9 @@ class TexturedRenderer:
         """How much of the change of colour is taken of each of K portraits, (B, K, 1, L, L)."""
         inside = np.stack([transform(invert(f), p) for f, p in zip(frames, heads.points, strict=True)])
         points = torch.from_numpy(inside.astype(np.float32)) * (self.shown / self.size)
-        away = [torch.from_numpy(turned_away(heads, own).astype(np.float32)) for own in lifts]
+        away = [
+            torch.from_numpy(views_apart(heads.pose.rotation, own.pose.rotation).astype(np.float32)) for own in lifts
+        ]
         return torch.stack([taken(points, one, self.shown) for one in away], 1)
 
     def _mixed(

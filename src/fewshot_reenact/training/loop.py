@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from fewshot_reenact.models.discriminator import DISCRIMINATOR
 from fewshot_reenact.rendering.registration import register
 from fewshot_reenact.training.checkpoints import refuse_foreign, remember_clips, remember_code, remember_config
 from fewshot_reenact.training.config import TrainConfig
@@ -69,7 +70,7 @@ def _train(
     check_networks(config)
     tell = tqdm.write if world.leads else lambda _line: None
     if world.leads:
-        refuse_foreign(folder, "model.safetensors", "discriminator.safetensors")
+        refuse_foreign(folder, "model.safetensors", DISCRIMINATOR)
         remember_config(config, folder, FIXED, write=False)
     clips = open_data(config, folder, device, world, tell)
     if world.leads:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.solid_fit import NEAREST
+from fewshot_reenact.geometry.topology import CHIN
 from fewshot_reenact.rendering.warp import PIECES, interpolated
 
 _MIDDLE = -0.78  # eye distances, depth of the plane in the head's own axes
@@ -32,7 +33,6 @@ _FAR, _SOFT = 2.7, 0.25
 _FAR_CENTRE = 0.25  # eye distances below the eyes
 # The face's outline: the jaw from the left ear to the right, back along the hairline.
 OUTLINE = (*range(17), *range(78, 67, -1))
-_CHIN = 8
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _thickness(where: Tensor, rotation: Tensor) -> Tensor:
 
 def _rigid(where: Tensor, near: Tensor, points: Tensor, depth: Tensor, rotation: Tensor) -> Tensor:
     """(B, N): 1 to the chin, falling to 0 at the collar and far to the sides."""
-    chin = (torch.cat([points[:, _CHIN], depth[:, _CHIN, None]], 1)[:, None] @ rotation)[..., 1]
+    chin = (torch.cat([points[:, CHIN], depth[:, CHIN, None]], 1)[:, None] @ rotation)[..., 1]
     upright = torch.cat([where, near[..., None]], -1) @ rotation
     below = (chin + _NECK - upright[..., 1]) / _NECK
     x, y = where.unbind(-1)
