@@ -101,3 +101,10 @@ def picture_box(pictures: Tensor, count: int) -> Tensor:
 def _box(width: int, height: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         return torch.tensor([0, 0, width - 1, height - 1], dtype=dtype, device=device)
+
+
+def one_after_the_other(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """The one shift (B, 2, S, S) that does what correcting a flow by `first` and the result by `second` does."""
+    if first is None or second is None:
+        return second if first is None else first
+    return second + displace(first, second)

@@ -28,7 +28,7 @@ from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
 from fewshot_reenact.motion.heads import HeadMotion, Lift, lift
 from fewshot_reenact.rendering.composing import Composer, InferredFace, OtherSide
-from fewshot_reenact.rendering.flow import displace, enlarge, to_signed
+from fewshot_reenact.rendering.flow import enlarge, one_after_the_other, to_signed
 from fewshot_reenact.rendering.matte import with_matte
 from fewshot_reenact.rendering.mixing import match_colour, nearest, portrait_state
 from fewshot_reenact.rendering.paste import cut_face
@@ -212,7 +212,7 @@ class TexturedRenderer:
         seen, change, shift = self._through(
             first, fine, drawn, visible, self._kept(heads, frames, self.lifts[:1])[:, 0]
         )
-        shift = _one_after_the_other(dense, shift)
+        shift = one_after_the_other(dense, shift)
         return _pictures(seen) / 2 + 0.5, _pictures(change) / 2, None if shift is None else _pictures(shift)
 
     def _view(self, own: Sequence[int], warp: Frames) -> View:
@@ -307,13 +307,6 @@ class TexturedRenderer:
         picture = self.composer.compose(face)
         self.seconds["compose"] += time.perf_counter() - began
         return picture
-
-
-def _one_after_the_other(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    """The one shift (B, 2, S, S) that does what correcting a flow by `first` and the result by `second` does."""
-    if first is None or second is None:
-        return second if first is None else first
-    return second + displace(first, second)
 
 
 def _pictures(x: Tensor) -> np.ndarray:
