@@ -11,7 +11,7 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.rendering.guided import guided_filter
-from fewshot_reenact.rendering.matte import WEIGHTS_FILE, find_matte, with_matte
+from fewshot_reenact.rendering.matte import WEIGHTS_FILE, cut_by_colour, find_matte, with_matte
 from painted_clips import face_points
 from places import PORTRAITS, ROOT
 
@@ -41,6 +41,26 @@ def test_it_is_the_same_however_large_the_picture(portrait):
     half = find_matte(np.ascontiguousarray(portrait.picture[::2, ::2]), portrait.points / 2)
     assert matte is not None and half is not None
     assert np.abs(matte[::2, ::2][: half.shape[0], : half.shape[1]] - half).mean() < 0.06
+
+
+def test_an_edge_that_wanders_goes_back_to_where_the_colours_change():
+    """A red person before blue and white stripes; the rough matte is 12 pixels too wide, or too narrow, and soft."""
+    y, x = np.mgrid[:200, :200]
+    person = np.hypot(x - 100, y - 110) < 60
+    stripes = np.where((x // 8 % 2 == 0)[..., None], [40, 60, 150], [230, 230, 230])
+    noise = np.random.default_rng(0).normal(0, 6, (200, 200, 3))
+    picture = np.clip(np.where(person[..., None], [170, 60, 50], stripes) + noise, 0, 255).astype(np.uint8)
+    for by in (12, -12):
+        rough = np.clip((60 + by - np.hypot(x - 100, y - 110)) / 30 + 0.5, 0, 1).astype(np.float32)
+        made = cut_by_colour(picture, rough, 60.0)
+        assert ((rough > 0.5) != person).mean() > 0.1
+        assert ((made > 0.5) != person).mean() < 0.005
+        assert np.array_equal(made, cut_by_colour(picture, rough, 60.0)), "the same again"
+
+
+def test_a_matte_that_is_nowhere_sure_stays():
+    rough = np.full((50, 50), 0.5, np.float32)
+    assert cut_by_colour(np.zeros((50, 50, 3), np.uint8), rough, 20.0) is rough
 
 
 def test_a_portrait_keeps_the_matte_that_it_has(portrait):

@@ -15,6 +15,7 @@ from fewshot_reenact.rendering.solid.fit import fit_heads
 from fewshot_reenact.rendering.solid.pairs import frames_of, solid_view
 from fewshot_reenact.rendering.solid.portrait import SolidPortrait, moving_box
 from fewshot_reenact.rendering.solid.splat import Grid, invert_map, refine_inverse
+from fewshot_reenact.rendering.solid.surface import PIVOT
 
 SIZE, SCALE = 400, 60.0
 RNG = np.random.default_rng(0)
@@ -229,3 +230,22 @@ def test_a_pair_of_one_picture_is_that_picture():
     y, x = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
     here = torch.stack([x, y], -1) @ frame[0, :, :2].T + frame[0, :, 2]
     assert float((view.flow[0] - here).norm(dim=-1).max()) < 0.6 and float(visible.min()) > 0.9
+
+
+# ---- below the chin
+
+
+def test_shoulders_go_a_part_of_the_heads_way_and_do_not_turn_with_it():
+    one = portrait()
+    own = one.lift
+    motion = turned(own, [(0, 0, 0), (0, 0, 0), (30, 0, 0)])
+    motion.pose.translation[1] += (0.5 * SCALE, 0)
+    motion.pose.translation[2] += SCALE * ((own.pose.rotation - motion.pose.rotation[2]) @ PIVOT)[:2]
+    frames = one.warp(motion, face_frame(motion.points, 64))
+    chin = own.points[8]
+    for below, least, most in ((0.5, 0.55, 0.95), (0.8, 0.3, 0.95), (1.7, -0.01, 0.1)):
+        place = torch.tensor([[[[chin[0] + 0.35 * SCALE, chin[1] + below * SCALE]]]])
+        offset = one.onto.look_up(frames.box, place.expand(3, -1, -1, -1))[:, 0, 0, 0] / SCALE
+        assert abs(float(offset[0])) < 0.01
+        assert least * 0.5 <= -float(offset[1]) <= most * 0.5, below
+        assert abs(float(offset[2])) < 0.02, "a turn about the neck's top"

@@ -55,7 +55,7 @@ class Composer:
     """
 
     def __init__(self, portrait: Portrait, lift: Lift, box: tuple[int, int, int, int], size: int, shown: int):
-        self.picture, self.box = portrait.picture, box
+        self.box = box
         self.flow = HeadFlow(box, portrait.size, feather(size, size)[0, 0].numpy())
         self.layers = Layers.of(portrait.picture, portrait.matte, lift, portrait.ground)
         self.base = portrait.picture if portrait.ground is None else self.layers.whole()
@@ -74,7 +74,9 @@ class Composer:
         if face.mirror is not None:
             other = face.mirror
             raised = person if self.cut_out else None
-            show_other_side(picture, self.picture, self.box, other.offset, other.share, other.tone, face.frame, raised)
+            show_other_side(
+                picture, self.layers.person, self.box, other.offset, other.share, other.tone, face.frame, raised
+            )
         # In the box alone, whatever the pose: the picture around it is promised to stay.
         inside = face.shown - np.array([[0, 0, x0], [0, 0, y0]])
         paste_change(picture[y0:y1, x0:x1], face.change, face.warped, self.edge, inside, self.magnified, person)

@@ -12,6 +12,7 @@ import numpy as np
 from fewshot_reenact.geometry.affine import invert
 from fewshot_reenact.geometry.topology import CHIN
 from fewshot_reenact.motion.heads import Lift
+from fewshot_reenact.rendering.completion import complete
 
 _NOUGHT = 1e-3  # of a pixel's share: no more than a rounding
 _NONE = 0.04  # share of the mirror image below which nothing is drawn
@@ -21,8 +22,9 @@ _SURE = 0.2  # of a pixel's share: what it lacks of it, its colours take from th
 # have to differ from the ground's to tell, and to tell surely; what is as near to all or none is that.
 _RIM, _APART, _HAZE = 0.06, (30.0, 90.0), 0.08
 _OTHER = (20.0, 45.0)  # grey levels from which, and at which wholly, a colour is no mixture of the two
-_MARGIN = 0.05  # eye distances about the head in which the ground's pixels may hold something of the hair
-_PAINTED = 256  # side at which the ground is painted in, pixels: what is behind a head is a guess, and soft
+# Eye distances about the head in which the ground's pixels may hold something of the hair; a matte's share from which
+# on a pixel is of the person at all.
+_MARGIN, _OWN = 0.04, 0.05
 _HEAD = (2.6, 0.7)  # how far to the sides and below the chin a head reaches, eye distances
 
 
@@ -92,7 +94,7 @@ def cut_out(picture: np.ndarray, share: np.ndarray, ground: np.ndarray) -> np.nd
 
 def show_other_side(
     made: np.ndarray,
-    picture: np.ndarray,
+    own: np.ndarray,
     box: tuple[int, int, int, int],
     offset: np.ndarray,
     share: np.ndarray,
@@ -102,10 +104,11 @@ def show_other_side(
 ) -> None:
     """Draw the portrait's mirror image where it shows more than the portrait, in place.
 
-    made: (H, W, 3) uint8, what is drawn on. picture: the portrait. box: x0, y0, x1, y1, the part that moves. offset:
-    (rows, columns, 2) over the box, how far from each pixel its other side is. share: (rows, columns), how much of it
-    is seen. tone: (S, S, 3) over the face frame, what its colours lack, 0..255 scale. frame: (2, 3), frame -> picture.
-    person: (y1 - y0, x1 - x0) float32, how much of each pixel of the box is the person, raised where it is drawn.
+    made: (H, W, 3) uint8, what is drawn on. own: (H, W, 4) uint8, the portrait's person, see Layers. box: x0, y0, x1,
+    y1, the part that moves. offset: (rows, columns, 2) over the box, how far from each pixel its other side is. share:
+    (rows, columns), how much of it is seen. tone: (S, S, 3) over the face frame, what its colours lack, 0..255 scale.
+    frame: (2, 3), frame -> picture. person: (y1 - y0, x1 - x0) float32, how much of each pixel of the box is the
+    person, raised where it is drawn.
     """
     rows, columns = np.nonzero(share > _NONE)
     if not len(rows):
@@ -123,13 +126,13 @@ def show_other_side(
         return cv2.warpAffine(values, matrix, (c - a, d - b), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
     where = np.stack(np.meshgrid(np.arange(a, c), np.arange(b, d)), -1).astype(np.float32) + onto(offset, place)
-    other = cv2.remap(picture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
+    other = cv2.remap(own, where, np.empty(0), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     part = made[b:d, a:c].astype(np.float32)
-    shown = onto(share, place)
-    part += shown[..., None] * (other + onto(tone, inside) - part)
+    shown, solid = onto(share, place), other[..., 3].astype(np.float32) / 255
+    part += shown[..., None] * (other[..., :3] + solid[..., None] * (onto(tone, inside) - part))
     if person is not None:
         there = person[b - y0 : d - y0, a - x0 : c - x0]
-        there += shown * (1 - there)
+        there += shown * solid * (1 - there)
     made[b:d, a:c] = np.clip(np.round(part), 0, 255).astype(np.uint8)
 
 
@@ -164,24 +167,15 @@ def paint_ground(picture: np.ndarray, matte: np.ndarray, lift: Lift, zone: np.nd
     h, w = picture.shape[:2]
     scale = float(lift.pose.scale)
     margin = max(1, round(_MARGIN * scale))
-    head = ((matte > 0) & (_head_zone((h, w), lift) if zone is None else zone)).astype(np.uint8)
+    person = matte > _OWN
+    head = (person & (_head_zone((h, w), lift) if zone is None else zone)).astype(np.uint8)
     hole = cv2.dilate(head, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1,) * 2))
     if not hole.any():
         return picture
-    shrink = min(1.0, _PAINTED / max(h, w))
-    size = (max(2, round(w * shrink)), max(2, round(h * shrink)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    gap = (cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
-    # The person's other parts are no ground: nothing is drawn from them.
-    person = cv2.resize(matte, size, interpolation=cv2.INTER_AREA) > 0.5
-    painted = cv2.inpaint(
-        small, cv2.dilate(gap | person.astype(np.uint8), np.ones((3, 3), np.uint8)), 4, cv2.INPAINT_TELEA
-    )
-    painted = cv2.GaussianBlur(painted, (0, 0), 2.0)
-    large = cv2.resize(painted, (w, h), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), margin / 2)[..., None]
-    soft = np.maximum(soft, hole[..., None] * (soft > 0.5))
-    return np.round(picture + soft * (large - picture)).clip(0, 255).astype(np.uint8)
+    # The person's other parts are no ground: nothing is learnt from them.
+    painted = complete(picture, hole > 0, person).astype(np.float32)
+    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), margin / 3)[..., None] * hole[..., None]
+    return np.round(picture + np.minimum(2 * soft, 1) * (painted - picture)).clip(0, 255).astype(np.uint8)
 
 
 def _head_zone(size: tuple[int, int], lift: Lift) -> np.ndarray:

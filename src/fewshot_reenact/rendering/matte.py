@@ -21,9 +21,12 @@ from fewshot_reenact.weights import WEIGHTS
 WEIGHTS_FILE = WEIGHTS / "matte.safetensors"
 _REACH = 3.1  # eye distances from the head's middle to the sides of the square that the network sees
 _MIDDLE = 0.35  # eye distances from between the eyes down to that middle
-_HAIR, _SOFTNESS = 0.06, 1e-3  # of the guided filter: eye distances; variance of brightness
+_HAIR, _SOFTNESS = 0.04, 1e-3  # of the guided filter: eye distances; variance of brightness
 # Shares of the mask that count as none and as all, for the filter leaves a veil: first linearly, then eased.
 _LOW, _HIGH, _EASED = 0.15, 0.85, 0.04
+# The cut by colour (Rother, Kolmogorov, Blake 2004, "GrabCut"): the longer side at which it is made, pixels; a matte's
+# share from which and up to which a place is surely the person's or the ground's, once so many eye distances within.
+_CUT_SIDE, _CUT_OWN, _CUT_NONE, _CUT_BAND, _CUT_ROUNDS = 384, 0.99, 0.02, 0.08, 3
 _EDGE = 0.08  # of the square's side, over which the whole picture's mask takes over
 # A usable matte holds the face's points, and leaves some ground beside or above the head.
 _FACE, _GROUND = 0.9, 0.02
@@ -70,10 +73,42 @@ def find_matte(picture: np.ndarray, points: np.ndarray, weights: Path = WEIGHTS_
     share = _square((height, width), (float(middle[0]), float(middle[1])), side)
     mask += share * (near - mask)
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    fine = guided_filter(grey, mask, max(1, round(_HAIR * unit)), _SOFTNESS)
-    matte = np.clip((fine - _LOW) / (_HIGH - _LOW), 0, 1).astype(np.float32)
-    if not _fits(matte, points) or _rise(matte, points) > _RISE:
+    seen = _refined(grey, mask, unit)
+    if not _fits(seen, points) or _rise(seen, points) > _RISE:
         return None
+    matte = _refined(grey, cut_by_colour(picture, seen, unit), unit)
+    return matte if _fits(matte, points) else None
+
+
+def cut_by_colour(picture: np.ndarray, matte: np.ndarray, unit: float) -> np.ndarray:
+    """Where the person's colours end and the ground's begin, in the band in which a matte is not sure: (H, W) float32,
+    nearly 0 or 1. The network sees a head in 128 pixels, and before busy ground its edge is wide and wanders.
+
+    picture: (H, W, 3) uint8 RGB. matte: (H, W) float32. unit: pixels an eye distance.
+    """
+    h, w = matte.shape
+    shrink = min(1.0, _CUT_SIDE / max(h, w))
+    size = (max(8, round(w * shrink)), max(8, round(h * shrink)))
+    small = np.ascontiguousarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA)[..., ::-1])
+    rough = cv2.resize(matte, size, interpolation=cv2.INTER_AREA)
+    reach = max(1, round(_CUT_BAND * unit * shrink))
+    round_about = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+    parts = np.where(rough > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    parts[cv2.erode((rough > _CUT_OWN).astype(np.uint8), round_about) > 0] = cv2.GC_FGD
+    parts[cv2.dilate((rough > _CUT_NONE).astype(np.uint8), round_about) == 0] = cv2.GC_BGD
+    if not {cv2.GC_FGD, cv2.GC_BGD} <= set(np.unique(parts).tolist()):
+        return matte
+    cv2.setRNGSeed(1)  # of the colours' clusters: the same picture gives the same matte
+    colours = np.zeros((1, 65)), np.zeros((1, 65))  # of the ground and of the person
+    cv2.grabCut(small, parts, None, *colours, _CUT_ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]  # no box
+    own = ((parts == cv2.GC_FGD) | (parts == cv2.GC_PR_FGD)).astype(np.float32)
+    return cv2.resize(own, (w, h), interpolation=cv2.INTER_LINEAR)
+
+
+def _refined(grey: np.ndarray, mask: np.ndarray, unit: float) -> np.ndarray:
+    """A mask with the edges of the picture, hair and all: (H, W) float32."""
+    fine = guided_filter(grey, mask, max(1, round(_HAIR * unit)), _SOFTNESS)
+    matte = np.clip((fine - _LOW) / (_HIGH - _LOW), 0, 1)
     return smoothstep(np.clip((matte - _EASED) / (1 - 2 * _EASED), 0, 1)).astype(np.float32)
 
 

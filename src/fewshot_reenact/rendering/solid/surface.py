@@ -2,7 +2,7 @@
 
 In the face the depth is a spline through the points' own. Beyond the face's outline it curves back to a plane through
 the head's middle, over as much as skull and hair are thick above and beside a face, and a neck is behind a chin; the
-plane goes on from there. What lies below the chin follows less and less, down to the collar: so the neck bends.
+plane goes on from there. Below the chin the head's turn ends soon, and neck and shoulders go a part of its way.
 Everything is a tensor and batched, for training makes a surface for each portrait that it draws.
 
 Coordinates: pixels of the portrait's picture; depth in eye distances of the head's pose, towards the viewer, from the
@@ -27,10 +27,16 @@ _ALIKE = 0.3  # eye distances beyond the outline over which a head's two sides c
 # far on a side is a side.
 _RIDGE = 0.2
 DEPTH_SLACK = 1e-3  # how freely the spline of depths may miss a point
-# The neck bends over this many eye distances below the chin; to the sides all ends between these shares of _FAR.
-_NECK = 1.25
+# A head's turn ends this many eye distances below the chin; to the sides all ends between these shares of _FAR.
+_NECK = 0.3
 _FAR, _SOFT = 2.7, 0.25
 _FAR_CENTRE = 0.25  # eye distances below the eyes
+# Where a head turns about its neck, in its own axes, eye distances: the fit of `training.fitting.blendshapes` to filmed
+# heads. Neck and shoulders go that way in part, sideways more than up and down: measured by optical flow on filmed
+# people, a quarter to three quarters of an eye distance below the chin.
+PIVOT = (0.0, 0.88, -0.89)
+_SWAY = (0.75, 0.45)
+_SWAY_FROM, _SWAY_END = 0.6, 1.6  # eye distances below the chin over which that ends, as the moving box does
 # The face's outline: the jaw from the left ear to the right, back along the hairline.
 OUTLINE = (*range(17), *range(78, 67, -1))
 
@@ -76,13 +82,15 @@ class Surface:
     """Nodes of B portraits' pictures, on a grid of (rows, columns).
 
     where: (B, N, 2) pixels. depth: (B, N) eye distances. rigid: (B, N), 1 where a place is the head's, 0 where it
-    stays. face: (B, N), 1 on the cheeks, less towards the ears, where a left and a right side are no longer alike, and
-    0 along the face's middle. shape: (rows, columns), N of them.
+    is not. sway: (B, N), 1 where what is not the head's goes with the neck, 0 where it stays. face: (B, N), 1 on the
+    cheeks, less towards the ears, where a left and a right side are no longer alike, and 0 along the face's middle.
+    shape: (rows, columns), N of them.
     """
 
     where: Tensor
     depth: Tensor
     rigid: Tensor
+    sway: Tensor
     face: Tensor
     shape: tuple[int, int]
 
@@ -99,7 +107,10 @@ def head_surface(points: Tensor, depth: Tensor, pose: Placing, where: Tensor, sh
     near = front + back * (_middle(nodes, pose.rotation) - front)
     across = (torch.cat([nodes, near[..., None]], -1) @ pose.rotation)[..., 0].abs()
     face = smoothstep((1 - outside / _ALIKE).clamp(0, 1)) * smoothstep(((across - _RIDGE) / _RIDGE).clamp(0, 1))
-    return Surface(where, near, _rigid(nodes, near, own, depth, pose.rotation), face, shape)
+    below, within = _below_chin(nodes, near, own, depth, pose.rotation), _within(nodes)
+    rigid = smoothstep((1 - below / _NECK).clamp(0, 1)) * within
+    sway = smoothstep(((_SWAY_END - below) / (_SWAY_END - _SWAY_FROM)).clamp(0, 1)) * within * (below > 0)
+    return Surface(where, near, rigid, sway, face, shape)
 
 
 def _beyond(where: Tensor, outline: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,14 +155,26 @@ def _thickness(where: Tensor, rotation: Tensor) -> Tensor:
     return _BESIDE + upright * (torch.where(share > 0, _BELOW, _ABOVE) - _BESIDE)
 
 
-def _rigid(where: Tensor, near: Tensor, points: Tensor, depth: Tensor, rotation: Tensor) -> Tensor:
-    """(B, N): 1 to the chin, falling to 0 at the collar and far to the sides."""
+def _below_chin(where: Tensor, near: Tensor, points: Tensor, depth: Tensor, rotation: Tensor) -> Tensor:
+    """How far below the chin places are along the head's own axis, (B, N) eye distances."""
     chin = (torch.cat([points[:, CHIN], depth[:, CHIN, None]], 1)[:, None] @ rotation)[..., 1]
-    upright = torch.cat([where, near[..., None]], -1) @ rotation
-    below = (chin + _NECK - upright[..., 1]) / _NECK
+    return (torch.cat([where, near[..., None]], -1) @ rotation)[..., 1] - chin
+
+
+def _within(where: Tensor) -> Tensor:
+    """(B, N): 1 about the head, falling to 0 far to the sides, above and below."""
     x, y = where.unbind(-1)
     far = torch.hypot(x, y - _FAR_CENTRE) / _FAR
-    return smoothstep(below.clamp(0, 1)) * smoothstep(((1 - far) / _SOFT).clamp(0, 1))
+    return smoothstep(((1 - far) / _SOFT).clamp(0, 1))
+
+
+def sway(own: Placing, there: Placing) -> Tensor:
+    """How far necks and shoulders go when heads do, (B, 2) pixels: a part of the way of the neck's top."""
+    ends = []
+    for placing in (own, there):
+        pivot = placing.rotation[:, :2] @ placing.rotation.new_tensor(PIVOT)
+        ends.append(pivot * placing.scale[:, None] + placing.translation)
+    return (ends[1] - ends[0]) * ends[0].new_tensor(_SWAY)
 
 
 def turned(

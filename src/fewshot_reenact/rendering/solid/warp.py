@@ -17,7 +17,7 @@ from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.models.feather import feather_on
 from fewshot_reenact.rendering.flow import FLOW_SIZE, apply_affine, enlarge_flow, frame_places
 from fewshot_reenact.rendering.solid.splat import Grid, Seen, invert_map, refine_inverse
-from fewshot_reenact.rendering.solid.surface import DEPTH_SLACK, Placing, Surface, turned
+from fewshot_reenact.rendering.solid.surface import DEPTH_SLACK, Placing, Surface, sway, turned
 from fewshot_reenact.rendering.warp import fit_warp, interpolated, sample
 
 BOX_GRID = 32  # places a side at which the box's expression is computed
@@ -138,13 +138,14 @@ def turn_heads(
     places, count = nodes.places(), len(heads.points)
     here = nodes.map().expand(count, -1, -1, -1)
     source = here + expression.over.look_up(expression.box, here).permute(0, 2, 3, 1)
-    known = torch.stack([surface.depth, surface.rigid, surface.face], 1).view(-1, 3, *surface.shape)
-    depth, rigid, face = nodes.look_up(known.expand(count, -1, -1, -1), source).flatten(2).unbind(1)
+    known = torch.stack([surface.depth, surface.rigid, surface.sway, surface.face], 1).view(-1, 4, *surface.shape)
+    depth, rigid, swaying, face = nodes.look_up(known.expand(count, -1, -1, -1), source).flatten(2).unbind(1)
     depth = depth + _depth_change(heads, expression.over, here)
     where = places.expand(count, -1, -1)
     moved = turned(where, depth, heads.own, heads.there, heads.nearness)
     still = torch.cat([where.transpose(1, 2), depth[:, None]], 1).transpose(1, 2)
     there = still + rigid[..., None] * (moved - still)
+    there[..., :2] += ((1 - rigid) * swaying)[..., None] * sway(heads.own, heads.there)[:, None]
     enlarged = heads.there.scale / heads.own.scale
     forward = there[..., :2].view(count, *nodes.shape, 2).permute(0, 3, 1, 2)
     seen = invert_map(there, nodes, onto, enlarged)

@@ -1,0 +1,229 @@
+"""What a picture may show where something was taken out of it: patches of the rest, put together so that they agree.
+
+The hole is filled from coarse to fine so that each small patch in it is like some patch of what is known: each round
+finds the likest patches by propagation and random search (Barnes et al. 2009, "PatchMatch", section 3) and gives each
+pixel the weighted mean of what the patches over it propose (Wexler et al. 2007, "Space-Time Completion of Video",
+section 3.2). At the picture's own size pixels are copied from where their patches lie, so that grain and brush strokes
+stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SIDE = 192  # pixels of the longer side at which patches are looked for
+_REACH = 3  # pixels from a patch's middle to its edge
+_COARSEST = 24  # pixels of the longer side: there a patch is as large as what is missing
+_ROUNDS, _LAST = 6, 3  # of search and mean at each size, and at the largest
+_TRIES = 4  # rings of random search
+_FEWEST = 30  # patches to learn from; with fewer the hole is filled smoothly
+_TRUST = 1.35  # by how much less a patch counts for each pixel farther from what is known
+_HOME = (
+    0.6  # how much a patch has to be likelier, grey levels squared a pixel, for each pixel that it comes from farther
+)
+_SEED = 5  # the search's: the same picture gives the same ground
+
+
+@dataclass
+class _Level:
+    """One size. picture: (h, w, 3) float32, filled or not. hole: (h, w) bool, what is filled. barred: (h, w) bool, that
+    and what is not learnt from.
+    """
+
+    picture: np.ndarray
+    hole: np.ndarray
+    barred: np.ndarray
+
+    @classmethod
+    def of(cls, picture: np.ndarray, hole: np.ndarray, barred: np.ndarray, size: tuple[int, int]) -> _Level:
+        """size: (width, height)."""
+        usable = (~(hole | barred)).astype(np.float32)
+        share = cv2.resize(usable, size, interpolation=cv2.INTER_AREA)
+        colours = cv2.resize(picture * usable[..., None], size, interpolation=cv2.INTER_AREA)
+        small = colours / np.maximum(share, 1e-3)[..., None]
+        missing = share < 0.5
+        return cls(
+            small, missing & (cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0), missing
+        )
+
+    def sources(self) -> np.ndarray:
+        """(h, w) bool: middles of patches that are wholly known."""
+        taken = np.pad((self.hole | self.barred).astype(np.uint8), 1, constant_values=1)
+        near = cv2.dilate(
+            taken, np.ones((2 * _REACH + 1,) * 2, np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1
+        )
+        return near[1:-1, 1:-1] == 0
+
+
+def complete(picture: np.ndarray, hole: np.ndarray, barred: np.ndarray) -> np.ndarray:
+    """Fill the hole of a picture with what the rest of it may go on as.
+
+    picture: (H, W, 3) uint8. hole: (H, W) bool, what is filled. barred: (H, W) bool, what is neither filled nor learnt
+    from. Returns (H, W, 3) uint8, the picture outside the hole.
+    """
+    h, w = hole.shape
+    barred = barred & ~hole
+    shrink = min(1.0, SIDE / max(h, w))
+    sizes = [(max(8, round(w * shrink)), max(8, round(h * shrink)))]
+    while max(sizes[-1]) > 2 * _COARSEST:
+        sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
+    drawn = np.random.default_rng(_SEED)
+    filled, field = None, None
+    for size in reversed(sizes):
+        level = _Level.of(picture, hole, barred, size)
+        if level.sources().sum() < _FEWEST:
+            if size == sizes[0]:
+                return _smoothly(picture, hole, barred)
+            continue
+        if filled is None:
+            start = _smooth_fill(level.picture, level.barred)
+        else:
+            start = cv2.resize(filled, size, interpolation=cv2.INTER_LINEAR)
+        level.picture[level.barred] = start[level.barred]
+        field = _Field(level, drawn, field)
+        for _ in range(_LAST if size == sizes[0] else _ROUNDS):
+            field.improve()
+            field.vote()
+        filled = level.picture
+    assert field is not None
+    return _copied(picture, hole, field)
+
+
+class _Field:
+    """For each patch that touches the hole the likest one that is known: `source`, (h, w, 2), the row and column of its
+    middle, by the patch's own middle.
+    """
+
+    def __init__(self, level: _Level, drawn: np.random.Generator, coarser: _Field | None):
+        self.level, self.drawn = level, drawn
+        h, w = level.hole.shape
+        self.valid = level.sources()
+        self.known = np.argwhere(self.valid)
+        wide = np.ones((2 * _REACH + 1,) * 2, np.uint8)
+        self.rows, self.columns = np.nonzero(cv2.dilate(level.hole.astype(np.uint8), wide) > 0)
+        self.source = self.known[drawn.integers(len(self.known), size=(h, w))]
+        if coarser is not None:
+            y, x = np.mgrid[:h, :w]
+            rows, columns = coarser.source.shape[:2]
+            at = np.minimum(y // 2, rows - 1), np.minimum(x // 2, columns - 1)
+            finer = coarser.source[at] * 2 + np.stack([y % 2, x % 2], -1)
+            inside = (finer < (h, w)).all(-1)
+            finer = np.minimum(finer, (h - 1, w - 1))
+            good = inside & self.valid[finer[..., 0], finer[..., 1]]
+            self.source[good] = finer[good]
+        # Patches beyond the picture or over what is barred are compared by the rest of them.
+        self.counts = np.pad((~level.barred | level.hole).astype(np.float32), _REACH)
+        deep = cv2.distanceTransform(level.hole.astype(np.uint8), cv2.DIST_L2, 3)
+        self.trust = _TRUST**-deep
+        self.distance = np.full((h, w), np.inf, np.float32)
+
+    def improve(self) -> None:
+        """A round of search, after the picture has changed."""
+        padded = np.pad(self.level.picture, ((_REACH,) * 2, (_REACH,) * 2, (0, 0)), mode="edge")
+        at = self.rows, self.columns
+        self.patches, weights = _patches(padded), _patches(self.counts[..., None])[at][..., 0]
+        self.wanted, self.weights = self.patches[at], weights / np.maximum(weights.sum((1, 2), keepdims=True), 1)
+        best = self.source[at]
+        cost = self._cost(best)
+        h, w = self.valid.shape
+        for step in (4, 2, 1):
+            for dy, dx in ((0, step), (0, -step), (step, 0), (-step, 0)):
+                self.source[at] = best
+                y, x = np.clip(self.rows + dy, 0, h - 1), np.clip(self.columns + dx, 0, w - 1)
+                offered = self.source[y, x] - np.stack([y - self.rows, x - self.columns], -1)
+                best, cost = self._better(best, cost, offered)
+        radius = float(max(h, w))
+        for _ in range(_TRIES):
+            away = np.rint(self.drawn.uniform(-radius, radius, best.shape)).astype(int)
+            best, cost = self._better(best, cost, best + away)
+            radius /= 3
+        self.source[at], self.distance[at] = best, cost
+
+    def _better(self, best: np.ndarray, cost: np.ndarray, offered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        h, w = self.valid.shape
+        inside = np.all((offered >= 0) & (offered < np.array([h, w])), axis=1)
+        offered = np.where(inside[:, None], offered, 0)
+        possible = np.flatnonzero(inside & self.valid[offered[:, 0], offered[:, 1]])
+        there = self._cost(offered[possible], possible)
+        won = there < cost[possible]
+        best, cost = best.copy(), cost.copy()
+        best[possible[won]], cost[possible[won]] = offered[possible[won]], there[won]
+        return best, cost
+
+    def _cost(self, source: np.ndarray, which: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """How unlike the wanted patches those at (N, 2) are, and how far away."""
+        apart = self.patches[source[:, 0], source[:, 1]] - self.wanted[which]
+        unlike = np.einsum("nabc,nabc,nab->n", apart, apart, self.weights[which])
+        far = np.hypot(source[:, 0] - self.rows[which], source[:, 1] - self.columns[which])
+        return (unlike + _HOME * far).astype(np.float32)
+
+    def vote(self) -> None:
+        """The hole's pixels as the mean of what their patches propose."""
+        h, w = self.valid.shape
+        at = self.rows, self.columns
+        cost = self.distance[at]
+        spread = max(float(np.percentile(cost, 60)), 1.0)
+        weight = np.exp(-cost / spread) * self.trust[at] + 1e-6
+        made: np.ndarray = np.zeros((h + 2 * _REACH, w + 2 * _REACH, 4), np.float32)
+        found = self.patches[self.source[at][:, 0], self.source[at][:, 1]]
+        for dy in range(2 * _REACH + 1):
+            for dx in range(2 * _REACH + 1):
+                part = made[self.rows + dy, self.columns + dx]
+                part[:, :3] += weight[:, None] * found[:, dy, dx]
+                part[:, 3] += weight
+                made[self.rows + dy, self.columns + dx] = part  # each place once in a round: no two patches share it
+        made = made[_REACH:-_REACH, _REACH:-_REACH]
+        hole = self.level.hole
+        self.level.picture[hole] = made[hole][:, :3] / made[hole][:, 3:]
+
+
+def _patches(padded: np.ndarray) -> np.ndarray:
+    """(h + 2 r, w + 2 r, C) -> (h, w, 2 r + 1, 2 r + 1, C), without a copy."""
+    return np.moveaxis(np.lib.stride_tricks.sliding_window_view(padded, (2 * _REACH + 1,) * 2, (0, 1)), 2, -1)
+
+
+def _copied(picture: np.ndarray, hole: np.ndarray, field: _Field) -> np.ndarray:
+    """The hole filled at the picture's own size: pixels from where the patches of the nearest places lie."""
+    h, w = hole.shape
+    rows, columns = field.valid.shape
+    scale = np.array([h / rows, w / columns])
+    place = np.moveaxis(np.mgrid[:rows, :columns], 0, -1)
+    away = (field.source - place).astype(np.float32)
+    y, x = np.nonzero(hole)
+    at = (np.stack([y, x], -1) + 0.5) / scale - 0.5
+    low = np.floor(at).astype(int)
+    made, total = np.zeros((len(y), 3), np.float32), np.zeros((len(y), 1), np.float32)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            node = np.clip(low + np.array([dy, dx]), 0, [rows - 1, columns - 1])
+            share = (1 - np.abs(at - low - np.array([dy, dx]))).prod(1, keepdims=True).astype(np.float32) + 1e-6
+            there = np.stack([y, x], -1) + away[node[:, 0], node[:, 1]] * scale
+            there = np.clip(np.rint(there), 0, (h - 1, w - 1)).astype(int)
+            made += share * picture[there[:, 0], there[:, 1]]
+            total += share
+    done = picture.copy()
+    done[y, x] = np.clip(np.rint(made / total), 0, 255)
+    return done
+
+
+def _smooth_fill(picture: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """(h, w, 3) float32, what is missing filled from its edge inwards."""
+    eight = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return cv2.inpaint(eight, missing.astype(np.uint8), 4, cv2.INPAINT_TELEA).astype(np.float32)
+
+
+def _smoothly(picture: np.ndarray, hole: np.ndarray, barred: np.ndarray) -> np.ndarray:
+    """The hole filled where there is too little to learn from: softly."""
+    h, w = hole.shape
+    shrink = min(1.0, SIDE / max(h, w))
+    size = (max(2, round(w * shrink)), max(2, round(h * shrink)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    missing = cv2.resize((hole | barred).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    soft = cv2.GaussianBlur(_smooth_fill(small, missing), (0, 0), 2.0)
+    large = cv2.resize(soft, (w, h), interpolation=cv2.INTER_CUBIC)
+    done = picture.copy()
+    done[hole] = np.clip(np.rint(large[hole]), 0, 255)
+    return done
