@@ -4,6 +4,7 @@ As in test_animate.py, painted faces stand for people, except where a picture's 
 """
 
 import dataclasses
+import hashlib
 import inspect
 import json
 import re
@@ -123,6 +124,21 @@ def test_a_moving_gif_is_a_video(make: Callable[..., str], tmp_path: Path) -> No
     ffmpeg("-i", film(tmp_path / "walk.mp4", WALK), "-vf", "fps=10", tmp_path / "walk.gif")
     make(tmp_path / "walk.gif")
     assert len(frames_of(tmp_path / "out.mp4")) == 4
+
+
+def test_a_folder_of_numbered_frames(make: Callable[..., str], tmp_path: Path) -> None:
+    """Its hash is that of the list of its frames, whatever else lies there."""
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    ffmpeg("-i", film(tmp_path / "walk.mp4", WALK), folder / "shot_%d.png")
+    (folder / "notes.txt").write_text("no frame")
+    make(folder, "--fps", "25")
+    assert len(frames_of(tmp_path / "out.mp4")) == len(WALK)
+    listed = subprocess.run(
+        ["sha256sum", *(f"shot_{n}.png" for n in range(1, len(WALK) + 1))], cwd=folder, capture_output=True, check=True
+    )
+    said = json.loads(run("verify", tmp_path / "out.mp4", "--json").stdout)
+    assert hashlib.sha256(listed.stdout).hexdigest() in json.dumps(said)
 
 
 # Portraits

@@ -1,5 +1,7 @@
 """What `animate` and `live` state in an output's manifest: the inputs by hash, the model, the options that matter."""
 
+import hashlib
+import os
 from pathlib import Path
 
 from fewshot_reenact.errors import InputError, ModelError, UsageError
@@ -7,6 +9,7 @@ from fewshot_reenact.files import sha256
 from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.inputs.person import consent_in
 from fewshot_reenact.inputs.portrait_files import PortraitSource
+from fewshot_reenact.media.picture_source import numbered_frames
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.provenance.consent import check_consent
@@ -82,6 +85,8 @@ def _ingredients(
         return [*shown, Ingredient("driver", None, name="camera", live=True), *networks]
     if driver.path is None:
         return [*shown, Ingredient("driver", None, name=driver.given), *networks]
+    if driver.path.is_dir():  # no one file, in which marks could be looked for
+        return [*shown, Ingredient("driver", _hash_frames(driver.path), name="numbered frames"), *networks]
     return [*shown, Ingredient("driver", _hash(driver.path), driver.path), *networks]
 
 
@@ -97,3 +102,9 @@ def _hash(path: str | Path) -> str:
         return sha256(Path(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the name") from error
+
+
+def _hash_frames(folder: Path) -> str:
+    """SHA-256 of the list of a folder's numbered frames, in their order, as `sha256sum` prints it."""
+    lines = [b"%s  %s\n" % (_hash(path).encode(), os.fsencode(path.name)) for path in numbered_frames(folder)]
+    return hashlib.sha256(b"".join(lines)).hexdigest()
