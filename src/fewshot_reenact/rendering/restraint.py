@@ -1,19 +1,22 @@
 """How much of what the networks paint is taken: less of it the farther a head turns from its portrait's own view.
 
 There the networks fill much in, and what they fill in is the people's whom they learnt from: likeness goes with it. The
-warp alone is likelier to the portrait, but has no mouth's inside and no lids. So mouth and eyes keep theirs.
+warp alone is likelier to the portrait, but has no mouth's inside and no lids. So the mouth keeps all of theirs, and an
+eye the more the farther it is shut.
 """
 
 import torch
 from torch import Tensor
 
 from fewshot_reenact.geometry.smoothstep import smoothstep
-from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE
+from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_LIDS, MOUTH, RIGHT_EYE, RIGHT_LIDS
 
-_FROM, _TO = 6.0, 22.0  # degrees of turning over which the change of colour fades
-_LEFT = 0.15  # what is left of it beyond these, on cheeks, temples, nose and forehead
-# Reach of a part, in shares of the frame's side, and how much of the change it keeps at least.
-_PARTS = ((MOUTH, 0.2, 1.0), (LEFT_EYE, 0.1, 0.6), (RIGHT_EYE, 0.1, 0.6))
+_FROM, _TO = 5.0, 16.0  # degrees of turning over which the change of colour fades
+# Reach of mouth and eyes, in shares of the frame's side; how much of the change an open eye keeps at least, and one
+# that is shut.
+_MOUTH, _EYE = 0.2, 0.1
+_OPEN_EYE, _SHUT_EYE = 0.15, 0.8
+_SHUT, _OPEN = 0.1, 0.22  # between the lids, in widths of the eye
 _PLATEAU = 1.6  # the bell about a part is cut off here: over its middle all is kept
 
 
@@ -23,11 +26,22 @@ def taken(points: Tensor, away: Tensor, side: int) -> Tensor:
     points: (B, 83, 2) pixels of these frames. away: (B,) degrees, from the portrait's view, as by
     geometry.rotation.views_apart.
     """
-    share = 1 - (1 - _LEFT) * smoothstep(((away - _FROM) / (_TO - _FROM)).clamp(0, 1))
-    share = share[:, None, None].expand(-1, side, side)
+    faded = 1 - smoothstep(((away - _FROM) / (_TO - _FROM)).clamp(0, 1))
+    share = faded[:, None, None].expand(-1, side, side)
+    kept = [(MOUTH, _MOUTH, torch.ones_like(faded))]
+    for eye, lids in ((LEFT_EYE, LEFT_LIDS), (RIGHT_EYE, RIGHT_LIDS)):
+        shut = smoothstep(((_OPEN - _gap(points, eye, lids)) / (_OPEN - _SHUT)).clamp(0, 1))
+        kept.append((eye, _EYE, _OPEN_EYE + (_SHUT_EYE - _OPEN_EYE) * shut))
     line = torch.arange(side, dtype=points.dtype, device=points.device)
-    for part, reach, least in _PARTS:
+    for part, reach, least in kept:
         away2 = ((line - points[:, part].mean(1)[..., None]) / (reach * side)).square()  # (B, 2, side)
         bell = (_PLATEAU * torch.exp(-(away2[:, 1, :, None] + away2[:, 0, None, :]))).clamp(max=1)
-        share = torch.maximum(share, least * bell)
+        share = torch.maximum(share, least[:, None, None] * bell)
     return share[:, None]
+
+
+def _gap(points: Tensor, eye: slice, lids: tuple[tuple[int, int], ...]) -> Tensor:
+    """How far an eye's lids are apart, in widths of the eye, (B,)."""
+    upper, lower = ([pair[k] for pair in lids] for k in (0, 1))
+    corner, other = points[:, eye.start], points[:, eye.start + 3]
+    return (points[:, upper] - points[:, lower]).norm(dim=2).mean(1) / (corner - other).norm(dim=1).clamp(min=1e-6)
