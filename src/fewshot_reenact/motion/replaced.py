@@ -1,0 +1,83 @@
+"""The expression of a person in a video replaced by a driver's: not added to what the face does there already.
+
+What is taken of the driver is its change since its reference; it is put onto the person's face at rest as that is seen
+in each frame (`motion.drift`), not onto the frame's own expression. What is not taken, the brows where the lips
+alone are driven, stays each frame's own; and so does the head's pose, unless that is driven too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fewshot_reenact.geometry.rotation import exponential, logarithm
+from fewshot_reenact.geometry.solid import HeadPose
+from fewshot_reenact.geometry.topology import REGIONS
+from fewshot_reenact.motion.drift import Drift
+from fewshot_reenact.motion.heads import HeadMotion
+from fewshot_reenact.motion.retarget import EXPRESSION_PARTS, Retargeting, slowed
+from fewshot_reenact.motion.solid_retarget import expressed, moved
+
+_STILL_POSE = np.zeros(3)
+
+
+@dataclass(frozen=True)
+class Rest:
+    """A person's face at rest in one shot. track: all frames of it. drift: the face at rest, by pose."""
+
+    track: HeadMotion
+    drift: Drift
+
+    @classmethod
+    def at(cls, track: HeadMotion, reference: int | None, solid: np.ndarray | None = None) -> Rest:
+        """As in the frame `reference` of the shot; None: as the fitted head is without an expression, looking at the
+        viewer. solid: (83, 3), taken in place of that frame's own.
+        """
+        if solid is None:
+            solid = track.pose.rest() if reference is None else track.solid[reference]
+        pose = _STILL_POSE if reference is None else track.pose.angles[reference]
+        return cls(track, Drift.of(track, solid, pose))
+
+
+def replaced(own: HeadMotion, rest: Rest, driver: HeadMotion, theirs: Rest, how: Retargeting) -> HeadMotion:
+    """A person's head in N frames, driven. own: as it is in each of them, driver: the driver's in each. rest, theirs:
+    of the person and the driver. The head's pose is `own`'s, in how.region "all" and "pose" with the driver's change
+    too, see `turned_too`.
+    """
+    base = own.solid.copy()
+    for part in EXPRESSION_PARTS[how.region]:
+        base[:, REGIONS[part]] = rest.drift.rest(own.pose)[:, REGIONS[part]]
+    return HeadMotion(own.pose, expressed(driver.solid, theirs.drift.rest(driver.pose), base, how))
+
+
+def turned_too(
+    own: HeadPose, driver: HeadMotion, wanted: np.ndarray, reference: int | None, times: np.ndarray, how: Retargeting
+) -> HeadPose:
+    """A head's poses in N frames with the driver's change since its frame `reference`; None: since it looked at the
+    viewer, from where the first of them has it. own: N poses. driver: its whole shot, T frames at `times`, (T,)
+    seconds; wanted: (N,), which of them go with the N.
+    """
+    start = int(wanted[0]) if reference is None else reference
+    # What it is relative to comes first, and goes again.
+    rows = np.concatenate([[start], wanted])
+    sizes = slowed(np.log(driver.pose.scale), times)[rows]
+    twice = HeadMotion(own, np.zeros((len(wanted), 0, 3)))[np.concatenate([[0], np.arange(len(wanted))])]
+    before = None if reference is None else 0
+    made = moved(driver[rows].pose, twice.pose, times, how, before, sizes)
+    return HeadMotion(made, np.zeros((len(rows), 0, 3)))[1:].pose
+
+
+def shared(own: HeadMotion, made: HeadMotion, share: np.ndarray) -> HeadMotion:
+    """Between a head as it is and as it was made, N frames. share: (N,), 0 for the first, 1 for the second."""
+    if (share == 1).all():
+        return made
+    change = logarithm(made.pose.rotation @ own.pose.rotation.transpose(0, 2, 1))
+    a, b = own.pose, made.pose
+    pose = replace(
+        a,
+        rotation=exponential(share[:, None] * change) @ a.rotation,
+        scale=a.scale * (b.scale / a.scale) ** share,
+        translation=a.translation + share[:, None] * (b.translation - a.translation),
+    )
+    return HeadMotion(pose, own.solid + share[:, None, None] * (made.solid - own.solid))
