@@ -19,20 +19,15 @@ _ALIKE = 0.1  # seconds by which two lengths differ before anybody need know
 @dataclass(frozen=True)
 class Pace:
     """motion: the driver's, a frame for each of the N of the output, at the output's times and in the portrait's clock.
-    at: (N,), the driver's frame that is nearest to each. length: seconds of the output; driver: of the driver, None for
-    a pose, which lasts for ever. notes: what the user should know.
+    at: (N,), the driver's frame that is nearest to each. length: seconds of the output. tempo: by how much faster the
+    driver goes, where it is stretched. notes: what the user should know.
     """
 
     motion: Motion
     at: np.ndarray
     length: Fraction
-    driver: Fraction | None
+    tempo: Fraction
     notes: list[str]
-
-    @property
-    def tempo(self) -> Fraction:
-        """By how much faster the driver goes, where it is stretched."""
-        return Fraction(1) if self.driver is None else self.driver / self.length
 
 
 def frames_shown(count: int, video: Motion) -> np.ndarray:
@@ -45,37 +40,25 @@ def length_of(motion: Motion) -> Fraction:
     return int(motion.pts[-1]) * motion.time_base + 1 / motion.fps
 
 
-def paced(driver: Motion, video: Motion, fit: Fit = "shortest", still: bool = False) -> Pace:
+def paced(driver: Motion, video: Motion, fit: Fit = "shortest") -> Pace:
     """The driver's motion at the times of a portrait's video.
 
     fit: "shortest", the output ends with whichever ends first; "loop", with the longer one, the other begins anew;
-    "stretch", the driver is made as long as the video. still: the driver is a pose, held as long as the video lasts.
+    "stretch", the driver is made as long as the video.
     """
-    own, theirs = length_of(video), None if still else length_of(driver)
-    count, rounds = len(video), 1
-    if theirs is not None and fit == "loop" and theirs > own:
-        rounds = -(-theirs // own)
+    own, theirs = length_of(video), length_of(driver)
+    rounds = int(-(-theirs // own)) if fit == "loop" else 1
     turn = max(1, timestamps.to_ticks(own, video.time_base))
-    pts = np.concatenate([video.pts + turn * k for k in range(rounds)])
-    if theirs is not None and (fit == "shortest" or rounds > 1):
-        count = max(1, int(np.sum(pts < timestamps.to_ticks(theirs, video.time_base))))
-    else:
-        count = len(pts)
-    pts = pts[:count]
+    pts = np.concatenate([video.pts + turn * k for k in range(max(1, rounds))])
+    if fit == "shortest" or rounds > 1:
+        pts = pts[: max(1, int(np.sum(pts < timestamps.to_ticks(theirs, video.time_base))))]
     times = pts * float(video.time_base)
     ends = int(pts[-1]) * video.time_base + 1 / video.fps
-    if theirs is None:
-        wanted, again = np.zeros(count), np.zeros(count, int)
-    elif fit == "stretch":
-        wanted, again = times * float(theirs / own), np.zeros(count, int)
-    elif fit == "loop":
-        again = np.floor(times / float(theirs) + 1e-9).astype(int)
-        wanted = times - again * float(theirs)
-    else:
-        wanted, again = times, np.zeros(count, int)
-    at, motion = _resampled(driver, wanted, again)
+    tempo = theirs / own if fit == "stretch" else Fraction(1)
+    again = np.floor(times / float(theirs) + 1e-9).astype(int) * (fit == "loop")
+    at, motion = _resampled(driver, times * float(tempo) - again * float(theirs), again)
     motion = replace(motion, times=times, pts=pts, time_base=video.time_base, fps=video.fps)
-    return Pace(motion, at, ends, theirs, _notes(own, theirs, fit))
+    return Pace(motion, at, ends, tempo, _notes(own, theirs, fit))
 
 
 def _resampled(driver: Motion, wanted: np.ndarray, again: np.ndarray) -> tuple[np.ndarray, Motion]:
@@ -108,8 +91,8 @@ def _resampled(driver: Motion, wanted: np.ndarray, again: np.ndarray) -> tuple[n
     )
 
 
-def _notes(own: Fraction, theirs: Fraction | None, fit: Fit) -> list[str]:
-    if theirs is None or abs(own - theirs) <= _ALIKE:
+def _notes(own: Fraction, theirs: Fraction, fit: Fit) -> list[str]:
+    if abs(own - theirs) <= _ALIKE:
         return []
     lasts = f"the portrait's video lasts {float(own):.2f} s, the driver {float(theirs):.2f} s"
     if fit == "shortest":

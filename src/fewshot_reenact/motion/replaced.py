@@ -19,8 +19,6 @@ from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.motion.retarget import EXPRESSION_PARTS, Retargeting, slowed
 from fewshot_reenact.motion.solid_retarget import expressed, moved
 
-_STILL_POSE = np.zeros(3)
-
 
 @dataclass(frozen=True)
 class Rest:
@@ -30,14 +28,10 @@ class Rest:
     drift: Drift
 
     @classmethod
-    def at(cls, track: HeadMotion, reference: int | None, solid: np.ndarray | None = None) -> Rest:
-        """As in the frame `reference` of the shot; None: as the fitted head is without an expression, looking at the
-        viewer. solid: (83, 3), taken in place of that frame's own.
-        """
-        if solid is None:
-            solid = track.pose.rest() if reference is None else track.solid[reference]
-        pose = _STILL_POSE if reference is None else track.pose.angles[reference]
-        return cls(track, Drift.of(track, solid, pose))
+    def at(cls, track: HeadMotion, reference: int, solid: np.ndarray | None = None) -> Rest:
+        """As in the frame `reference` of the shot. solid: (83, 3), taken in place of that frame's own."""
+        own = track.solid[reference] if solid is None else solid
+        return cls(track, Drift.of(track, own, track.pose.angles[reference]))
 
 
 def replaced(own: HeadMotion, rest: Rest, driver: HeadMotion, theirs: Rest, how: Retargeting) -> HeadMotion:
@@ -52,19 +46,16 @@ def replaced(own: HeadMotion, rest: Rest, driver: HeadMotion, theirs: Rest, how:
 
 
 def turned_too(
-    own: HeadPose, driver: HeadMotion, wanted: np.ndarray, reference: int | None, times: np.ndarray, how: Retargeting
+    own: HeadPose, driver: HeadMotion, wanted: np.ndarray, reference: int, times: np.ndarray, how: Retargeting
 ) -> HeadPose:
-    """A head's poses in N frames with the driver's change since its frame `reference`; None: since it looked at the
-    viewer, from where the first of them has it. own: N poses. driver: its whole shot, T frames at `times`, (T,)
-    seconds; wanted: (N,), which of them go with the N.
+    """A head's poses in N frames with the driver's change since its frame `reference`. own: N poses. driver: its whole
+    shot, T frames at `times`, (T,) seconds; wanted: (N,), which of them go with the N.
     """
-    start = int(wanted[0]) if reference is None else reference
     # What it is relative to comes first, and goes again.
-    rows = np.concatenate([[start], wanted])
+    rows = np.concatenate([[reference], wanted])
     sizes = slowed(np.log(driver.pose.scale), times)[rows]
     twice = HeadMotion(own, np.zeros((len(wanted), 0, 3)))[np.concatenate([[0], np.arange(len(wanted))])]
-    before = None if reference is None else 0
-    made = moved(driver[rows].pose, twice.pose, times, how, before, sizes)
+    made = moved(driver[rows].pose, twice.pose, times, how, 0, sizes)
     return HeadMotion(made, np.zeros((len(rows), 0, 3)))[1:].pose
 
 

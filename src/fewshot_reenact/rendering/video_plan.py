@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class VideoPlan:
     heads: HeadMotion
     share: np.ndarray
     moves: bool
-    references: list[int | None]
+    references: list[int]
     region: str
     bounds: Bounds
 
@@ -85,8 +86,8 @@ class VideoPlan:
         }
 
 
-def plan_video(video: Video, driver: Motion, how: Retargeting, smooth: float, pose: bool = False) -> VideoPlan:
-    """driver: at the output's times, see motion.pacing. pose: it is one pose throughout."""
+def plan_video(video: Video, driver: Motion, how: Retargeting, smooth: float) -> VideoPlan:
+    """driver: at the output's times, see motion.pacing."""
     count = len(driver)
     frames = frames_shown(count, video.motion)
     starts = [shot.first for shot in video.shots]
@@ -97,15 +98,15 @@ def plan_video(video: Video, driver: Motion, how: Retargeting, smooth: float, po
     edges = sorted({0, count, *again.tolist(), *driver.cuts, *(np.flatnonzero(np.diff(shots)) + 1).tolist()})
     theirs = {first: HeadMotion.of(steady[first:end]) for first, end in driver.shots}
     parts, owns, references, turned, farther = [], [], [], [], []
-    for first, end in zip(edges[:-1], edges[1:], strict=True):
+    for first, end in pairwise(edges):
         begin, stop = next((a, b) for a, b in driver.shots if a <= first < b)
         shot = video.shots[int(shots[first])]
-        reference = None
-        if not pose:
-            sure = driver.confidence[begin:stop]
-            reference = find_reference(steady[begin:stop], video.steady[shot.reference], sure)
+        sure = driver.confidence[begin:stop]
+        reference = find_reference(steady[begin:stop], video.steady[shot.reference], sure)
         own = shot.track[frames[first:end] - shot.first]
-        part = _part(shot, own, theirs[begin], slice(first - begin, end - begin), reference, driver.times[begin:stop], how)
+        part = _part(
+            shot, own, theirs[begin], slice(first - begin, end - begin), reference, driver.times[begin:stop], how
+        )
         if how.region in ("all", "pose"):
             part, away, far = _within(part, own, shot, video.motion.size)
         else:
@@ -114,7 +115,7 @@ def plan_video(video: Video, driver: Motion, how: Retargeting, smooth: float, po
         owns.append(own)
         turned.append(away)
         farther.append(far)
-        references.append(None if reference is None else begin + reference)
+        references.append(begin + reference)
     share = presence(video.motion)[frames]
     own = HeadMotion.joined(owns)
     return VideoPlan(
@@ -141,7 +142,9 @@ def _shot(motion: Motion, steady: np.ndarray, first: int, end: int, neutral: boo
     own = Lift(track.pose_of(reference), track.solid[reference])
     rest = Rest.at(track, reference, at_rest(own).solid if neutral else None)
     best = sure[np.argsort(score[sure], kind="stable")[: max(1, round(_BEST * len(sure)))]]
-    spread = np.sort(best)[np.unique(np.linspace(0, len(best) - 1, _CANDIDATES).round().astype(int))] if len(best) else best
+    spread = (
+        np.sort(best)[np.unique(np.linspace(0, len(best) - 1, _CANDIDATES).round().astype(int))] if len(best) else best
+    )
     return Shot(first, end, first + reference, rest, [first + int(one) for one in spread])
 
 
@@ -150,7 +153,7 @@ def _part(
     own: HeadMotion,
     driver: HeadMotion,
     part: slice,
-    reference: int | None,
+    reference: int,
     times: np.ndarray,
     how: Retargeting,
 ) -> HeadMotion:
