@@ -13,28 +13,32 @@ import numpy as np
 
 from fewshot_reenact.geometry.rotation import exponential, logarithm
 from fewshot_reenact.geometry.solid import HeadPose
-from fewshot_reenact.geometry.topology import REGIONS
+from fewshot_reenact.geometry.topology import N_POINTS, REGIONS
 from fewshot_reenact.motion.drift import Drift
 from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.motion.retarget import EXPRESSION_PARTS, Retargeting, slowed
 from fewshot_reenact.motion.solid_retarget import expressed, moved
 
+# No expression moves temples and hairline: what is measured there is noise, and would be seen beside the face. Shares of
+# the outline's points that are taken, from the ears on down; how many points of the forehead are the hairline's.
+_TEMPLES, _HAIRLINE = (0.0, 0.0, 0.3, 0.7), 11
+
 
 @dataclass(frozen=True)
-class Rest:
+class FaceAtRest:
     """A person's face at rest in one shot. track: all frames of it. drift: the face at rest, by pose."""
 
     track: HeadMotion
     drift: Drift
 
     @classmethod
-    def at(cls, track: HeadMotion, reference: int, solid: np.ndarray | None = None) -> Rest:
+    def at(cls, track: HeadMotion, reference: int, solid: np.ndarray | None = None) -> FaceAtRest:
         """As in the frame `reference` of the shot. solid: (83, 3), taken in place of that frame's own."""
         own = track.solid[reference] if solid is None else solid
         return cls(track, Drift.of(track, own, track.pose.angles[reference]))
 
 
-def replaced(own: HeadMotion, rest: Rest, driver: HeadMotion, theirs: Rest, how: Retargeting) -> HeadMotion:
+def replaced(own: HeadMotion, rest: FaceAtRest, driver: HeadMotion, theirs: FaceAtRest, how: Retargeting) -> HeadMotion:
     """A person's head in N frames, driven. own: as it is in each of them, driver: the driver's in each. rest, theirs:
     of the person and the driver. The head's pose is `own`'s, in how.region "all" and "pose" with the driver's change
     too, see `turned_too`.
@@ -42,7 +46,17 @@ def replaced(own: HeadMotion, rest: Rest, driver: HeadMotion, theirs: Rest, how:
     base = own.solid.copy()
     for part in EXPRESSION_PARTS[how.region]:
         base[:, REGIONS[part]] = rest.drift.rest(own.pose)[:, REGIONS[part]]
-    return HeadMotion(own.pose, expressed(driver.solid, theirs.drift.rest(driver.pose), base, how))
+    made = expressed(driver.solid, theirs.drift.rest(driver.pose), base, how)
+    return HeadMotion(own.pose, own.solid + _taken()[:, None] * (made - own.solid))
+
+
+def _taken() -> np.ndarray:
+    """How much of what is made of each point is taken, (83,)."""
+    taken = np.ones(N_POINTS)
+    taken[REGIONS["forehead"][:_HAIRLINE]] = 0
+    for beside, share in enumerate(_TEMPLES):
+        taken[[beside, REGIONS["jaw"][-1] - beside]] = share
+    return taken
 
 
 def turned_too(

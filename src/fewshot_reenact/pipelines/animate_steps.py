@@ -110,7 +110,7 @@ def parse(
     )
     if portraits.is_video and source.is_still:
         raise InputError(
-            f"{portraits.files[0]}: is not a picture; a portrait that is a video is driven by a video or a motion, and "
+            f"{portraits.files[0]}: is not a picture but a video, which a video or a motion drives, not a picture; "
             "PORTRAIT comes first, then DRIVER"
         )
     ground = None if options.background is None else Ground.parse(options.background)

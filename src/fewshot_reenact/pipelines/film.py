@@ -23,7 +23,7 @@ from fewshot_reenact.motion.pacing import paced
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.progress import Count
 from fewshot_reenact.rendering.video_frames import lookback
-from fewshot_reenact.rendering.video_plan import Shot, Video, VideoPlan, plan_video
+from fewshot_reenact.rendering.video_plan import Video, VideoPlan, VideoShot, plan_video
 from fewshot_reenact.rendering.video_portrait import VideoRenderer, embed_person
 
 _SHOWN = 4  # frames of a shot from which the networks know the person
@@ -125,7 +125,7 @@ def _well_shown(measured: Driver, video: Video) -> list[list[Portrait]]:
     ]
 
 
-def _forget(shot: Shot, scores: dict[int, float], kept: dict[int, Portrait]) -> None:
+def _forget(shot: VideoShot, scores: dict[int, float], kept: dict[int, Portrait]) -> None:
     """Keeps no more of a shot's frames than are shown."""
     own = [number for number in shot.candidates if number in kept]
     if len(own) > _SHOWN:

@@ -138,6 +138,8 @@ class AnimateOptions:
         for name in ("matte", "background"):
             if getattr(self, name) is not None:
                 raise UsageError(f"a video as the portrait keeps its own ground: leave out --{name}")
+        if self.embed_thumbnails:
+            raise UsageError("a video as the portrait has no thumbnail: leave out --embed-thumbnails")
         return replace(self, region=self.region or "expression", fit=self.fit or "shortest", dense=False)
 
     @property

@@ -21,7 +21,7 @@ from PIL import Image
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.media.pictures import is_picture, small_jpeg
+from fewshot_reenact.media.pictures import small_jpeg
 from fewshot_reenact.provenance import webm
 from fewshot_reenact.provenance.keys import Credentials
 
@@ -280,9 +280,8 @@ def _stated(origin: Origin, number: int, pictures: Mapping[int, bytes]) -> dict[
 
 
 def _portraits(origin: Origin) -> dict[int, Path]:
-    """Their pictures, by the number of the ingredient."""
-    shown = [(n, one.path) for n, one in enumerate(origin.ingredients) if one.role == "portrait"]
-    return {n: path for n, path in shown if path is not None and is_picture(path)}
+    """Their files, by the number of the ingredient."""
+    return {n: one.path for n, one in enumerate(origin.ingredients) if one.role == "portrait" and one.path is not None}
 
 
 def _label(origin: Origin, number: int) -> str:

@@ -22,7 +22,7 @@ from fewshot_reenact.rendering.solid.portrait import Frames, placing
 from fewshot_reenact.rendering.solid.splat import Grid
 from fewshot_reenact.rendering.solid.surface import OUTLINE
 from fewshot_reenact.rendering.solid.warp import BOX_GRID, Expression, Heads
-from fewshot_reenact.rendering.video_frames import Cut
+from fewshot_reenact.rendering.video_frames import HeadCut
 
 # Eye distances beyond the face's outline over which a change ends: to the sides and above, and below the chin.
 _BESIDE, _BELOW = 0.4, 0.95
@@ -42,7 +42,7 @@ class InPlace:
     frames: Frames
 
     @classmethod
-    def of(cls, cut: Cut, size: int) -> InPlace:
+    def of(cls, cut: HeadCut, size: int) -> InPlace:
         """size: side S of the face frames."""
         heads = _heads(cut)
         frame = torch.from_numpy(face_frame(cut.head.points, size).astype(np.float32))
@@ -59,7 +59,7 @@ class InPlace:
 
     def compose(
         self,
-        cut: Cut,
+        cut: HeadCut,
         frame: np.ndarray,
         shown: np.ndarray,
         shift: np.ndarray | None,
@@ -80,7 +80,7 @@ class InPlace:
         away *= share[..., None]
         away += flow.here
         own = cut.part[y0:y1, x0:x1]
-        made = cv2.remap(cut.part, away, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
+        made = cv2.remap(cut.drawn, away, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
         large = feather(len(change), len(change))[0, 0].numpy()
         inside = shown - np.array([[0, 0, x0], [0, 0, y0]])
         paste_change(made, change, warped, large, inside, float(np.sqrt(np.linalg.det(shown[:, :2]))), share)
@@ -89,7 +89,7 @@ class InPlace:
         return out
 
 
-def window(cut: Cut, box: tuple[int, int, int, int], region: str) -> np.ndarray:
+def window(cut: HeadCut, box: tuple[int, int, int, int], region: str) -> np.ndarray:
     """How much of each pixel of a box may change, (h, w) float32: all in the face, less beyond its outline, nothing on
     the ground; of the lips alone the face's lower part, of the eyes alone what is about them.
     """
@@ -110,7 +110,7 @@ def window(cut: Cut, box: tuple[int, int, int, int], region: str) -> np.ndarray:
     return np.asarray(large, np.float32)
 
 
-def _changing(cut: Cut) -> tuple[int, int, int, int]:
+def _changing(cut: HeadCut) -> tuple[int, int, int, int]:
     """The box of the part in which something may change."""
     unit = float(cut.own.pose.scale)
     points = np.concatenate([cut.own.points, cut.head.points[0]])
@@ -154,7 +154,7 @@ def _part_of(
     return np.ones(size[::-1], np.float32)
 
 
-def _heads(cut: Cut) -> Heads:
+def _heads(cut: HeadCut) -> Heads:
     own, there = (
         torch.from_numpy(pose.placed(solid).reshape(1, -1, 3).astype(np.float32))
         for pose, solid in ((cut.own.pose, cut.own.solid), (cut.head.pose, cut.head.solid))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.topology import eye_distance
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.heads import HeadMotion, Lift
+from fewshot_reenact.rendering.closing import with_mouth_closing
 from fewshot_reenact.rendering.matte import find_matte
 from fewshot_reenact.rendering.solid.portrait import moving_box
 from fewshot_reenact.rendering.video_plan import VideoPlan
@@ -25,12 +27,13 @@ _COARSE = 44.0  # pixels an eye distance at which a matte is found that only say
 
 
 @dataclass(frozen=True)
-class Cut:
+class HeadCut:
     """Frame `number` of an output: `picture`, the video's, (H, W, 3) uint8, and what is about its head there.
 
     at: x0, y0, x1, y1, the part of it that `part` is, (h, w, 3); points, own and head are in its pixels: the face as it
     is, (83, 2), and lifted, and the head as it is to be, one frame. box: what of the part may move. share: see
     VideoPlan; with 0 nothing else counts. matte: (h, w) float32, 1 where the person is; None where nobody knows.
+    ground: (h, w, 3) uint8, what is behind the person, see video_ground.
     """
 
     number: int
@@ -43,9 +46,10 @@ class Cut:
     head: HeadMotion
     box: tuple[int, int, int, int]
     matte: np.ndarray | None = None
+    ground: np.ndarray | None = None
 
     @classmethod
-    def of(cls, plan: VideoPlan, number: int, picture: np.ndarray) -> Cut:
+    def of(cls, plan: VideoPlan, number: int, picture: np.ndarray) -> HeadCut:
         """plan: of the whole output."""
         size = (picture.shape[1], picture.shape[0])
         own, head = plan.own[number : number + 1], plan.heads[number : number + 1]
@@ -68,8 +72,13 @@ class Cut:
 
     @property
     def portrait(self) -> Portrait:
-        """The part as a portrait."""
-        return Portrait(self.part, self.own.points, self.matte)
+        """The part as a portrait, from which the output's face is drawn."""
+        return Portrait(self.drawn, self.own.points, self.matte)
+
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """The part, with nothing in a mouth that closes, (h, w, 3) uint8."""
+        return with_mouth_closing(self.part, self.own.points, self.head.points[0])
 
     def put_back(self, part: np.ndarray) -> np.ndarray:
         """The whole frame with another part, (h, w, 3) uint8."""
@@ -83,13 +92,13 @@ class Cut:
 class _Seen:
     """A frame's own matte, at `scale` of the part's size; None where there is none. frame: face frame -> picture."""
 
-    cut: Cut
+    cut: HeadCut
     matte: np.ndarray | None
     scale: float
     frame: np.ndarray
 
 
-def cuts(plan: VideoPlan, pictures: Iterable[np.ndarray], first: int = 0, fine: bool = False) -> Iterator[Cut]:
+def cuts(plan: VideoPlan, pictures: Iterable[np.ndarray], first: int = 0, fine: bool = False) -> Iterator[HeadCut]:
     """Frames of the output from `first` on, with mattes: the mean of a frame's own and of its neighbours', brought
     along with the head, so that edges neither flicker nor lag. fine: mattes as fine as the picture; else they only say
     where the ground is that stays.
@@ -99,7 +108,7 @@ def cuts(plan: VideoPlan, pictures: Iterable[np.ndarray], first: int = 0, fine: 
     near: deque[_Seen] = deque()
     begun = lookback(first)
     for number, picture in enumerate(pictures, start=begun):
-        near.append(_look(Cut.of(plan, number, picture), fine))
+        near.append(_look(HeadCut.of(plan, number, picture), fine))
         if len(near) > len(_WEIGHTS):
             near.popleft()
         middle = number - _REACH
@@ -115,7 +124,7 @@ def lookback(first: int) -> int:
     return max(0, first - _REACH)
 
 
-def _look(cut: Cut, fine: bool) -> _Seen:
+def _look(cut: HeadCut, fine: bool) -> _Seen:
     points = cut.own.points
     frame = face_frame(points, 1)
     frame[:, 2] += cut.at[:2]
@@ -128,7 +137,7 @@ def _look(cut: Cut, fine: bool) -> _Seen:
     return _Seen(cut, find_matte(part, (points + 0.5) * scale - 0.5), scale, frame)
 
 
-def _steady(near: Iterable[_Seen], number: int) -> Cut:
+def _steady(near: Iterable[_Seen], number: int) -> HeadCut:
     this = next(one for one in near if one.cut.number == number)
     total, weight = None, 0.0
     for one in near:

@@ -13,7 +13,7 @@ from fewshot_reenact.motion.heads import HeadMotion, Lift
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.neutral import at_rest, unrest
 from fewshot_reenact.motion.pacing import frames_shown
-from fewshot_reenact.motion.replaced import Rest, replaced, shared, turned_too
+from fewshot_reenact.motion.replaced import FaceAtRest, replaced, shared, turned_too
 from fewshot_reenact.motion.retarget import Retargeting, find_reference
 from fewshot_reenact.motion.smoothing import smooth_motion
 from fewshot_reenact.rendering.dense_motion import presence
@@ -23,7 +23,7 @@ _BEST = 0.4  # share of a shot's frames, those nearest to rest, among which they
 
 
 @dataclass(frozen=True)
-class Shot:
+class VideoShot:
     """A shot of a portrait's video. first, end: its frames, the last one exclusive. rest: the face at rest in it, in
     the frame `reference` of the video, and `track`, the head in all its frames.
     candidates: frames that show the person well, the best first; none where there is no face.
@@ -32,7 +32,7 @@ class Shot:
     first: int
     end: int
     reference: int
-    rest: Rest
+    rest: FaceAtRest
     candidates: list[int]
 
     @property
@@ -47,7 +47,7 @@ class Video:
 
     motion: Motion
     steady: np.ndarray
-    shots: list[Shot]
+    shots: list[VideoShot]
 
     @classmethod
     def of(cls, motion: Motion, smooth: float, neutral: bool = False) -> Video:
@@ -131,7 +131,7 @@ def plan_video(video: Video, driver: Motion, how: Retargeting, smooth: float) ->
     )
 
 
-def _shot(motion: Motion, steady: np.ndarray, first: int, end: int, neutral: bool) -> Shot:
+def _shot(motion: Motion, steady: np.ndarray, first: int, end: int, neutral: bool) -> VideoShot:
     track = HeadMotion.of(steady[first:end])
     score = unrest(track)
     found = np.flatnonzero(motion.found[first:end])
@@ -140,16 +140,16 @@ def _shot(motion: Motion, steady: np.ndarray, first: int, end: int, neutral: boo
     known = sure if len(sure) else np.arange(len(track))
     reference = int(known[np.argmin(score[known])])
     own = Lift(track.pose_of(reference), track.solid[reference])
-    rest = Rest.at(track, reference, at_rest(own).solid if neutral else None)
+    rest = FaceAtRest.at(track, reference, at_rest(own).solid if neutral else None)
     best = sure[np.argsort(score[sure], kind="stable")[: max(1, round(_BEST * len(sure)))]]
     spread = (
         np.sort(best)[np.unique(np.linspace(0, len(best) - 1, _CANDIDATES).round().astype(int))] if len(best) else best
     )
-    return Shot(first, end, first + reference, rest, [first + int(one) for one in spread])
+    return VideoShot(first, end, first + reference, rest, [first + int(one) for one in spread])
 
 
 def _part(
-    shot: Shot,
+    shot: VideoShot,
     own: HeadMotion,
     driver: HeadMotion,
     part: slice,
@@ -158,7 +158,7 @@ def _part(
     how: Retargeting,
 ) -> HeadMotion:
     """The head in some frames of a shot. driver: in its own shot, of which `part` goes with them."""
-    made = replaced(own, shot.rest, driver[part], Rest.at(driver, reference), how)
+    made = replaced(own, shot.rest, driver[part], FaceAtRest.at(driver, reference), how)
     if how.region not in ("all", "pose"):
         return made
     pose = turned_too(own.pose, driver, np.arange(part.start, part.stop), reference, times, how)
@@ -166,7 +166,7 @@ def _part(
 
 
 def _within(
-    made: HeadMotion, own: HeadMotion, shot: Shot, size: tuple[int, int]
+    made: HeadMotion, own: HeadMotion, shot: VideoShot, size: tuple[int, int]
 ) -> tuple[HeadMotion, np.ndarray, np.ndarray]:
     """Turns and ways within what each frame can show, see motion.bounds."""
     made, turned = limit_turn(made, Lift(own.pose, own.solid))

@@ -26,7 +26,8 @@ from fewshot_reenact.rendering.faces import Faces, as_pictures
 from fewshot_reenact.rendering.in_place import InPlace
 from fewshot_reenact.rendering.solid.portrait import Frames, SolidPortrait
 from fewshot_reenact.rendering.textured import BATCH
-from fewshot_reenact.rendering.video_frames import Cut, cuts
+from fewshot_reenact.rendering.video_frames import HeadCut, cuts
+from fewshot_reenact.rendering.video_ground import layers_of, with_grounds
 from fewshot_reenact.rendering.video_plan import VideoPlan
 from fewshot_reenact.rendering.view import View
 
@@ -35,7 +36,7 @@ from fewshot_reenact.rendering.view import View
 class _Made:
     """A frame, inferred; face: None where nothing of it changes. in_place: where its head does not turn."""
 
-    cut: Cut
+    cut: HeadCut
     face: InferredFace | None = None
     in_place: InPlace | None = None
 
@@ -71,6 +72,7 @@ class VideoRenderer:
         The networks work on the next few frames, on a thread of their own, while these are composed.
         """
         frames = cuts(self.plan, pictures, first, self.plan.moves)
+        frames = with_grounds(frames) if self.plan.moves else frames
         with ThreadPoolExecutor(1) as ahead:
             waiting = ahead.submit(self._infer, frames)
             while made := waiting.result():
@@ -78,7 +80,7 @@ class VideoRenderer:
                 yield from map(self._compose, made)
 
     @torch.inference_mode()
-    def _infer(self, frames: Iterator[Cut]) -> list[_Made]:
+    def _infer(self, frames: Iterator[HeadCut]) -> list[_Made]:
         """The next few frames; none at the end."""
         began = time.perf_counter()
         batch = list(islice(frames, BATCH))
@@ -87,7 +89,7 @@ class VideoRenderer:
         made = iter(self._faces(shown)) if shown else iter(())
         return [next(made) if cut.share > 0 else _Made(cut) for cut in batch]
 
-    def _faces(self, batch: list[Cut]) -> list[_Made]:
+    def _faces(self, batch: list[HeadCut]) -> list[_Made]:
         embedding = torch.cat([self._embedding(cut.shot) for cut in batch])
         faces = Faces(
             self.model,
@@ -141,7 +143,7 @@ class VideoRenderer:
             raise ValueError(f"shot {shot} shows nobody")
         return found
 
-    def _turned(self, cut: Cut, frames: np.ndarray) -> Frames:
+    def _turned(self, cut: HeadCut, frames: np.ndarray) -> Frames:
         return SolidPortrait(cut.own, cut.box, cut.box, self.size).warp(cut.head, frames)
 
     def _compose(self, made: _Made) -> np.ndarray:
@@ -154,7 +156,7 @@ class VideoRenderer:
                 cut, face.frame, face.shown, face.shift, face.warped, face.change, self.plan.region
             )
         else:
-            composer = Composer(cut.portrait, cut.own, cut.box, self.size, face.warped.shape[0])
+            composer = Composer(cut.portrait, cut.own, cut.box, self.size, face.warped.shape[0], layers_of(cut))
             part = composer.compose(face)
         picture = cut.put_back(part)
         self.seconds["compose"] += time.perf_counter() - began
