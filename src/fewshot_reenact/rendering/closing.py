@@ -9,7 +9,7 @@ from fewshot_reenact.geometry.topology import INNER_LIP, LIP_PAIRS, eye_distance
 _FROM, _TO = (
     0.15,
     0.45,
-)  # shares of a mouth's opening that it loses, from which its inside fades and at which it is gone
+)  # shares of its opening that a mouth loses, from which its inside fades and at which it is gone
 _NARROWER = 4.0  # how much more the width counts: teeth do not go together with the lips
 _OPEN = 0.02  # eye distances of opening below which nothing is seen between lips
 _DARK = 0.5  # the line between lips against their own colour

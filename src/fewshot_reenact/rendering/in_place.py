@@ -26,6 +26,8 @@ from fewshot_reenact.rendering.video_frames import HeadCut
 
 # Eye distances beyond the face's outline over which a change ends: to the sides and above, and below the chin.
 _BESIDE, _BELOW = 0.4, 0.95
+# And half of those within the person's edge over which it ends there: over less than things move they would fold.
+_WITHIN = 0.12
 _DRAWN = 32.0  # pixels an eye distance at which that is drawn
 _NOSE_TIP, _NOSE_BASE, _UPPER_LIP = 30, 33, 51
 _LID_REACH = (0.3, 0.75)  # eye distances about an eye's middle within which all, and beyond which nothing of it changes
@@ -104,10 +106,10 @@ def window(cut: HeadCut, box: tuple[int, int, int, int], region: str) -> np.ndar
     share = _outlined(both, place, size, own, unit)
     if region != "all":
         share *= _part_of(both, place, size, own, unit, region)
-    large = cv2.resize(share, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     if cut.matte is not None:
-        large *= cut.matte[y0:y1, x0:x1]
-    return np.asarray(large, np.float32)
+        matte = cv2.resize(cut.matte[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
+        share *= smoothstep(np.clip(2 * cv2.GaussianBlur(matte, (0, 0), _WITHIN * unit * scale) - 1, 0, 1))
+    return np.asarray(cv2.resize(share, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _changing(cut: HeadCut) -> tuple[int, int, int, int]:

@@ -23,7 +23,9 @@ from fewshot_reenact.rendering.video_plan import VideoPlan
 _ROOM = 8  # pixels of the picture about what moves, so that a cut's edge is none of the picture's
 _WEIGHTS = (1.0, 2.0, 3.0, 2.0, 1.0)  # of a frame's matte and of its neighbours', brought to where its head is
 _REACH = len(_WEIGHTS) // 2
-_COARSE = 44.0  # pixels an eye distance at which a matte is found that only says where the ground stays
+_FAINT = 0.08  # shares as near to none and all as this are none and all: a mean of mattes ends more softly than each
+# Pixels an eye distance at which a matte is found: as fine as the network is, or only to say where the ground stays.
+_FINE, _COARSE = 120.0, 44.0
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def _look(cut: HeadCut, fine: bool) -> _Seen:
     frame[:, 2] += cut.at[:2]
     if not cut.share:
         return _Seen(cut, None, 1.0, frame)
-    scale = 1.0 if fine else min(1.0, _COARSE / float(eye_distance(points)))
+    scale = min(1.0, (_FINE if fine else _COARSE) / float(eye_distance(points)))
     part = cut.part
     if scale < 1:
         part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -150,7 +152,8 @@ def _steady(near: Iterable[_Seen], number: int) -> HeadCut:
     if total is None:
         return this.cut
     h, w = this.cut.part.shape[:2]
-    return replace(this.cut, matte=cv2.resize(total / weight, (w, h), interpolation=cv2.INTER_LINEAR))
+    matte = cv2.resize(total / weight, (w, h), interpolation=cv2.INTER_LINEAR)
+    return replace(this.cut, matte=np.clip((matte - _FAINT) / (1 - 2 * _FAINT), 0, 1))
 
 
 def _brought(one: _Seen, this: _Seen) -> np.ndarray:

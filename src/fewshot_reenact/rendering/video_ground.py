@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 
 from fewshot_reenact.motion.heads import Lift
-from fewshot_reenact.rendering.layers import Layers, paint_ground
+from fewshot_reenact.rendering.layers import Layers, paint_ground, refine_rim
 from fewshot_reenact.rendering.video_frames import HeadCut
 
 EVERY = 8  # frames from one that is painted to the next; pieces of a video begin at multiples of it
-_SIDE = 192  # pixels, of what is painted: what is behind a head is a guess, and soft
-_EDGE = 0.05  # eye distances about the matte in which the frame's own pixels may hold something of the hair
+_SIDE = 256  # pixels, of what is painted: what is behind a head is a guess, and soft
+_LEAST = 0.01  # of a share that is divided by
+_EDGE = 0.02  # eye distances about the matte in which the frame's own pixels may hold something of the hair
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def _between(cuts: list[HeadCut], before: _Painted | None, after: _Painted | Non
         if cut.matte is None or (before is None and after is None):
             yield cut
         else:
-            yield replace(cut, ground=_ground(cut, before, after))
+            yield _refined(replace(cut, ground=_ground(cut, before, after)))
 
 
 def _paint(cut: HeadCut) -> _Painted:
@@ -83,6 +84,8 @@ def _ground(cut: HeadCut, before: _Painted | None, after: _Painted | None) -> np
     """(h, w, 3) uint8: the frame's own pixels, and behind the head what was painted."""
     assert cut.matte is not None
     sides = [one for one in (before, after) if one is not None]
+    # One that is painted itself stands alone: a video may begin with it.
+    sides = [one for one in sides if one.number == cut.number] or sides
     share = (cut.number - sides[0].number) / max(sides[-1].number - sides[0].number, 1)
     behind = _placed(sides[0], cut)
     if len(sides) > 1:
@@ -91,6 +94,21 @@ def _ground(cut: HeadCut, before: _Painted | None, after: _Painted | None) -> np
     hole = cv2.dilate((cut.matte > 0).astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)).astype(np.float32)
     soft = np.maximum(cv2.blur(hole, (reach, reach)), hole * (cut.matte > 0))[..., None]
     return np.round(cut.part + soft * (behind - cut.part)).clip(0, 255).astype(np.uint8)
+
+
+def _refined(cut: HeadCut) -> HeadCut:
+    """With a matte that is less at its rim where the frame has the ground's colours, see layers.refine_rim; found small,
+    as what it is less by is smooth.
+    """
+    assert cut.matte is not None and cut.ground is not None
+    h, w = cut.matte.shape
+    scale = min(1.0, _SIDE / max(h, w))
+    size = (max(2, round(w * scale)), max(2, round(h * scale)))
+    part, ground, matte = (cv2.resize(v, size, interpolation=cv2.INTER_AREA) for v in (cut.part, cut.ground, cut.matte))
+    zone = cv2.absdiff(part, ground).max(2) > 0
+    fine = refine_rim(part, matte, ground, zone, float(cut.own.pose.scale) * scale)
+    less = np.where(matte > _LEAST, fine / np.maximum(matte, _LEAST), 1.0).astype(np.float32)
+    return replace(cut, matte=cut.matte * cv2.resize(less, (w, h), interpolation=cv2.INTER_LINEAR))
 
 
 def _placed(painted: _Painted, cut: HeadCut) -> np.ndarray:
