@@ -19,8 +19,8 @@ from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.motion.retarget import EXPRESSION_PARTS, Retargeting, slowed
 from fewshot_reenact.motion.solid_retarget import expressed, moved
 
-# No expression moves temples and hairline: what is measured there is noise, seen beside the face. Shares of the outline's
-# points that are taken, from the ears on down; how many points of the forehead are the hairline's.
+# No expression moves temples and hairline: what is measured there is noise, and would be seen beside the face. Shares
+# that are taken of the outline's points, from the ears on down; how many points of the forehead are the hairline's.
 _TEMPLES, _HAIRLINE = (0.0, 0.0, 0.3, 0.7), 11
 
 

@@ -97,14 +97,15 @@ def _ground(cut: HeadCut, before: _Painted | None, after: _Painted | None) -> np
 
 
 def _refined(cut: HeadCut) -> HeadCut:
-    """With a matte that is less at its rim where the frame has the ground's colours, see layers.refine_rim; found small,
+    """With a matte that is less where its rim has the ground's colours, see layers.refine_rim; found small,
     as what it is less by is smooth.
     """
     assert cut.matte is not None and cut.ground is not None
     h, w = cut.matte.shape
     scale = min(1.0, _SIDE / max(h, w))
     size = (max(2, round(w * scale)), max(2, round(h * scale)))
-    part, ground, matte = (cv2.resize(v, size, interpolation=cv2.INTER_AREA) for v in (cut.part, cut.ground, cut.matte))
+    whole = (cut.part, cut.ground, cut.matte)
+    part, ground, matte = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in whole)
     zone = cv2.absdiff(part, ground).max(2) > 0
     fine = refine_rim(part, matte, ground, zone, float(cut.own.pose.scale) * scale)
     less = np.where(matte > _LEAST, fine / np.maximum(matte, _LEAST), 1.0).astype(np.float32)
