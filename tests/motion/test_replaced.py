@@ -5,7 +5,7 @@ import pytest
 
 from fewshot_reenact.geometry.rotation import rotation_from
 from fewshot_reenact.geometry.solid import HeadPose, head_shapes
-from fewshot_reenact.geometry.topology import LIP_PAIRS, REGIONS
+from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, REGIONS, RIGHT_LIDS
 from fewshot_reenact.motion.drift import Drift
 from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.motion.neutral import unrest
@@ -125,3 +125,17 @@ def test_rest_is_a_closed_mouth_from_the_front():
     assert score.argmin() == 0 and score[-1] > score[0] + 1
     score = unrest(head(opened=np.linspace(0, 0.3, FRAMES)))
     assert score[-1] > score[0] + 0.3
+
+
+def test_eyes_that_blink_are_not_opened():
+    """But a driver closes those that are open."""
+    own, driver = head(), head(who=2)
+    for video, closed in ((own, slice(8, 12)), (driver, slice(20, 24))):
+        for up, low in (*LEFT_LIDS, *RIGHT_LIDS):
+            middle = (video.solid[closed, up] + video.solid[closed, low]) / 2
+            video.solid[closed, up], video.solid[closed, low] = middle, middle
+    made = replaced(own, FaceAtRest.at(own, 0), driver, FaceAtRest.at(driver, 0), Retargeting(region="expression"))
+    opening = np.mean([made.solid[:, low, 1] - made.solid[:, up, 1] for up, low in (*LEFT_LIDS, *RIGHT_LIDS)], 0)
+    shut = np.zeros(FRAMES, bool)
+    shut[8:12] = shut[20:24] = True
+    assert opening[shut].max() < 0.1 * opening[0] and np.allclose(opening[~shut], opening[0])

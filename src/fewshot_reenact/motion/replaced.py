@@ -2,7 +2,8 @@
 
 What is taken of the driver is its change since its reference; it is put onto the person's face at rest as that is seen
 in each frame (`motion.drift`), not onto the frame's own expression. What is not taken, the brows where the lips
-alone are driven, stays each frame's own; and so does the head's pose, unless that is driven too.
+alone are driven, stays each frame's own; and so does the head's pose, unless that is driven too. Eyes that blink in the
+video blink: what is behind closed lids no frame shows, and opened they would have somebody else's eyes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fewshot_reenact.geometry.rotation import exponential, logarithm
 from fewshot_reenact.geometry.solid import HeadPose
 from fewshot_reenact.geometry.topology import N_POINTS, REGIONS
 from fewshot_reenact.motion.drift import Drift
+from fewshot_reenact.motion.gaps import blinking
 from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.motion.retarget import EXPRESSION_PARTS, Retargeting, slowed
 from fewshot_reenact.motion.solid_retarget import expressed, moved
@@ -43,10 +45,12 @@ def replaced(own: HeadMotion, rest: FaceAtRest, driver: HeadMotion, theirs: Face
     of the person and the driver. The head's pose is `own`'s, in how.region "all" and "pose" with the driver's change
     too, see `turned_too`.
     """
-    base = own.solid.copy()
+    base, still = own.solid.copy(), rest.drift.rest(own.pose)
     for part in EXPRESSION_PARTS[how.region]:
-        base[:, REGIONS[part]] = rest.drift.rest(own.pose)[:, REGIONS[part]]
+        base[:, REGIONS[part]] = still[:, REGIONS[part]]
     made = expressed(driver.solid, theirs.drift.rest(driver.pose), base, how)
+    if "left_eye" in EXPRESSION_PARTS[how.region]:
+        made = blinking(made, own.solid, still)
     return HeadMotion(own.pose, own.solid + _taken()[:, None] * (made - own.solid))
 
 
