@@ -54,9 +54,7 @@ def main(
     backend, model = load_backend("builtin", "cpu"), load_model(None, torch.device("cpu"))
     options = AnimateOptions(region=region).for_video()  # type: ignore[arg-type]
     given = DriverSource.parse(driver).measure(backend)
-    click.echo(
-        f"{'video':28} {'itself':>7} {'beside':>7} {'(video)':>8} {'farther':>7} {'(video)':>8} {'ms':>6} {'picture':>8}"
-    )
+    click.echo(f"{'video':28} {'itself':>7} {'beside':>7} (video) {'farther':>7} (video) {'ms':>6} {'picture':>8}")
     rows = []
     for path in videos:
         film = Film.open(PortraitSource.parse(path, video=True), options, model, backend, torch.device("cpu"))
