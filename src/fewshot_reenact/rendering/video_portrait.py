@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
@@ -69,22 +69,28 @@ class VideoRenderer:
         """The output's frames from `first` on, (H, W, 3) uint8 RGB. pictures: the video's, one for each, from
         `video_frames.lookback(first)` on.
 
-        The networks work on the next few frames, on a thread of their own, while these are composed.
+        While a few frames are composed the networks work on the next ones, and those after them are cut out, on threads
+        of their own.
         """
         frames = cuts(self.plan, pictures, first, self.plan.moves)
         frames = with_grounds(frames) if self.plan.moves else frames
-        with ThreadPoolExecutor(1) as ahead:
-            waiting = ahead.submit(self._infer, frames)
+        with ThreadPoolExecutor(1) as cutting, ThreadPoolExecutor(1) as ahead:
+            waiting = ahead.submit(self._infer, cutting.submit(self._next, frames))
+            coming = cutting.submit(self._next, frames)
             while made := waiting.result():
-                waiting = ahead.submit(self._infer, frames)
+                waiting, coming = ahead.submit(self._infer, coming), cutting.submit(self._next, frames)
                 yield from map(self._compose, made)
 
-    @torch.inference_mode()
-    def _infer(self, frames: Iterator[HeadCut]) -> list[_Made]:
+    def _next(self, frames: Iterator[HeadCut]) -> list[HeadCut]:
         """The next few frames; none at the end."""
         began = time.perf_counter()
         batch = list(islice(frames, BATCH))
         self.seconds["frames"] += time.perf_counter() - began
+        return batch
+
+    @torch.inference_mode()
+    def _infer(self, coming: Future[list[HeadCut]]) -> list[_Made]:
+        batch = coming.result()
         shown = [cut for cut in batch if cut.share > 0]
         made = iter(self._faces(shown)) if shown else iter(())
         return [next(made) if cut.share > 0 else _Made(cut) for cut in batch]
