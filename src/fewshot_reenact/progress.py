@@ -6,8 +6,8 @@ from typing import TypeAlias
 Progress: TypeAlias = Callable[[str, int, int | None], None]
 """Called with the stage, how much of it is done, and how much there is, None where that is not known.
 
-The stages are "driver" and "render" of animate; "measure" and "draw" of extract; "frames" and "steps" of finetune;
-"clips" of evaluate; the file's name of check and verify.
+The stages are "portrait" (where it is a video), "driver" and "render" of animate; "measure" and "draw" of extract;
+"frames" and "steps" of finetune; "clips" of evaluate; the file's name of check and verify.
 """
 Count: TypeAlias = Callable[[int, int | None], None]
 """The same within one stage."""

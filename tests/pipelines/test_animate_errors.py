@@ -98,7 +98,7 @@ def untouched(folder: Path) -> Iterator[None]:
         ("empty", "walk.mp4", [], 3, "there is no picture in this folder"),
         ("two.png", "walk.mp4", ["--face", "3"], 3, "only 2"),
         ("pipe.png", "walk.mp4", [], 3, "pipe.png: is not an ordinary file"),
-        ("walk.mp4", "ann.png", [], 3, "walk.mp4: is not a picture; a portrait is one"),
+        ("walk.mp4", "ann.png", [], 3, "walk.mp4: is not a picture but a video"),
         ("motion:talk", "ann.png", [], 3, "PORTRAIT comes first"),
         ("http://a.example/b.jpg", "walk.mp4", [], 3, "is an address on the net"),
         # Drivers

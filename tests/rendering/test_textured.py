@@ -193,10 +193,10 @@ def test_each_of_several_portraits_goes_through_the_networks_alone():
     hook.remove()
     (pictures,) = seen
     assert len(pictures) == 2, "the two nearest"
-    sources = made.sources.flatten(1)
+    sources = made.faces.sources.flatten(1)
     own = [int((one[3:6].flatten() - sources).abs().mean(1).argmin()) for one in pictures]
     assert sorted(own) == [0, 1] and all(
-        torch.equal(one[3:6], made.sources[k]) for one, k in zip(pictures, own, strict=True)
+        torch.equal(one[3:6], made.faces.sources[k]) for one, k in zip(pictures, own, strict=True)
     )
 
 

@@ -32,7 +32,7 @@ _IN_USE = "another page has this folder"
 _JUST_MADE = 60.0  # seconds, in which a page that starts comes to hold its folder
 _LARGEST = "2gb"  # of a file that is put in
 _HERE = ("127.0.0.1", "localhost", "::1")
-_STAGES = {"driver": "measuring the driver", "render": "rendering"}
+_STAGES = {"portrait": "measuring the portrait", "driver": "measuring the driver", "render": "rendering"}
 
 
 def make_video(
@@ -113,7 +113,7 @@ def make_page(folder: Path) -> Any:
                 builtin = gr.Dropdown(list(NAMES), value=NAMES[0], label="or, without a video, a built-in motion")
                 with gr.Accordion("Options", open=False):
                     motion = gr.Radio(list(MOTIONS), value=_default("motion"), label="Motion")
-                    region = gr.Radio(list(REGION_CHOICES), value=_default("region"), label="What moves")
+                    region = gr.Radio(list(REGION_CHOICES), value="all", label="What moves")
                     strength = gr.Slider(0, 2, value=_default("strength"), step=0.1, label="Strength")
                     frame = gr.Radio(
                         list(FRAMES), value=_default("frame"), label="Whole picture, or a square about the head"

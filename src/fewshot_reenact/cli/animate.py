@@ -46,6 +46,7 @@ from fewshot_reenact.cli.common import (
 )
 from fewshot_reenact.cli.driver_options import any_size_option, fps_option, mirror_option
 from fewshot_reenact.errors import notes_of
+from fewshot_reenact.motion.pacing import FITS
 from fewshot_reenact.pipelines.options import AUDIO, AnimateOptions
 
 if TYPE_CHECKING:
@@ -96,7 +97,14 @@ _default = AnimateOptions.default
     type=click.Choice(AUDIO),
     default=_default("audio"),
     show_default=True,
-    help="Whose sound the video gets.",
+    help="Whose sound the video gets; portrait: where PORTRAIT is a video.",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(FITS),
+    help="Where PORTRAIT is a video, of another length than DRIVER. shortest: the output ends with the first of them. "
+    "loop: the shorter one begins anew. stretch: DRIVER, with its sound, is made as long as the video. "
+    "[default: shortest]",
 )
 @click.option(
     "--keep-going",
@@ -133,15 +141,17 @@ def animate(
 ) -> None:
     """Make the person in PORTRAIT move like the one in DRIVER.
 
-    PORTRAIT is a picture, or a folder with several of one person. DRIVER is a video, a picture (a pose), a motion file
-    (`reenact extract`), blendshapes of Live Link Face (.csv), a log of OpenSeeFace (.osf), or one of motion:talk,
-    motion:nod, motion:smile, motion:surprise, motion:blink.
+    PORTRAIT is a picture, or a folder with several of one person, or a video: its frames stay as they are, and the face
+    in them gets DRIVER's expression in place of its own (--region all: the pose too; lips: a dubbing). DRIVER is a
+    video, a picture (a pose), a motion file (`reenact extract`), blendshapes of Live Link Face (.csv), a log of
+    OpenSeeFace (.osf), or one of motion:talk, motion:nod, motion:smile, motion:surprise, motion:blink.
 
     \b
     reenact animate portrait.jpg driver.mp4
     reenact animate portrait.jpg motion:talk -o talk.mp4
     reenact animate -p front.jpg -p side.jpg driver.mp4 --compare
     reenact animate group.jpg driver.mp4 --face 2 --region lips --start 3 --end 8.5
+    reenact animate talk.mp4 dubbing.mp4 --region lips
 
     SIGTERM in the middle of a long video exits with 75, as what is done is kept: see --keep-going.
     """
@@ -211,7 +221,7 @@ def _fraction(text: str) -> float:
     return float(Fraction(text))
 
 
-_TITLES = {"driver": "measuring the driver", "render": "rendering"}
+_TITLES = {"portrait": "measuring the portrait", "driver": "measuring the driver", "render": "rendering"}
 
 
 class _Bars:

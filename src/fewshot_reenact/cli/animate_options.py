@@ -51,8 +51,7 @@ region_option: Decorator = click.option(
     "--region",
     type=click.Choice(REGION_CHOICES),
     default=_default("region"),
-    show_default=True,
-    help="What moves; for relative motion.",
+    help="What moves; for relative motion. [default: all; of a video as PORTRAIT the expression]",
 )
 strength_option: Decorator = click.option(
     "--strength",

@@ -142,7 +142,7 @@ class DriverSource:
                 reader.audio_start,
                 reader.audio_end,
                 tuple(reader.jumps),
-                reader.hdr,
+                hdr=reader.hdr,
             )
 
     def upright(self, backend: LandmarkBackend) -> DriverSource:
@@ -177,6 +177,24 @@ class DriverSource:
             for frame in reader:
                 yield frame.index, frame.picture
 
+    def pictures_at(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
+        """Frames of a video by their numbers, (N,), (H, W, 3) uint8 RGB; where the numbers fall it is read anew.
+
+        Raises InputError: it has fewer frames than it had.
+        """
+        numbers, done = wanted.tolist(), 0
+        while done < len(numbers):
+            for at, picture in self.frames():
+                while done < len(numbers) and numbers[done] == at:
+                    yield picture
+                    done += 1
+                if done == len(numbers) or numbers[done] <= at:
+                    break
+            else:
+                raise InputError(
+                    f"{self.file.name}: gave fewer frames when it was read again; is something changing the file?"
+                )
+
     def picture(self) -> np.ndarray:
         """The picture of a pose, upright, (H, W, 3) uint8 RGB."""
         picture = turned(read_picture(self.file), self.turn)
@@ -194,7 +212,9 @@ class Driver:
     """A driver, measured.
 
     motion: of the part that counts, with NaN where no face was found. audio_from, audio_start, audio_end, audio_jumps:
-    where its sound is, for VideoWriter; None without sound. hdr: what the user should know where its colours are shown.
+    where its sound is, for VideoWriter; None without sound. audio_tempo: how much faster it goes. shown: (T,), which of
+    the source's frames each of the motion is; None: they go together one by one. hdr: what the user should know where
+    its colours are shown.
     """
 
     source: DriverSource
@@ -203,10 +223,14 @@ class Driver:
     audio_start: Fraction = Fraction(0)
     audio_end: Fraction | None = None
     audio_jumps: tuple[Fraction, ...] = ()
+    audio_tempo: Fraction = Fraction(1)
+    shown: np.ndarray | None = None
     hdr: str | None = None
 
     def pictures(self) -> Iterator[np.ndarray] | None:
         """Its pictures in order, (H, W, 3) uint8 RGB, one for each frame of the motion; None where there are none."""
+        if self.source.is_video and self.shown is not None:
+            return self.source.pictures_at(self.shown)
         if self.source.is_video:
             return (picture for _, picture in self.source.frames())
         return iter([self.source.picture()]) if self.source.is_still else None

@@ -24,17 +24,19 @@ from fewshot_reenact.motion.builtins import is_builtin_motion
 class PortraitSource:
     """PORTRAIT as it was given, looked at once; nothing is read yet.
 
-    files: the pictures in their order, or one file of a fine-tuned person. face: "largest" or N from the left, in the
-    first picture.
+    files: the pictures in their order, or one file of a fine-tuned person, or one video. face: "largest" or N from the
+    left, in the first picture.
     """
 
     files: list[Path]
     face: FaceChoice = LARGEST
 
     @classmethod
-    def parse(cls, portraits: str | Path | Sequence[str | Path], face: str | int = "largest") -> PortraitSource:
+    def parse(
+        cls, portraits: str | Path | Sequence[str | Path], face: str | int = "largest", video: bool = False
+    ) -> PortraitSource:
         """The pictures meant: a file, a folder's pictures in the order of their names, or several of either. A
-        fine-tuned person's file stands alone.
+        fine-tuned person's file stands alone. video: so may a video, each of whose frames then is a portrait.
 
         Raises InputError for a folder without pictures, a video or a file of another kind; UsageError for the face.
         """
@@ -49,7 +51,7 @@ class PortraitSource:
         for path in map(as_file, given):
             files += _pictures_in(path) if path.is_dir() else [path]
         for path in files:
-            _check(path, alone=len(files) == 1)
+            _check(path, alone=len(files) == 1, video=video)
         return cls(files, chosen)
 
     @property
@@ -61,6 +63,11 @@ class PortraitSource:
     def is_person(self) -> bool:
         """Whether it is what `reenact finetune` made: networks, psi and portraits in one."""
         return is_person(self.files[0])
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video, whose own frames are changed."""
+        return not self.is_person and self.files[0].is_file() and is_video(self.files[0])
 
     def person(self, model: str | Path | None, device: torch.device | str) -> Person | None:
         """The fine-tuned person that stands for the portrait, if one does. Raises UsageError beside another model."""
@@ -107,10 +114,13 @@ def _pictures_in(folder: Path) -> list[Path]:
     return inside
 
 
-def _check(path: Path, alone: bool) -> None:
+def _check(path: Path, alone: bool, video: bool) -> None:
     if is_person(path):
         if not alone:
             raise InputError(f"{path}: a fine-tuned person has pictures of their own; give the file alone")
+    elif path.is_file() and video and is_video(path):
+        if not alone:
+            raise UsageError(f"{path}: is a video; as the portrait it stands alone, without further ones")
     elif path.is_file() and not is_picture(path):
         swapped = "; PORTRAIT comes first, then DRIVER" if is_video(path) else ""
         raise InputError(

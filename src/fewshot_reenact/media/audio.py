@@ -42,7 +42,8 @@ class Sound:
 
     `scratch` is where a converted sound is put while it is needed; whoever made the Sound closes it. `jumps`: how far
     the pictures were moved, in seconds, after each time that the clock jumped back (`VideoReader.jumps`). coding: "aac"
-    or "opus", what is made of sound that the output cannot hold: an MP4's or a WebM's.
+    or "opus", what is made of sound that the output cannot hold: an MP4's or a WebM's. tempo: how much faster it
+    goes, at the same pitch.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class Sound:
         scratch: Path,
         jumps: Sequence[Fraction] = (),
         coding: Literal["aac", "opus"] = "aac",
+        tempo: Fraction = Fraction(1),
     ) -> None:
         self._coding = coding
         self.path, self.start, self.end = path, start, end
-        self._jumps = tuple(jumps)
+        self._jumps, self._tempo = tuple(jumps), tempo
         self._scratch = scratch
         self._converting: subprocess.Popen[bytes] | None = None
         self._container: InputContainer | None = open_container(path)
@@ -65,7 +67,7 @@ class Sound:
         self._shift = origin_of(self._container) + start
         stream = _best(self._container)
         self.available = stream is not None
-        if stream is not None and not _can_copy(stream, coding):
+        if stream is not None and (tempo != 1 or not _can_copy(stream, coding)):
             logger.info("%s: the sound (%s) is converted to %s", path, stream.codec_context.name, coding)
             self._start_converting(stream, self._container.streams.audio.index(stream))
         elif stream is None:
@@ -162,6 +164,7 @@ class Sound:
         cut = f"{joined}asetpts=PTS-({float(begin):.9f})/TB,aresample=async=1:min_hard_comp=0.1:first_pts=0"
         if length is not None:
             cut += f",atrim=end={float(length):.9f}"
+        cut += _faster(self._tempo)
         command = [
             ffmpeg,
             "-nostdin",
@@ -255,6 +258,15 @@ class _Clock:
         self._offset = self._jumps[self._jumped] if self._jumped < len(self._jumps) else end - time
         self._jumped += 1
         return timestamps.to_ticks(time + self._offset, self._tick)
+
+
+def _faster(tempo: Fraction) -> str:
+    """FFmpeg's filters for a tempo: one of them goes between half and twice as fast."""
+    made, left = "", float(tempo)
+    while not 0.5 <= left <= 2:
+        step = 0.5 if left < 0.5 else 2.0
+        made, left = f"{made},atempo={step}", left / step
+    return made if tempo == 1 else f"{made},atempo={left:.9f}"
 
 
 def _best(container: InputContainer) -> Any:

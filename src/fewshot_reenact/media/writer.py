@@ -36,7 +36,7 @@ class VideoWriter:
     fps: average frames a second (for the encoder's rate control and the last frame's duration).
     audio_from: a media file whose sound goes in, in step: from `audio_start` to `audio_end` seconds on the clock of
         `VideoReader` (use its properties of that name; `audio_jumps` is its `jumps`). Copied if MP4 can hold it, else
-        made into AAC.
+        made into AAC. audio_tempo: how much faster it goes, at the same pitch; then it is made into AAC too.
     marks: how the file says that it is AI-generated; a plain comment at least. metadata: more tags.
     inputs: files that are never written over, whatever `overwrite` says; `audio_from` is always one.
     transparent: frames are (H, W, 4), straight colours and alpha: ProRes 4444 in a .mov, VP9 in a .webm. A WebM's clock
@@ -61,6 +61,7 @@ class VideoWriter:
         audio_start: Fraction | float = 0.0,
         audio_end: Fraction | float | None = None,
         audio_jumps: Sequence[Fraction] = (),
+        audio_tempo: Fraction = Fraction(1),
         marks: Marks | None = None,
         metadata: dict[str, str] | None = None,
         inputs: Sequence[str | Path] = (),
@@ -94,7 +95,7 @@ class VideoWriter:
                 scratch = self._file.partial.with_suffix(".sound.partial")
                 end = None if audio_end is None else Fraction(audio_end)
                 self._sound = Sound(
-                    Path(audio_from), Fraction(audio_start), end, scratch, audio_jumps, self._coding.sound
+                    Path(audio_from), Fraction(audio_start), end, scratch, audio_jumps, self._coding.sound, audio_tempo
                 )
             tags = {**self._marks.metadata(), **(metadata or {})}
             # What says AI-generated cannot be replaced through `metadata`.

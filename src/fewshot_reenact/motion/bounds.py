@@ -65,12 +65,13 @@ class Bounds:
 
 def limit_turn(motion: HeadMotion, portrait: Lift) -> tuple[HeadMotion, np.ndarray]:
     """Turns of more than TURN degrees away from the portrait's own view made less, smoothly. Inclination in the
-    picture's plane does not count. Returns the motion, and the degrees before, (T,).
+    picture's plane does not count. A portrait that moves itself has a pose a frame. Returns the motion, and the degrees
+    before, (T,).
     """
-    own, there = portrait.pose.rotation[:, 2], motion.pose.rotation[..., 2]
+    own, there = portrait.pose.rotation[..., 2], motion.pose.rotation[..., 2]
     axis = np.cross(there, own)
     sine = np.linalg.norm(axis, axis=-1)
-    turned = np.degrees(np.arctan2(sine, there @ own))
+    turned = np.degrees(np.arctan2(sine, (there * own).sum(-1)))
     kept = TURN + _TURN_SOFT * np.tanh((turned - TURN) / _TURN_SOFT)
     back = np.radians(np.where(turned > TURN, turned - kept, 0.0))
     rotation = exponential(axis / np.maximum(sine, 1e-9)[:, None] * back[:, None]) @ motion.pose.rotation

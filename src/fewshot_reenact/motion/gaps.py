@@ -5,8 +5,11 @@ Faces here are shapes in the face's own frame, flat or solid: (T, 83, 2) or (T, 
 
 import numpy as np
 
-from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, RIGHT_LIDS
+from fewshot_reenact.geometry.smoothstep import smoothstep
+from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, REGIONS, RIGHT_LIDS
 
+# Shares of an eye's opening at rest: up to the first it blinks, from the second on it is awake; and what is much.
+_SHUT, _AWAKE, _MUCH = 0.45, 0.8, 0.3
 _WIDEST = 1.5  # lids open no wider than this many times the portrait's own opening
 
 # Which other points of the lips go along with an inner pair, and how far: {pair number: {(upper, lower): share}}.
@@ -32,6 +35,22 @@ def lid_targets(moved: np.ndarray, rest: np.ndarray, own: np.ndarray, strength: 
     # Detectors rarely say that a closed eye is quite closed.
     share = np.where(share < 1, np.clip((share - 0.12) / 0.88, 0, 1), share)
     return np.maximum(_gaps(own, pairs), 0) * share
+
+
+def blinking(shape: np.ndarray, own: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Eyes as a frame has them where it blinks: nobody sees what is behind its lids. Those that are to close do.
+
+    shape: (T, 83, n), as it is to be. own: (T, 83, n), the frames as they are. rest: (T, 83, n), with open eyes.
+    """
+    out = shape.copy()
+    for name, pairs in (("left_eye", LEFT_LIDS), ("right_eye", RIGHT_LIDS)):
+        made, seen, usual = (np.maximum(_gaps(one, pairs).mean(1), 0) for one in (shape, own, rest))
+        usual = np.maximum(usual, 0.02)
+        shut = 1 - smoothstep(np.clip((seen / usual - _SHUT) / (_AWAKE - _SHUT), 0, 1))
+        opened = np.clip((made - seen) / (_MUCH * usual), 0, 1)
+        eye = REGIONS[name]
+        out[:, eye] += (shut * opened)[:, None, None] * (own[:, eye] - shape[:, eye])
+    return out
 
 
 def lip_targets(moved: np.ndarray, rest: np.ndarray, own: np.ndarray, strength: float) -> np.ndarray:

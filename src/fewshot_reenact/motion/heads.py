@@ -58,6 +58,10 @@ class HeadMotion:
         pose = replace(own, **{name: getattr(own, name)[frames] for name in _OF_FRAMES})
         return HeadMotion(pose, self.solid[frames])
 
+    def pose_of(self, frame: int) -> HeadPose:
+        """The pose in one frame."""
+        return replace(self.pose, **{name: getattr(self.pose, name)[frame] for name in _OF_FRAMES})
+
     @property
     def points(self) -> np.ndarray:
         """(T, 83, 2) float32 pixels."""

@@ -13,10 +13,12 @@ import numpy as np
 from fewshot_reenact.geometry.topology import LIP_PAIRS, N_POINTS, REGIONS
 from fewshot_reenact.motion.blendshapes import NAMES, rig
 from fewshot_reenact.motion.gaps import LIP_FOLLOWERS, fit_gaps
-from fewshot_reenact.motion.heads import Lift
+from fewshot_reenact.motion.heads import HeadMotion, Lift
 
 _PARTS = ("mouth", "jaw", "nose")
 # What a face at rest does not do. The teacher of the blendshapes sees some of the others in any face.
+_CLOSED = "EyeBlink"
+_TURNED = 25.0  # degrees away from the viewer that weigh as much as a whole smile
 _NOT_AT_REST = ("JawOpen", "MouthFunnel", "MouthSmile", "MouthStretch", "MouthDimple", "MouthLowerDown", "MouthUpperUp")
 
 
@@ -30,3 +32,11 @@ def at_rest(portrait: Lift) -> Lift:
     solid = portrait.solid - gain * np.tensordot(taken, rig().shapes, 1)
     closed = np.zeros((1, len(LIP_PAIRS)))
     return replace(portrait, solid=fit_gaps(solid[None], LIP_PAIRS, closed, LIP_FOLLOWERS)[0])
+
+
+def unrest(track: HeadMotion) -> np.ndarray:
+    """How far each of T frames is from a face at rest that looks at the viewer, (T,), 0 for one that is."""
+    moved = rig().coefficients(track.solid)
+    counted = [k for k, name in enumerate(NAMES) if name.startswith((*_NOT_AT_REST, _CLOSED))]
+    away = np.degrees(np.arccos(np.clip(track.pose.rotation[..., 2, 2], -1, 1)))
+    return np.asarray(moved[:, counted].sum(1) + away / _TURNED)

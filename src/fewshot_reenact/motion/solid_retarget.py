@@ -39,28 +39,30 @@ def retarget_solid(
     how = how or Retargeting()
     if how.motion != "relative":
         raise ValueError("absolute motion is not relative to the portrait: see HeadMotion.of")
-    solid = _with_expression(driver, portrait, how, reference)
+    rest = driver.pose.rest() if reference is None else driver.solid[reference]
+    solid = expressed(driver.solid, rest[None], portrait.solid[None], how)
     if how.region not in ("all", "pose"):
         return HeadMotion(_still(portrait.pose, len(solid)), solid)
-    return HeadMotion(_moved(driver.pose, portrait.pose, times, how, reference, sizes), solid)
+    return HeadMotion(moved(driver.pose, portrait.pose, times, how, reference, sizes), solid)
 
 
-def _with_expression(driver: HeadMotion, portrait: Lift, how: Retargeting, reference: int | None) -> np.ndarray:
-    """The portrait's head with the driver's expressions in its own axes, (T, 83, 3)."""
-    rest = driver.pose.rest() if reference is None else driver.solid[reference]
-    own, wanted = portrait.solid[None], EXPRESSION_PARTS[how.region]
+def expressed(driver: np.ndarray, rest: np.ndarray, own: np.ndarray, how: Retargeting) -> np.ndarray:
+    """A head with a driver's expressions in its own axes. driver: (T, 83, 3). rest: the driver's head that counts as
+    the state `own` of the other; both (1 or T, 83, 3). Returns (T, 83, 3).
+    """
+    wanted = EXPRESSION_PARTS[how.region]
     gain = np.zeros((N_POINTS, 1))
     for part in wanted:
         gain[REGIONS[part]] = how.strength
-    widths = [float(np.linalg.norm(face[54] - face[48])) for face in (portrait.solid, rest)]
+    widths = [float(np.linalg.norm(face[54] - face[48])) for face in (own[0], rest[0])]
     gain[_OF_THE_MOUTH] *= np.clip(widths[0] / max(widths[1], 1e-6), _NARROWEST, _WIDEST)
-    solid = own + gain * (driver.solid - rest)
+    solid = own + gain * (driver - rest)
     if "mouth" in wanted:
-        target = lip_targets(driver.solid, rest[None], own, how.strength)
+        target = lip_targets(driver, rest, own, how.strength)
         solid = fit_gaps(solid, LIP_PAIRS, target, LIP_FOLLOWERS)
     if "left_eye" in wanted:
         for eye, pairs in ((1, LEFT_LIDS), (2, RIGHT_LIDS)):
-            solid = fit_gaps(solid, pairs, lid_targets(driver.solid, rest[None], own, how.strength, eye), {})
+            solid = fit_gaps(solid, pairs, lid_targets(driver, rest, own, how.strength, eye), {})
     return solid
 
 
@@ -75,7 +77,7 @@ def _still(pose: HeadPose, count: int) -> HeadPose:
     )
 
 
-def _moved(
+def moved(
     driver: HeadPose,
     portrait: HeadPose,
     times: np.ndarray,
@@ -83,7 +85,9 @@ def _moved(
     reference: int | None,
     sizes: np.ndarray | None,
 ) -> HeadPose:
-    """The portrait's head, turned, nearer and elsewhere as the driver's is, for T frames."""
+    """The portrait's head, one pose or T of them, turned, nearer and elsewhere as the driver's is, for T frames; see
+    `retarget_solid`.
+    """
     strength, travel = how.strength, how.travel
     start = 0 if reference is None else reference
     before = np.eye(3) if reference is None else driver.rotation[reference]
@@ -97,7 +101,7 @@ def _moved(
     return HeadPose(
         change @ portrait.rotation,
         scale,
-        portrait.translation + went * portrait.scale,
+        portrait.translation + went * np.asarray(portrait.scale)[..., None],
         portrait.identity,
-        np.broadcast_to(portrait.expression, (len(scale), len(portrait.expression))),
+        np.broadcast_to(portrait.expression, (len(scale), portrait.expression.shape[-1])),
     )

@@ -22,8 +22,10 @@ from fewshot_reenact.inputs.driver import Driver
 from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.media.marks import Marks
+from fewshot_reenact.motion.pacing import Fit
 from fewshot_reenact.motion.retarget import MotionMode, Region
-from fewshot_reenact.pipelines.animate_steps import Cast, Clock, Job, load, parse, render, write
+from fewshot_reenact.pipelines.animate_steps import Cast, Job, load, parse, render, write
+from fewshot_reenact.pipelines.clock import Clock
 from fewshot_reenact.pipelines.manifest import marks_for, origin_of
 from fewshot_reenact.pipelines.options import AnimateOptions, Audio, Frame, plain
 from fewshot_reenact.pipelines.unfinished import Unfinished, made_of
@@ -31,6 +33,7 @@ from fewshot_reenact.progress import Progress, stage
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.marks import StandardMarks
 from fewshot_reenact.rendering.plan import Plan, plan_motion
+from fewshot_reenact.rendering.video_plan import VideoPlan
 
 
 @dataclass
@@ -43,6 +46,8 @@ class Animation:
     it turns less than the driver's, and `farther`, in which it goes less far, see motion.bounds. warnings: lines that
     the user should see. seconds: by stage. settings: every option as it was used. marks: how the output is marked, and
     the id in its watermark. taken_over: how many of the frames were made before, by a run that was interrupted.
+    portrait: where it is a video, what was found in it: frames, found, missing_spans, cuts, duration, and its reference
+    of each shot; None for pictures.
     """
 
     output: Path
@@ -62,6 +67,7 @@ class Animation:
     settings: dict[str, Any] = field(default_factory=dict)
     marks: dict[str, Any] = field(default_factory=dict)
     taken_over: int = 0
+    portrait: dict[str, Any] | None = None
 
     def report(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -83,7 +89,7 @@ def animate(
     size: int = 512,
     face: str | int = "largest",
     driver_face: str | int = "largest",
-    region: Region = "all",
+    region: Region | None = None,
     strength: float = 1.0,
     travel: float = 1.0,
     neutral: bool = False,
@@ -98,6 +104,7 @@ def animate(
     background: str | None = None,
     compare: bool = False,
     audio: Audio = "driver",
+    fit: Fit | None = None,
     keep_going: bool = True,
     landmarks: str | LandmarkBackend = "builtin",
     model: str | Path | None = None,
@@ -117,7 +124,7 @@ def animate(
     """Animate a portrait with a driver and write the video (a picture, if the driver is a picture).
 
     portrait: a picture, several of one person, a folder of them, or a file from `reenact finetune`; the first one's
-        picture is the one that moves.
+        picture is the one that moves. Or a video: its frames stay, and the face in them does as the driver's.
     driver: a video, a folder of numbered frames (with fps), a picture (a pose), a motion file from `reenact extract`,
         blendshapes of Live Link Face (.csv), a log of OpenSeeFace (.osf), or "motion:talk", "motion:nod",
         "motion:smile", "motion:surprise", "motion:blink".
@@ -128,7 +135,8 @@ def animate(
     report: write what was done as JSON there. overwrite: replace files that exist. progress: see progress.Progress.
 
     Returns an Animation. Raises UsageError, InputError, ModelError (see errors); then nothing is written.
-    Memory does not grow with the driver's length; the output has as many frames as the driver, at the same timestamps.
+    Memory does not grow with the driver's length; the output has as many frames as the driver, at the same timestamps,
+    or the frames and times of the portrait where that is a video.
     What a killed run has made of a long output lies in `.OUTPUT.part` beside it; the same call goes on with it.
 
     Example:
@@ -159,6 +167,7 @@ def animate(
         background=background,
         compare=compare,
         audio=audio,
+        fit=fit,
         keep_going=keep_going,
         landmarks=landmarks,
         model=model,
@@ -206,18 +215,25 @@ def make(
     """The work itself. cast: networks and portraits, where they are loaded already."""
     clock = Clock()
     job = parse(options, portrait, driver, output, report, overwrite)
-    cast = cast or load(options, job.portraits, job.ground)
+    options = options.for_video() if job.portraits.is_video else options.for_picture()
+    cast = cast or load(options, job.portraits, job.ground, progress=progress)
+    film = cast.film
     origin = origin_of(job.portraits, job.driver, options, cast.model_sha256)
-    # Other marks may do anything with the frames; a picture is made at once.
-    whole = marks is not None or job.driver.is_still
+    # Other marks may do anything with the frames; a picture is made at once; of a video's pace too little is kept.
+    whole = marks is not None or job.driver.is_still or (film is not None and options.compare)
     with Unfinished(job, None if whole else made_of(job, options, cast, origin), options.keep_going) as kept:
         marks = marks or marks_for(origin, options, kept.watermark)
         clock.lap("setup")
 
-        driven = kept.driven or job.driver.measure(cast.backend, stage(progress, "driver"))
+        driven = kept.driven or _measured(job, cast, options, progress)
+        driven = driven if film is None else film.with_sound(driven, options)
         if isinstance(marks, StandardMarks):
             kept.begin(driven, marks.id)
-        plan = plan_motion(driven.motion, cast.people[0], options.retargeting, options.smooth)
+        plan: Plan | VideoPlan = (
+            plan_motion(driven.motion, cast.people[0], options.retargeting, options.smooth)
+            if film is None
+            else film.plan(driven, options)
+        )
         clock.lap("driver")
 
         renderer, pictures = render(options, cast, driven, plan, kept.first)
@@ -243,11 +259,16 @@ def make(
     return made
 
 
+def _measured(job: Job, cast: Cast, options: AnimateOptions, progress: Progress | None) -> Driver:
+    driven = job.driver.measure(cast.backend, stage(progress, "driver"))
+    return driven if cast.film is None else cast.film.drive(driven, options)
+
+
 def _describe(
     job: Job,
     cast: Cast,
     driven: Driver,
-    plan: Plan,
+    plan: Plan | VideoPlan,
     size: tuple[int, int],
     seconds: dict[str, float],
 ) -> Animation:
@@ -260,11 +281,12 @@ def _describe(
         height=size[1],
         found=found["found"],
         missing_spans=driven.motion.missing_spans(),
-        reference=plan.references,
+        reference=list(plan.references),
         pose=plan.report(),
         device=f"{cast.device} ({cast.device_why})",
         model=cast.model_name,
         model_sha256=cast.model_sha256,
         warnings=[*cast.notes, *found["warnings"], *plan.bounds.notes()],
         seconds=seconds,
+        portrait=None if cast.film is None else cast.film.report(),
     )

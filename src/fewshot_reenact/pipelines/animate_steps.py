@@ -1,9 +1,8 @@
-"""The steps of `animate`, in the order in which it takes them: parse, load, render, write; and its clock."""
+"""The steps of `animate`, in the order in which it takes them: parse, load, render, write."""
 
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from fewshot_reenact.media.segments import Segments
 from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
 from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.pipelines.film import Film
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.pipelines.side_by_side import side_by_side
 from fewshot_reenact.progress import Progress, stage
@@ -36,6 +36,8 @@ from fewshot_reenact.rendering.dense_motion import dense_motion_of
 from fewshot_reenact.rendering.matte import with_matte
 from fewshot_reenact.rendering.plan import Plan
 from fewshot_reenact.rendering.renderer import Renderer, open_renderer, renderer_class
+from fewshot_reenact.rendering.video_plan import VideoPlan
+from fewshot_reenact.rendering.video_portrait import VideoRenderer
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ class Networks:
 
 @dataclass(frozen=True)
 class Cast:
-    """Networks, landmarks and portraits, loaded. psi: a fine-tuned person's. notes: what the user should know."""
+    """Networks, landmarks and portraits, loaded. psi: a fine-tuned person's. notes: what the user should know. film:
+    the portrait where it is a video; then `people` is empty.
+    """
 
     model: Reenactor
     model_name: str
@@ -75,6 +79,7 @@ class Cast:
     notes: list[str]
     device: torch.device
     device_why: str
+    film: Film | None = None
 
 
 def output_kinds(still: bool, transparent: bool) -> tuple[str, ...]:
@@ -93,7 +98,7 @@ def parse(
     overwrite: bool,
 ) -> Job:
     """Look at everything that was given, before anything takes long."""
-    portraits = portrait if isinstance(portrait, PortraitSource) else PortraitSource.parse(portrait, options.face)
+    portraits = portrait if isinstance(portrait, PortraitSource) else PortraitSource.parse(portrait, options.face, True)
     source = DriverSource.parse(
         driver,
         face=options.driver_face,
@@ -103,6 +108,11 @@ def parse(
         mirror=options.mirror,
         any_size=options.any_size,
     )
+    if portraits.is_video and source.is_still:
+        raise InputError(
+            f"{portraits.files[0]}: is not a picture but a video, which a video or a motion drives, not a picture; "
+            "PORTRAIT comes first, then DRIVER"
+        )
     ground = None if options.background is None else Ground.parse(options.background)
     more = [Path(options.matte)] if options.matte is not None else []
     inputs = [
@@ -134,13 +144,21 @@ def load_networks(options: AnimateOptions, person: bool = False) -> Networks:
 
 
 def load(
-    options: AnimateOptions, portraits: PortraitSource, ground: Ground | None, loaded: Networks | None = None
+    options: AnimateOptions,
+    portraits: PortraitSource,
+    ground: Ground | None,
+    loaded: Networks | None = None,
+    progress: Progress | None = None,
 ) -> Cast:
-    """Find the face in each portrait. loaded: networks that are there already; None: they are loaded."""
+    """Find the face in each portrait, or in each frame of a video. loaded: networks that are there already; None: they
+    are loaded.
+    """
     where, why = choose_device(options.device)
     person = portraits.person(options.model, where)
     loaded = loaded or load_networks(options, person is not None)
     networks, backend = person.model if person else loaded.model or load_model(options.model, where), loaded.backend
+    if portraits.is_video:
+        return _load_film(options, portraits, networks, loaded, progress)
     people, notes = (list(person.portraits), []) if person else portraits.load(backend)
     if not person:
         for path, one in zip(portraits.files, people, strict=True):
@@ -171,6 +189,31 @@ def load(
     )
 
 
+def _load_film(
+    options: AnimateOptions,
+    portraits: PortraitSource,
+    model: Reenactor,
+    loaded: Networks,
+    progress: Progress | None,
+) -> Cast:
+    if not model.dims.corrects_warp:
+        raise UsageError("a model of kind 'paper' paints the ground too, and a video keeps its own: give a picture")
+    where = loaded.device
+    film = Film.open(portraits, options, model, loaded.backend, where, stage(progress, "portrait"))
+    return Cast(
+        model=model,
+        model_name=str(options.model or "built-in"),
+        model_sha256=sha256(Path(options.model or DEFAULT_MODEL)),
+        psi=None,
+        backend=loaded.backend,
+        people=[],
+        notes=film.notes,
+        device=where,
+        device_why=loaded.device_why,
+        film=film,
+    )
+
+
 def _cut_out(portrait: Portrait, options: AnimateOptions, ground: Ground | None) -> tuple[Portrait, list[str]]:
     """The portrait with its matte and the ground that was asked for. Raises InputError: there is no matte for it."""
     if options.matte is not None:
@@ -184,9 +227,16 @@ def _cut_out(portrait: Portrait, options: AnimateOptions, ground: Ground | None)
 
 
 def render(
-    options: AnimateOptions, cast: Cast, driven: Driver, plan: Plan, first: int = 0
-) -> tuple[Renderer, Iterator[np.ndarray]]:
+    options: AnimateOptions, cast: Cast, driven: Driver, plan: Plan | VideoPlan, first: int = 0
+) -> tuple[Renderer | VideoRenderer, Iterator[np.ndarray]]:
     """The renderer, and the pictures that it will make, from frame `first` on, while they are asked for."""
+    if isinstance(plan, VideoPlan):
+        assert cast.film is not None
+        shown, made = cast.film.render(cast.model, plan, options, cast.device, first)
+        if options.compare:
+            own = cast.film.measured.source.pictures_at(plan.frames[first:])
+            made = side_by_side(own, driven, made, first)
+        return shown, made
     renderer = open_renderer(
         cast.model, cast.people, plan.heads, device=cast.device, warp_only=options.warp_only, psi=cast.psi
     )
@@ -235,10 +285,11 @@ def write(
         height,
         time_base,
         motion.fps,
-        audio_from=driven.audio_from if options.audio == "driver" else None,
+        audio_from=None if options.audio == "none" else driven.audio_from,
         audio_start=driven.audio_start,
         audio_end=driven.audio_end,
         audio_jumps=driven.audio_jumps,
+        audio_tempo=driven.audio_tempo,
         marks=marks,
         inputs=job.inputs,
         overwrite=job.overwrite,
@@ -250,23 +301,3 @@ def write(
             tell(t + 1, len(motion))
         motion.notes.extend(writer.notes)
     return width + width % 2, height + height % 2  # the writer makes odd sides even
-
-
-class Clock:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self._began = self._last = time.perf_counter()
-        self._laps: dict[str, float] = {}
-
-    def lap(self, name: str | None = None) -> None:
-        """Ends a stage; without a name its time counts for none."""
-        now = time.perf_counter()
-        if name is not None:
-            self._laps[name] = now - self._last
-        self._last = now
-
-    def all(self, more: dict[str, float]) -> dict[str, float]:
-        """Seconds of all stages so far, of `more`, and in all."""
-        laps = {**self._laps, **more, "all": time.perf_counter() - self._began}
-        return {name: round(value, 3) for name, value in laps.items()}

@@ -13,7 +13,7 @@ from typing import Any
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.inputs.grounds import TRANSPARENT
-from fewshot_reenact.media.file_types import PICTURE_SUFFIXES
+from fewshot_reenact.media.file_types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from fewshot_reenact.pipelines.animate_steps import output_kinds
 from fewshot_reenact.pipelines.options import AnimateOptions
 
@@ -99,7 +99,7 @@ def _pairs(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise InputError(f"{folder}: has no folder {name!r}; it needs portraits/ and drivers/, or give a jobs file")
         inside[name] = sorted(one for one in (folder / name).iterdir() if not one.name.startswith("."))
     for portrait in inside["portraits"]:
-        if portrait.is_dir() or portrait.suffix.lower() in (*PICTURE_SUFFIXES, ".safetensors"):
+        if portrait.is_dir() or portrait.suffix.lower() in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, ".safetensors"):
             for driver in inside["drivers"]:
                 yield str(folder), {"portrait": str(portrait), "driver": str(driver)}
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_reenact._version import __version__
-from fewshot_reenact.errors import UsageError
+from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.inputs.given import Picture
 from fewshot_reenact.inputs.grounds import TRANSPARENT
 from fewshot_reenact.media.camera import Camera, Capture, open_camera
 from fewshot_reenact.media.marks import NOTE
+from fewshot_reenact.media.pictures import is_video
 from fewshot_reenact.media.sender import StreamAddress, StreamSender
 from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.motion.live import SETTLE
@@ -115,6 +116,9 @@ def live(
         print(made.recording, made.warnings)
     """
     options = _checked(options or AnimateOptions())
+    for one in portrait if isinstance(portrait, list | tuple) else [portrait]:
+        if isinstance(one, str | Path) and is_video(one):
+            raise InputError(f"{one}: is a video; live moves a picture, and `reenact animate` a video")
     if not window and record is None and to is None and frames is None and seconds is None:
         raise UsageError(
             "without a window nobody would see anything, and nothing would end it: use --record, --to, --frames or "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,10 +11,11 @@ from fewshot_reenact.errors import UsageError
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.selection import parse_face
 from fewshot_reenact.media.timestamps import rate_of_frames
+from fewshot_reenact.motion.pacing import FITS, Fit
 from fewshot_reenact.motion.retarget import MotionMode, Region, Retargeting
 
 Frame = Literal["full", "crop"]
-Audio = Literal["driver", "none"]
+Audio = Literal["driver", "portrait", "none"]
 FRAMES: tuple[str, ...] = get_args(Frame)
 AUDIO: tuple[str, ...] = get_args(Audio)
 # By what `finetune` learns: see pipelines.finetune; the last ones are the presets of models.losses.
@@ -29,7 +30,8 @@ class AnimateOptions:
     Transfer:
     motion: "relative", the driver's change from its frame nearest to the portrait, in the portrait's proportions;
         "absolute", the face goes where the driver's is, the driver's picture scaled onto the portrait's.
-    region: "all", "expression", "pose", "lips" or "eyes": what moves. strength: 0 to 2, how much.
+    region: "all", "expression", "pose", "lips" or "eyes": what moves; None: all of a picture, of a video the
+        expression, which then is the driver's in place of its own. strength: 0 to 2, how much.
     travel: 0 to 1, how much of the head's way and of its change of size is taken; relative motion.
     neutral: the portrait's own expression is taken out before it is driven, a smile or an open mouth; relative motion.
     smooth: 0 (as measured) to 1.
@@ -44,7 +46,10 @@ class AnimateOptions:
     matte: a picture that is white (or opaque) where the person is, in the first portrait; None: that portrait's own
         transparency, or found by the matte network. background: a colour ("white", "#1e90ff") or a picture, shown
         behind the person, or "transparent", for an alpha channel; None: the portrait's own ground.
-    compare: portrait, driver and output side by side. audio: "driver" or "none".
+    compare: portrait, driver and output side by side. audio: "driver", "portrait" (a video's own) or "none".
+    fit: where the portrait is a video and the driver lasts longer or shorter: "shortest", the output ends with the
+        first of them; "loop", the shorter begins anew; "stretch", the driver is made as long as the video. None:
+        "shortest".
     keep_going: a long video is made in pieces that survive a kill, and goes on where it ended; False: in one piece.
 
     Compute:
@@ -63,7 +68,7 @@ class AnimateOptions:
     size: int = 512
     face: str | int = "largest"
     driver_face: str | int = "largest"
-    region: Region = "all"
+    region: Region | None = None
     strength: float = 1.0
     travel: float = 1.0
     neutral: bool = False
@@ -78,6 +83,7 @@ class AnimateOptions:
     background: str | None = None
     compare: bool = False
     audio: Audio = "driver"
+    fit: Fit | None = None
     keep_going: bool = True
     landmarks: str | LandmarkBackend = "builtin"
     model: str | Path | None = None
@@ -93,7 +99,7 @@ class AnimateOptions:
     def __post_init__(self) -> None:
         if self.dense is None:
             object.__setattr__(self, "dense", not self.warp_only)
-        Retargeting(self.motion, self.region, self.strength, self.travel, self.neutral)
+        _ = self.retargeting
         if self.frame not in FRAMES:
             raise UsageError(f"frame {self.frame!r} is not one of {', '.join(FRAMES)}")
         if not CROP_SIZES[0] <= self.size <= CROP_SIZES[1]:
@@ -102,6 +108,8 @@ class AnimateOptions:
             raise UsageError(f"smooth {self.smooth} is not between 0 and 1")
         if self.audio not in AUDIO:
             raise UsageError(f"audio {self.audio!r} is not one of {', '.join(AUDIO)}")
+        if self.fit not in (None, *FITS):
+            raise UsageError(f"fit {self.fit!r} is not one of {', '.join(FITS)}")
         if not isinstance(self.keep_going, bool):
             raise UsageError(f"keep_going {self.keep_going!r} is not true or false")
         rate_of_frames(self.fps)
@@ -111,7 +119,28 @@ class AnimateOptions:
     @property
     def retargeting(self) -> Retargeting:
         """How motion is transferred."""
-        return Retargeting(self.motion, self.region, self.strength, self.travel, self.neutral)
+        return Retargeting(self.motion, self.region or "all", self.strength, self.travel, self.neutral)
+
+    def for_picture(self) -> AnimateOptions:
+        """As they count where the portrait is no video. Raises UsageError for what concerns videos alone."""
+        if self.fit is not None:
+            raise UsageError("--fit is for a video as the portrait; a picture lasts as long as its driver")
+        if self.audio == "portrait":
+            raise UsageError("--audio portrait is for a video as the portrait; a picture has no sound")
+        return replace(self, region=self.region or "all")
+
+    def for_video(self) -> AnimateOptions:
+        """As they count where the portrait is a video. Raises UsageError for what concerns pictures alone."""
+        if self.motion != "relative":
+            raise UsageError("a video as the portrait keeps its own place in its frames: leave out --motion absolute")
+        if self.frame != "full":
+            raise UsageError("a video as the portrait keeps its own frames: leave out --frame crop")
+        for name in ("matte", "background"):
+            if getattr(self, name) is not None:
+                raise UsageError(f"a video as the portrait keeps its own ground: leave out --{name}")
+        if self.embed_thumbnails:
+            raise UsageError("a video as the portrait has no thumbnail: leave out --embed-thumbnails")
+        return replace(self, region=self.region or "expression", fit=self.fit or "shortest", dense=False)
 
     @property
     def credentials(self) -> list[Path]:

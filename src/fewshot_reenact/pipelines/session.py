@@ -38,7 +38,8 @@ class Session:
     """A portrait that is loaded once and then moved by arrays, streams of arrays, or whole drivers.
 
     portrait: a picture, several of one person (a list), a folder of them, or a file from `reenact finetune`; a picture
-        is a path, a file's bytes, an open binary file, a PIL image or an array (H, W, 3) uint8 RGB.
+        is a path, a file's bytes, an open binary file, a PIL image or an array (H, W, 3) uint8 RGB. Or a video's
+        path, for `animate` alone.
     options: how it is animated, AnimateOptions. start, end, fps, compare, audio, full_size, consent, the certificate
         and any_size concern files: they count for `animate` alone.
     calibrate: how `frame` and `frames` learn which state of the driver is the portrait's own. Seconds: the best frame
@@ -80,7 +81,8 @@ class Session:
         try:
             self._shelf = Shelf(Path(self._folder.name))
             background = self.options.background
-            self._source = PortraitSource.parse(self._shelf.paths(portrait), self.options.face)
+            self._source = PortraitSource.parse(self._shelf.paths(portrait), self.options.face, True)
+            self.options = self.options.for_video() if self._source.is_video else self.options.for_picture()
             ground = None if background is None else Ground.parse(background)
             self._grounds = ground.files if ground else ()
             self._cast = load(self.options, self._source, ground, networks)
@@ -175,6 +177,8 @@ class Session:
         """
         if self._folder is None:
             raise UsageError("this session is closed; make another")
+        if self._source.is_video:
+            raise UsageError(f"{self._source.files[0]}: is a video, which has frames of its own: use animate")
         seen = self._driver(picture, "frame")
         time = self._later(time)
         plan, renderer = self._opened()

@@ -1,7 +1,7 @@
 """--compare: portrait, driver and output side by side, as high as the output."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, repeat
 
 import cv2
 import numpy as np
@@ -11,14 +11,17 @@ from fewshot_reenact.inputs.driver import Driver
 
 
 def side_by_side(
-    portrait: np.ndarray, driver: Driver, outputs: Iterator[np.ndarray], first: int = 0
+    portraits: np.ndarray | Iterator[np.ndarray], driver: Driver, outputs: Iterator[np.ndarray], first: int = 0
 ) -> Iterator[np.ndarray]:
     """Frames (H, W, 3) uint8: portrait | driver | output. A driver without pictures is shown as its points. Beside
-    transparent outputs, (H, W, 4), the other two are opaque. first: the driver's frame that goes with the first output.
+    transparent outputs, (H, W, 4), the other two are opaque. portraits: the picture, or those of a video, from `first`
+    on. first: the driver's frame that goes with the first output.
     """
-    for shown, output in zip(islice(driver.pictures() or _drawn(driver), first, None), outputs, strict=True):
+    shown_first = repeat(portraits) if isinstance(portraits, np.ndarray) else portraits
+    shown = islice(driver.pictures() or _drawn(driver), first, None)
+    for portrait, other, output in zip(shown_first, shown, outputs, strict=False):
         height = output.shape[0]
-        both = np.concatenate([_as_high(portrait, height), _as_high(shown, height)], axis=1)
+        both = np.concatenate([_as_high(portrait, height), _as_high(other, height)], axis=1)
         if output.shape[2] == 4:
             both = np.dstack([both, np.full_like(both[..., 0], 255)])
         yield np.concatenate([both, output], axis=1)

@@ -115,6 +115,7 @@ class Unfinished:
             "sound_from": str(driven.audio_start),
             "sound_to": None if driven.audio_end is None else str(driven.audio_end),
             "sound_jumps": [str(jump) for jump in driven.audio_jumps],
+            "sound_tempo": str(driven.audio_tempo),
             "hdr": driven.hdr,
         }
         with partial_file(self.folder / _STATE, overwrite=True) as partial:
@@ -154,7 +155,8 @@ class Unfinished:
             Fraction(state["sound_from"]),
             None if state["sound_to"] is None else Fraction(state["sound_to"]),
             tuple(Fraction(jump) for jump in state["sound_jumps"]),
-            None if state["hdr"] is None else str(state["hdr"]),
+            Fraction(state["sound_tempo"]),
+            hdr=None if state["hdr"] is None else str(state["hdr"]),
         )
 
     def _pieces(self, driven: Driver) -> segments.Segments:

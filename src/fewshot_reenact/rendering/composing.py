@@ -51,13 +51,21 @@ class OtherSide:
 
 class Composer:
     """Draws poses onto a portrait. box: x0, y0, x1, y1, the part that may move. size, shown: sides S and L of the face
-    frames.
+    frames. layers: the portrait's, where they are known.
     """
 
-    def __init__(self, portrait: Portrait, lift: Lift, box: tuple[int, int, int, int], size: int, shown: int):
+    def __init__(
+        self,
+        portrait: Portrait,
+        lift: Lift,
+        box: tuple[int, int, int, int],
+        size: int,
+        shown: int,
+        layers: Layers | None = None,
+    ):
         self.box = box
         self.flow = HeadFlow(box, portrait.size, feather(size, size)[0, 0].numpy())
-        self.layers = Layers.of(portrait.picture, portrait.matte, lift, portrait.ground)
+        self.layers = layers or Layers.of(portrait.picture, portrait.matte, lift, portrait.ground)
         self.base = portrait.picture if portrait.ground is None else self.layers.whole()
         self.cut_out = portrait.cut_out
         self.edge = feather(shown, shown)[0, 0].numpy()
