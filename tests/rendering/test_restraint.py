@@ -25,7 +25,7 @@ def test_all_of_it_where_the_head_looks_as_in_the_portrait(points) -> None:
 
 
 def test_less_of_it_the_farther_the_head_turns_but_for_the_mouth(points) -> None:
-    shares = taken(points.expand(4, -1, -1), torch.tensor([4.0, 8.0, 12.0, 40.0]), SIDE)[:, 0]
+    shares = taken(points.expand(4, -1, -1), torch.tensor([5.0, 10.0, 18.0, 40.0]), SIDE)[:, 0]
     assert shares.mean((1, 2)).diff().lt(0)[1:].all() and shares[0].min() == 1
     assert shares[3].min() < 0.01
     x, y = points[0, MOUTH].mean(0).round().long().tolist()

@@ -6,10 +6,7 @@ import numpy as np
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.topology import INNER_LIP, LIP_PAIRS, eye_distance
 
-_FROM, _TO = (
-    0.15,
-    0.45,
-)  # shares of its opening that a mouth loses, from which its inside fades and at which it is gone
+_FROM, _TO = 0.15, 0.45  # shares of its opening that a mouth loses: its inside fades from the one to the other
 _NARROWER = 4.0  # how much more the width counts: teeth do not go together with the lips
 _OPEN = 0.02  # eye distances of opening below which nothing is seen between lips
 _DARK = 0.5  # the line between lips against their own colour
@@ -24,7 +21,8 @@ def with_mouth_closing(picture: np.ndarray, own: np.ndarray, there: np.ndarray) 
     before, after = (_opening(points) / unit for points in (own, there))
     if before < _OPEN:
         return picture
-    narrower = 1 - float(np.linalg.norm(there[64] - there[60]) / max(np.linalg.norm(own[64] - own[60]), 1e-6))
+    wide, narrow = (float(np.linalg.norm(points[64] - points[60])) for points in (own, there))
+    narrower = 1 - narrow / max(wide, 1e-6)
     lost = max(1 - max(after, 0) / before, _NARROWER * narrower)
     share = float(smoothstep(np.clip((lost - _FROM) / (_TO - _FROM), 0, 1)))
     # A mouth that hardly is open has its lips' own colours.

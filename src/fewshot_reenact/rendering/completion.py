@@ -9,6 +9,7 @@ stay.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -25,6 +26,10 @@ _HOME = (
     0.6  # how much a patch has to be likelier, grey levels squared a pixel, for each pixel that it comes from farther
 )
 _SEED = 5  # the search's: the same picture gives the same ground
+
+
+# Fills the hole of a picture: see `complete`.
+Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass
@@ -76,7 +81,7 @@ def complete(picture: np.ndarray, hole: np.ndarray, barred: np.ndarray) -> np.nd
         level = _Level.of(picture, hole, barred, size)
         if level.sources().sum() < _FEWEST:
             if size == sizes[0]:
-                return _smoothly(picture, hole, barred)
+                return fill_smoothly(picture, hole, barred)
             continue
         if filled is None:
             start = _smooth_fill(level.picture, level.barred)
@@ -215,8 +220,8 @@ def _smooth_fill(picture: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return cv2.inpaint(eight, missing.astype(np.uint8), 4, cv2.INPAINT_TELEA).astype(np.float32)
 
 
-def _smoothly(picture: np.ndarray, hole: np.ndarray, barred: np.ndarray) -> np.ndarray:
-    """The hole filled where there is too little to learn from: softly."""
+def fill_smoothly(picture: np.ndarray, hole: np.ndarray, barred: np.ndarray) -> np.ndarray:
+    """As `complete`, but only softly: where there is too little to learn from, or another frame follows."""
     h, w = hole.shape
     shrink = min(1.0, SIDE / max(h, w))
     size = (max(2, round(w * shrink)), max(2, round(h * shrink)))

@@ -12,7 +12,7 @@ import numpy as np
 from fewshot_reenact.geometry.affine import invert
 from fewshot_reenact.geometry.topology import CHIN
 from fewshot_reenact.motion.heads import Lift
-from fewshot_reenact.rendering.completion import complete
+from fewshot_reenact.rendering.completion import Fill, complete
 
 _NOUGHT = 1e-3  # of a pixel's share: no more than a rounding
 _NONE = 0.04  # share of the mirror image below which nothing is drawn
@@ -160,9 +160,11 @@ def refine_rim(
     return (matte + told * (np.clip(share, 0, matte) - matte)).astype(np.float32)
 
 
-def paint_ground(picture: np.ndarray, matte: np.ndarray, lift: Lift, zone: np.ndarray | None = None) -> np.ndarray:
+def paint_ground(
+    picture: np.ndarray, matte: np.ndarray, lift: Lift, zone: np.ndarray | None = None, fill: Fill = complete
+) -> np.ndarray:
     """The picture with what is around the head drawn over it, (H, W, 3) uint8. zone: (H, W) bool, where else, by
-    default not over the shoulders: they stay.
+    default not over the shoulders: they stay. fill: how.
     """
     h, w = picture.shape[:2]
     scale = float(lift.pose.scale)
@@ -173,7 +175,7 @@ def paint_ground(picture: np.ndarray, matte: np.ndarray, lift: Lift, zone: np.nd
     if not hole.any():
         return picture
     # The person's other parts are no ground: nothing is learnt from them.
-    painted = complete(picture, hole > 0, person).astype(np.float32)
+    painted = fill(picture, hole > 0, person).astype(np.float32)
     soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), margin / 3)[..., None] * hole[..., None]
     return np.round(picture + np.minimum(2 * soft, 1) * (painted - picture)).clip(0, 255).astype(np.uint8)
 

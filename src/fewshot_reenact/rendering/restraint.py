@@ -11,7 +11,7 @@ from torch import Tensor
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_LIDS, MOUTH, RIGHT_EYE, RIGHT_LIDS
 
-_FROM, _TO = 5.0, 16.0  # degrees of turning over which the change of colour fades
+_FROM, _TO = 6.0, 22.0  # degrees of turning over which the change of colour fades
 # Reach of mouth and eyes, in shares of the frame's side; how much of the change an open eye keeps at least, and one
 # that is shut.
 _MOUTH, _EYE = 0.2, 0.1

@@ -136,7 +136,7 @@ def _look(cut: HeadCut, fine: bool) -> _Seen:
     part = cut.part
     if scale < 1:
         part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return _Seen(cut, find_matte(part, (points + 0.5) * scale - 0.5), scale, frame)
+    return _Seen(cut, find_matte(part, (points + 0.5) * scale - 0.5, by_colour=False), scale, frame)
 
 
 def _steady(near: Iterable[_Seen], number: int) -> HeadCut:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from fewshot_reenact.motion.heads import Lift
+from fewshot_reenact.rendering.completion import fill_smoothly
 from fewshot_reenact.rendering.layers import Layers, paint_ground, refine_rim
 from fewshot_reenact.rendering.video_frames import HeadCut
 
@@ -75,7 +76,7 @@ def _paint(cut: HeadCut) -> _Painted:
     pose = cut.own.pose
     middle = (pose.translation + 0.5) * [across, down] - 0.5
     own = Lift(replace(pose, scale=pose.scale * scale, translation=middle), cut.own.solid)
-    painted = paint_ground(small, matte, own).astype(np.float32)
+    painted = paint_ground(small, matte, own, fill=fill_smoothly).astype(np.float32)
     onto = np.array([[across, 0, (0.5 - cut.at[0]) * across - 0.5], [0, down, (0.5 - cut.at[1]) * down - 0.5]])
     return _Painted(cut.number, cut.shot, painted, onto)
 
