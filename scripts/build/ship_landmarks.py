@@ -3,6 +3,7 @@
 
 scripts/build/ship_landmarks.py --points FILE --detector FILE     # copy these weights, and write the cards
 scripts/build/ship_landmarks.py --points FILE --points FILE       # the mean of two stages of one training
+scripts/build/ship_landmarks.py --irises FILE
 scripts/build/ship_landmarks.py --figures figures.json            # what `benchmark.py landmarks --json` measured
 scripts/build/ship_landmarks.py                                   # the cards alone; the figures stay
 """
@@ -24,11 +25,13 @@ from fewshot_reenact.weights import WEIGHTS
 ABOUT = {
     "detector": "Face detector of the built-in landmarks (`landmarks/detector.py`).",
     "landmarks": "Point network of the built-in landmarks (`landmarks/network.py`): 83 points of a face.",
+    "irises": "Iris network of the built-in landmarks (`landmarks/irises.py`): how far along an eye its iris stands.",
     "forehead": "Linear map that completes 68 points by the forehead for `--landmarks fan` (`landmarks/fan.py`).",
 }
 MADE = {
     "detector": "reenact train --config configs/landmarks_detector.yaml",
     "landmarks": "reenact train --config configs/landmarks_points.yaml",
+    "irises": "reenact train --config configs/landmarks_irises.yaml",
     "forehead": "scripts/build/fit_forehead.py",
 }
 CARD = """# Built-in landmark weights
@@ -42,8 +45,8 @@ built-in motions in motions.md.
 ## What they do
 
 The detector finds faces and says where eyes and mouth are; the point network sees an upright square of 128 pixels about
-each and gives 83 points and how sure it is. Neither recognises anybody, and neither says anything of a person but where
-the face's parts are.
+each and gives 83 points and how sure it is. The iris network sees each eye alone and says how far to the side its iris
+stands. None recognises anybody, and none says anything of a person but where the face's parts are.
 
 ## Data and teacher
 
@@ -83,8 +86,9 @@ stills. Times are lower quartiles on one core; other programs on the machine mak
 
     reenact train --config configs/landmarks_detector.yaml --run run/landmarks_detector --threads 1
     reenact train --config configs/landmarks_points.yaml --run run/landmarks --threads 1
+    reenact train --config configs/landmarks_irises.yaml --run run/irises --threads 1
     scripts/build/ship_landmarks.py --points run/landmarks/points.safetensors \\
-      --detector run/landmarks_detector/detector.safetensors
+      --detector run/landmarks_detector/detector.safetensors --irises run/irises/irises.safetensors
 
 The shipped detector learnt for 20 minutes of one shared CPU core, the points' first stage for 56 (a config
 sets this with `minutes:`); they were made before drawn glasses, beards and coverings were among the changes.
@@ -142,15 +146,18 @@ def figures_of(report: Path | None, changed: bool) -> str:
 @click.command(help=__doc__.split("\n\n")[0])
 @click.option("--points", multiple=True, type=click.Path(exists=True, path_type=Path), help="Point network to ship.")
 @click.option("--detector", type=click.Path(exists=True, path_type=Path), help="Detector to ship.")
+@click.option("--irises", type=click.Path(exists=True, path_type=Path), help="Iris network to ship.")
 @click.option(
     "--figures", type=click.Path(exists=True, path_type=Path), help="JSON of scripts/measure/benchmark.py landmarks."
 )
-def main(points: tuple[Path, ...], detector: Path | None, figures: Path | None) -> None:
+def main(points: tuple[Path, ...], detector: Path | None, irises: Path | None, figures: Path | None) -> None:
     table = figures_of(figures, changed=bool(points or detector))
     if points:
         mean_of(points, WEIGHTS / "landmarks.safetensors")
     if detector:
         shutil.copyfile(detector, WEIGHTS / "detector.safetensors")
+    if irises:
+        shutil.copyfile(irises, WEIGHTS / "irises.safetensors")
     files = []
     for name, about in ABOUT.items():
         file, digest, note = describe(name)

@@ -155,7 +155,8 @@ def circle(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
 def matted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     calls: list[int] = []
 
-    def find(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+    def find(picture: np.ndarray, points: np.ndarray, by_colour: bool) -> np.ndarray:
+        assert not by_colour, "that would tremble"
         calls.append(len(calls))
         trembling = np.array([3 if len(calls) % 2 else -3, 0])
         return circle(picture, points + trembling)

@@ -7,6 +7,7 @@ from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.landmarks.backend import Face
 from fewshot_reenact.landmarks.detector import DetectorNet, find
+from fewshot_reenact.landmarks.irises import IrisNet, place_irises
 from fewshot_reenact.landmarks.network import PointNet, load_network
 from fewshot_reenact.weights import WEIGHTS
 
@@ -28,6 +29,7 @@ class BuiltinLandmarks:
         self.device = torch.device(device)
         self.detector = load_network(DetectorNet, WEIGHTS / "detector.safetensors").to(self.device)
         self.network = load_network(PointNet, WEIGHTS / "landmarks.safetensors").to(self.device)
+        self.irises = load_network(IrisNet, WEIGHTS / "irises.safetensors").to(self.device)
 
     def detect(self, picture: np.ndarray) -> list[Face]:
         """Every face of a picture (H, W, 3) uint8 RGB, largest first."""
@@ -48,7 +50,7 @@ class BuiltinLandmarks:
         # Both looks must say so: what is a face only from one of two crops is none.
         confidence = np.minimum(first[worth], second)
         found = zip(points, confidence, spread, strict=True)
-        faces = [_face(p, c, s) for p, c, s in found if c >= _SURE_FOUND]
+        faces = [self._face(picture, p, c, s) for p, c, s in found if c >= _SURE_FOUND]
         return sorted(_distinct(faces), key=lambda face: -_area(face))
 
     def refine(self, picture: np.ndarray, points: np.ndarray) -> Face | None:
@@ -56,7 +58,11 @@ class BuiltinLandmarks:
         if not np.isfinite(points).all():
             return None
         found, sure, spread = self._measure(picture, [align.crop_matrix(align.anchors(points))])
-        return _face(found[0], float(sure[0]), spread[0]) if sure[0] >= _SURE_KEPT else None
+        return self._face(picture, found[0], float(sure[0]), spread[0]) if sure[0] >= _SURE_KEPT else None
+
+    def _face(self, picture: np.ndarray, points: np.ndarray, confidence: float, spread: np.ndarray) -> Face:
+        points, inner = place_irises(self.irises, picture, points), points[:68]
+        return Face(points, float(confidence), np.concatenate([inner.min(0), inner.max(0)]).astype(np.float32), spread)
 
     @torch.inference_mode()
     def _measure(self, picture: np.ndarray, matrices: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,11 +78,6 @@ class BuiltinLandmarks:
             sure.append(logit.sigmoid().cpu().numpy())
             spread.append(apart.cpu().numpy())
         return np.stack(points).astype(np.float32), np.concatenate(sure), np.concatenate(spread)
-
-
-def _face(points: np.ndarray, confidence: float, spread: np.ndarray) -> Face:
-    inner = points[:68]
-    return Face(points, float(confidence), np.concatenate([inner.min(0), inner.max(0)]).astype(np.float32), spread)
 
 
 def _area(face: Face) -> float:

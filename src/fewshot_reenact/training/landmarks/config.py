@@ -13,7 +13,9 @@ class LandmarkConfig(StageConfig):
     """configs/landmarks_points.yaml and its siblings. Ranges of points are [first, one past the last]."""
 
     trainer: Literal["landmarks"]
-    part: Literal["points", "detector"] = Field(description="the 83-point network, or the face detector")
+    part: Literal["points", "detector", "irises"] = Field(
+        description="the 83-point network, the face detector, or where irises stand in their eyes"
+    )
     data: Path = Field(description="a folder with stills/stills.npz and clips/train, as training.landmarks.data packs")
     held_out: Path = Field(description="a list of stills that are not learnt from, beside the config file")
     packed: Path | None = Field(
@@ -34,10 +36,10 @@ _POINTS_ONLY = ("pairs", "apart", "lids", "only")
 
 def check_together(config: LandmarkConfig) -> None:
     """What no field can know by itself. Raises ValueError naming the key."""
-    if config.part == "detector":
+    if config.part != "points":
         for key in _POINTS_ONLY:
             if getattr(config, key):
-                raise ValueError(f"{key}: is for part: points; the detector has no such thing")
+                raise ValueError(f"{key}: is for part: points; {config.part} has no such thing")
     if 2 * config.pairs > config.batch:
         raise ValueError(f"pairs: {config.pairs} pairs are {2 * config.pairs} crops, and batch is {config.batch}")
     ranges = [("apart", one) for one in config.apart] + ([("only", config.only)] if config.only else [])
