@@ -61,7 +61,7 @@ class Graph:
             torch.onnx.export(
                 self.network,
                 examples,
-                written,
+                written,  # type: ignore[arg-type]  # the stubs know files by name alone
                 input_names=[port.name for port in self.inputs],
                 output_names=[port.name for port in self.outputs],
                 dynamic_axes=free,

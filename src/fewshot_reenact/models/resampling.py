@@ -15,18 +15,23 @@ _REPEATED = ((0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0))  # of a transposed conv
 _AVERAGED = ((0.5, 0, 0), (0.5, 0.5, 0), (0, 0.5, 0.5), (0, 0, 0.5))
 
 
+def for_onnx() -> bool:
+    """Whether a graph is traced now, which onnx_graphs does to write ONNX."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
 def fits_processor(x: Tensor) -> bool:
-    """Whether a map is as the faster ways on a CPU want it: float32, channels last; not while a graph is traced for
-    ONNX (onnx_graphs), which knows one order only.
+    """Whether a map is as the faster ways on a CPU want it: float32, channels last; not for ONNX, which knows
+    one order only.
     """
-    if torch.jit.is_tracing():
+    if for_onnx():
         return False
     return x.device.type == "cpu" and x.dtype == torch.float32 and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _pays(x: Tensor) -> bool:
     """Whether one convolution in place of two steps is faster."""
-    return torch.jit.is_tracing() or fits_processor(x)
+    return for_onnx() or fits_processor(x)
 
 
 def convolved_larger(x: Tensor, conv: nn.Conv2d) -> Tensor:

@@ -28,7 +28,8 @@ from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, TRANSPARENT_PICTURES
 from fewshot_reenact.media.segments import Segments
 from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
-from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.onnx_runtime import OnnxReenactor, runtime_version
+from fewshot_reenact.models.reenactor import FaceNetworks, Reenactor
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.pipelines.side_by_side import side_by_side
 from fewshot_reenact.progress import Progress, stage
@@ -56,7 +57,7 @@ class Networks:
     who has a model of their own, and the landmarks.
     """
 
-    model: Reenactor | None
+    model: FaceNetworks | None
     backend: LandmarkBackend
     device: torch.device
     device_why: str
@@ -66,7 +67,7 @@ class Networks:
 class Cast:
     """Networks, landmarks and portraits, loaded. psi: a fine-tuned person's. notes: what the user should know."""
 
-    model: Reenactor
+    model: FaceNetworks
     model_name: str
     model_sha256: str
     psi: torch.Tensor | None
@@ -125,22 +126,38 @@ def parse(
 
 def load_networks(options: AnimateOptions, person: bool = False) -> Networks:
     """Load networks and landmarks. person: whether a fine-tuned person will be shown, by a model of their own."""
-    where, why = choose_device(options.device)
-    model = None if person else load_model(options.model, where)
+    where, why = _device(options)
+    model = None if person else _running(load_model(options.model, where), options)
     backend = options.landmarks
     if isinstance(backend, str):
-        backend = load_backend(backend, str(where))
+        backend = load_backend(backend, str(where), options.runtime)
     return Networks(model, backend, where, why)
+
+
+def _device(options: AnimateOptions) -> tuple[torch.device, str]:
+    """See device.choose_device. Raises MissingExtra too, before anything is loaded."""
+    if options.runtime == "torch":
+        return choose_device(options.device)
+    return torch.device("cpu"), f"ONNX Runtime {runtime_version()}"
+
+
+def _running(model: Reenactor, options: AnimateOptions) -> FaceNetworks:
+    """A model in the runtime that was asked for."""
+    return model if options.runtime == "torch" or options.warp_only else OnnxReenactor(model)
 
 
 def load(
     options: AnimateOptions, portraits: PortraitSource, ground: Ground | None, loaded: Networks | None = None
 ) -> Cast:
     """Find the face in each portrait. loaded: networks that are there already; None: they are loaded."""
-    where, why = choose_device(options.device)
+    where, why = _device(options)
     person = portraits.person(options.model, where)
     loaded = loaded or load_networks(options, person is not None)
-    networks, backend = person.model if person else loaded.model or load_model(options.model, where), loaded.backend
+    if person is None and loaded.model is not None:
+        networks = loaded.model
+    else:
+        networks = _running(person.model if person else load_model(options.model, where), options)
+    backend = loaded.backend
     people, notes = (list(person.portraits), []) if person else portraits.load(backend)
     if not person:
         for path, one in zip(portraits.files, people, strict=True):

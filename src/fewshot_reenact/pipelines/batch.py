@@ -146,7 +146,7 @@ class _Crew:
         if self._session is None or self._for != wanted:
             self.close()
             options = job.options
-            kind = json.dumps([str(options.model), str(options.landmarks), options.device])
+            kind = json.dumps([str(options.model), str(options.landmarks), options.device, options.runtime])
             self._session = Session(job.portrait, options, networks=self._networks.get(kind))
             self._for = wanted
             if self._session.networks.model is not None:  # a fine-tuned person's are that person's alone

@@ -25,7 +25,7 @@ from fewshot_reenact.geometry.shape import take_out
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.feather import feather
-from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
+from fewshot_reenact.models.reenactor import FaceInputs, FaceNetworks
 from fewshot_reenact.motion.heads import HeadMotion, Lift, lift
 from fewshot_reenact.rendering.composing import Composer, InferredFace, OtherSide
 from fewshot_reenact.rendering.flow import enlarge, one_after_the_other, to_signed
@@ -54,7 +54,7 @@ class TexturedRenderer:
     @classmethod
     def open(
         cls,
-        model: Reenactor,
+        model: FaceNetworks,
         portraits: list[Portrait],
         motion: HeadMotion | np.ndarray,
         *,
@@ -80,7 +80,7 @@ class TexturedRenderer:
 
     def __init__(
         self,
-        model: Reenactor,
+        model: FaceNetworks,
         portraits: list[Portrait],
         box: tuple[int, int, int, int],
         *,
