@@ -5,16 +5,15 @@
     scripts/measure/onnx_runtime.py --turns 5 --sheet out/sheet.png
 
 The ways take turns, so other work on the machine meets all of them. Faces are what the renderer hands to the networks:
-the portraits of one half, moved by one driver, set int8's ranges; those of the other half by the other driver are
-measured.
-The sheet has a row a portrait: PyTorch, ONNX Runtime, int8, and int8's difference from PyTorch times eight.
+portraits that int8's ranges were not set by, each moved by one of two drivers in its most telling moments. The sheet
+has two rows a portrait: PyTorch, ONNX Runtime, int8, and int8's difference from PyTorch times eight.
 """
 
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,59 +21,30 @@ import click
 import numpy as np
 import onnxruntime
 import torch
-from onnxruntime import quantization
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 from torch import Tensor
 
 import tables
+from benchmark import ASSETS, square_driver, square_portrait
+from fewshot_reenact import AnimateOptions, Session
 from fewshot_reenact.geometry import align
 from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
 from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.landmarks.graphs import detector_graph, points_graph
+from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.models.checkpoint import load_model
-from fewshot_reenact.models.onnx_graphs import Graph, embedder_graph, generator_graph, refiner_graph
+from fewshot_reenact.models.onnx_graphs import embedder_graph, generator_graph, refiner_graph
 from fewshot_reenact.models.onnx_runtime import OnnxNetwork, OnnxReenactor
-from fewshot_reenact.models.reenactor import Correction, FaceInputs, Reenactor
+from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
+from fewshot_reenact.pipelines.options import RUNTIMES
+from fewshot_reenact.rendering.calibration import Watched, int8_graphs, joined
 from portrait_sheet import fit, render, telling
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SIDE, MOMENTS = 512, 6
 Way = Callable[[], Any]
-
-
-@dataclass
-class Watched:
-    """A model that keeps what it is given: a tensor of rows for each input of each graph."""
-
-    model: Reenactor
-    seen: dict[str, list[list[Tensor]]] = field(
-        default_factory=lambda: {"embedder": [], "generator": [], "refiner": []}
-    )
-
-    @property
-    def dims(self) -> Any:
-        return self.model.dims
-
-    def embed(self, portraits: Tensor, rasters: Tensor) -> Tensor:
-        self.seen["embedder"].append([portraits[0].clone(), rasters[0].clone()])
-        return self.model.embed(portraits, rasters)
-
-    def __call__(self, faces: FaceInputs, embedding: Tensor, psi: Tensor | None = None) -> Correction:
-        style = self.model.generator.style(embedding) if psi is None else psi
-        pictures = [faces.warped, faces.source, faces.source_raster, faces.driver_raster, faces.visible]
-        self.seen["generator"].append([x.clone() for x in (*pictures, style)])
-        return self.model(faces, embedding, psi)
-
-    def refine(self, faces: FaceInputs, embedding: Tensor) -> Tensor:
-        pictures = [faces.warped, faces.source, faces.source_raster, faces.driver_raster]
-        self.seen["refiner"].append([x.clone() for x in (*pictures, embedding)])
-        return self.model.refine(faces, embedding)
-
-    def rows(self, network: str) -> list[Tensor]:
-        return [torch.cat(some) for some in zip(*self.seen[network], strict=True)]
 
 
 # ---- faces and graphs
@@ -97,38 +67,6 @@ def scene(backend: BuiltinLandmarks, portraits: list[Path], driver: Path) -> Sce
     people = [crop_portrait(PortraitSource([path]).load(backend)[0][0], SIDE) for path in portraits]
     motion = DriverSource.parse(driver, end=6.0).measure(backend).motion
     return Scene(people, driver, motion, telling(motion.filled().points, MOMENTS))
-
-
-class Rows(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """The rows of some inputs, one by one."""
-
-    def __init__(self, graph: Graph, rows: list[Tensor]):
-        names = [port.name for port in graph.inputs]
-        self.left: Iterator[dict[str, np.ndarray]] = iter(
-            [{name: x[i : i + 1].numpy() for name, x in zip(names, rows, strict=True)} for i in range(len(rows[0]))]
-        )
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self.left, None)
-
-
-def in_int8(graph: Graph, rows: list[Tensor]) -> bytes:
-    """Convolutions in int8, weights by the channel, ranges from these rows."""
-    with tempfile.TemporaryDirectory() as name:
-        plain, ready, made = (Path(name) / f"{one}.onnx" for one in ("plain", "ready", "made"))
-        plain.write_bytes(graph.to_onnx())
-        quant_pre_process(str(plain), str(ready), skip_symbolic_shape=True)
-        quantization.quantize_static(
-            str(ready),
-            str(made),
-            Rows(graph, rows),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            op_types_to_quantize=["Conv"],
-        )
-        return made.read_bytes()
 
 
 # ---- time
@@ -220,63 +158,102 @@ def quality(
     return lines
 
 
-def sheet(path: Path, made: list[list[list[np.ndarray]]], cell: int = 256) -> None:
+def sheet(path: Path, made: list[list[list[np.ndarray]]], cell: int = 320) -> None:
     """made: of each way, of each portrait, its pictures."""
     rows = []
     for ways in zip(*made, strict=True):
-        row = []
-        for way in ways:
-            row += [fit(picture, cell) for picture in way[:2]]
-        away = np.abs(ways[2][0].astype(int) - ways[0][0].astype(int)) * 8
-        rows.append(np.concatenate([*row, fit(np.minimum(away, 255).astype(np.uint8), cell)], 1))
+        for moment in (1, -2):
+            plain, other, coarse = (way[moment] for way in ways)
+            away = np.abs(coarse.astype(int) - plain.astype(int)) * 8
+            row = [plain, other, coarse, np.minimum(away, 255).astype(np.uint8)]
+            rows.append(np.concatenate([fit(picture, cell) for picture in row], 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(path)
+
+
+# ---- the whole of it
+
+
+def whole(seconds: float, turns: int) -> list[str]:
+    """`animate` and `Session` from beginning to end: processor ms a frame without the start; seconds of the start."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        portrait = square_portrait(ASSETS / "grace_hopper.jpg", folder)
+        driver = square_driver(ASSETS / "driver.mp4", folder, seconds)
+        with VideoReader(driver) as reader:
+            frames = [frame.picture for frame in reader][:60]
+        spent: dict[str, list[list[float]]] = {runtime: [] for runtime in RUNTIMES}
+        for _ in range(turns):
+            for runtime, lines in spent.items():
+                lines.append(one_run(portrait, driver, folder / "out.mp4", frames, AnimateOptions(runtime=runtime)))
+    head = "| runtime | ms a frame of `animate` | ms a frame of `Session`, median | seconds to begin |"
+    lines = [head, "|---|---|---|---|"]
+    for runtime, some in spent.items():
+        animated, live, start = np.min(some, 0)
+        lines.append(f"| `{runtime}` | {animated:.1f} | {live:.1f} | {start:.1f} |")
+    return lines
+
+
+def one_run(portrait: Path, driver: Path, out: Path, frames: list[np.ndarray], options: AnimateOptions) -> list[float]:
+    """Processor time: ms a frame of a whole driver, ms a frame alone, seconds until a session is there."""
+    began = time.process_time()
+    with Session(portrait, options) as session:
+        start = time.process_time() - began
+        began = time.process_time()
+        made = session.animate(driver, out, overwrite=True)
+        animated = 1000 * (time.process_time() - began) / made.frames
+        alone = []
+        for frame in frames:
+            began = time.process_time()
+            session.frame(frame)
+            alone.append(1000 * (time.process_time() - began))
+    return [animated, float(np.median(alone)), start]
 
 
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(exists=True, path_type=Path), default=SHARED)
 @click.option("--turns", default=15, show_default=True)
-@click.option("--portraits", default=12, show_default=True, help="At most, of both halves together.")
+@click.option("--seconds", default=6.0, show_default=True, help="Of the driver of the whole runs.")
 @click.option("--sheet", "picture", type=click.Path(path_type=Path), help="A picture to look at.")
 @click.option("--write", is_flag=True, help="Put the tables into docs/results.md, between their markers.")
-def main(data: Path, turns: int, portraits: int, picture: Path | None, write: bool) -> None:
+def main(data: Path, turns: int, seconds: float, picture: Path | None, write: bool) -> None:
     click.echo(
-        f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, {os.cpu_count()} processors, load "
-        f"average {os.getloadavg()[0]:.1f}"
+        f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, {os.cpu_count()} processors, load average "
+        f"{os.getloadavg()[0]:.1f}"
     )
     backend, model = BuiltinLandmarks(), load_model()
-    paths = sorted((data / "portraits").glob("*.jpg"))[:portraits]
-    halves = [
-        scene(backend, paths[half::2], data / "drivers" / f"{driver}_expressions.mp4")
-        for half, driver in ((0, "man"), (1, "woman"))
-    ]
-    watched = [Watched(model), Watched(model)]
-    made = [[halves[0].rendered(watched[0]), halves[1].rendered(watched[1])][1]]
-    graphs: dict[str, list[Any]] = {}
-    for name, graph in (("generator", generator_graph(model)), ("refiner", refiner_graph(model))):
-        graphs[name] = [graph.to_onnx(), in_int8(graph, watched[0].rows(name))]
-    for which in (0, 1):
-        other = OnnxReenactor(model, graphs["generator"][which], graphs["refiner"][which])
-        made.append(halves[1].rendered(other))
+    coarse = int8_graphs(model, backend)
+    found = {"generator": generator_graph(model), "refiner": refiner_graph(model)}
+    graphs: dict[str, list[bytes]] = {name: [graph.to_onnx(), coarse[name]] for name, graph in found.items()}
+    paths = sorted((data / "portraits").glob("*.jpg"))
+    drivers = [data / "drivers" / f"{who}_expressions.mp4" for who in ("man", "woman")]
+    scenes = [scene(backend, paths[half::2], driver) for half, driver in enumerate(drivers)]
+    watched = Watched(model)
+    ways = [watched, *(OnnxReenactor(model, *(graphs[name][which] for name in found)) for which in (0, 1))]
+    made = [[shown for one in scenes for shown in one.rendered(way)] for way in ways]
     if picture is not None:
         sheet(picture, made)
-    rows = {name: watched[1].rows(name) for name in watched[1].seen}
-    flat = [np.stack([picture for some in way for picture in some]) for way in made]
-    second = quality(model, rows, graphs, flat)
-    click.echo("\n".join(second))
+    rows = {"generator": joined(watched.generator), "refiner": joined(watched.refiner)}
+    flat = [np.stack([shown for some in way for shown in some]) for way in made]
+    tabled = {"onnx-int8": quality(model, rows, graphs, flat)}
+    click.echo("\n".join(tabled["onnx-int8"]))
     for name, graph in (
         ("embedder", embedder_graph(model)),
         ("points", points_graph(backend.network)),
         ("detector", detector_graph(backend.detector)),
     ):
         graphs[name] = [graph.to_onnx()]
-    crops = [align.cut(one.picture, align.crop_matrix(align.anchors(one.points))) for one in halves[1].people[:4]]
-    rows["points"] = [signed(crops)]
-    rows["detector"] = [signed([fit(halves[1].people[0].picture, 448)])]
-    first = timings(model, backend, rows, graphs, turns)
+    people = scenes[0].people[:4]
+    rows["embedder"] = [x[:4] for x in rows["generator"][1:3]]
+    rows["points"] = [signed([align.cut(one.picture, align.crop_matrix(align.anchors(one.points))) for one in people])]
+    rows["detector"] = [signed([fit(people[0].picture, 448)])]
+    tabled["onnx-speed"] = timings(model, backend, rows, graphs, turns)
+    torch.set_num_threads(os.cpu_count() or 1)
+    tabled["onnx-whole"] = whole(seconds, max(2, turns // 5))
+    click.echo("\n".join(tabled["onnx-whole"]))
     if write:
-        tables.write("onnx-speed", "\n".join(first))
-        click.echo(tables.write("onnx-int8", "\n".join(second)))
+        for name, lines in tabled.items():
+            click.echo(tables.write(name, "\n".join(lines)))
 
 
 def signed(pictures: list[np.ndarray]) -> Tensor:

@@ -57,12 +57,17 @@ class OnnxReenactor:
     """
 
     def __init__(self, model: Reenactor, generator: bytes | None = None, refiner: bytes | None = None):
-        if not model.dims.corrects_warp:
-            raise UsageError("runtime 'onnx' is for models that correct a warp; take 'torch' for one that paints")
+        self.check(model)
         self.model = model
         self._generator = OnnxNetwork(generator or generator_graph(model))
         self._refiner = OnnxNetwork(refiner or refiner_graph(model)) if model.dims.refiners else None
         self._refiner_sees = any(one.visible for one in model.dims.refiners)
+
+    @staticmethod
+    def check(model: Reenactor) -> None:
+        """Raises UsageError for a model that cannot be had here."""
+        if not model.dims.corrects_warp:
+            raise UsageError("runtime 'onnx' is for models that correct a warp; take 'torch' for one that paints")
 
     @property
     def dims(self) -> ModelDimensions:
@@ -76,17 +81,18 @@ class OnnxReenactor:
     def __call__(self, faces: FaceInputs, embedding: Tensor, psi: Tensor | None = None) -> Correction:
         """See Reenactor.forward."""
         style = self.model.generator.style(embedding) if psi is None else psi
-        made = self._generator(*_pictures(faces, self.dims.visible), style)
+        made = self._generator(*pictures_of(faces, self.dims.visible), style)
         return Correction(*made) if self.dims.flow else Correction(made, None)
 
     def refine(self, faces: FaceInputs, embedding: Tensor) -> Tensor:
         """See Reenactor."""
         if self._refiner is None:
             return faces.warped
-        return self._refiner(*_pictures(faces, self._refiner_sees), embedding)
+        return self._refiner(*pictures_of(faces, self._refiner_sees), embedding)
 
 
-def _pictures(faces: FaceInputs, visible: bool) -> list[Tensor]:
+def pictures_of(faces: FaceInputs, visible: bool) -> list[Tensor]:
+    """What a graph sees, in its order. visible: whether it is told how well the portrait shows each place."""
     seen = [faces.warped, faces.source, faces.source_raster, faces.driver_raster]
     if not visible:
         return seen

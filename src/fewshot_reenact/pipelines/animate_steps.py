@@ -33,6 +33,7 @@ from fewshot_reenact.models.reenactor import FaceNetworks, Reenactor
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.pipelines.side_by_side import side_by_side
 from fewshot_reenact.progress import Progress, stage
+from fewshot_reenact.rendering.calibration import int8_graphs
 from fewshot_reenact.rendering.dense_motion import dense_motion_of
 from fewshot_reenact.rendering.matte import with_matte
 from fewshot_reenact.rendering.plan import Plan
@@ -127,10 +128,10 @@ def parse(
 def load_networks(options: AnimateOptions, person: bool = False) -> Networks:
     """Load networks and landmarks. person: whether a fine-tuned person will be shown, by a model of their own."""
     where, why = _device(options)
-    model = None if person else _running(load_model(options.model, where), options)
     backend = options.landmarks
     if isinstance(backend, str):
         backend = load_backend(backend, str(where), options.runtime)
+    model = None if person else _running(load_model(options.model, where), options, backend)
     return Networks(model, backend, where, why)
 
 
@@ -141,9 +142,12 @@ def _device(options: AnimateOptions) -> tuple[torch.device, str]:
     return torch.device("cpu"), f"ONNX Runtime {runtime_version()}"
 
 
-def _running(model: Reenactor, options: AnimateOptions) -> FaceNetworks:
+def _running(model: Reenactor, options: AnimateOptions, backend: LandmarkBackend) -> FaceNetworks:
     """A model in the runtime that was asked for."""
-    return model if options.runtime == "torch" or options.warp_only else OnnxReenactor(model)
+    if options.runtime == "torch" or options.warp_only:
+        return model
+    OnnxReenactor.check(model)
+    return OnnxReenactor(model, **(int8_graphs(model, backend) if options.runtime == "onnx-int8" else {}))
 
 
 def load(
@@ -153,11 +157,11 @@ def load(
     where, why = _device(options)
     person = portraits.person(options.model, where)
     loaded = loaded or load_networks(options, person is not None)
+    backend = loaded.backend
     if person is None and loaded.model is not None:
         networks = loaded.model
     else:
-        networks = _running(person.model if person else load_model(options.model, where), options)
-    backend = loaded.backend
+        networks = _running(person.model if person else load_model(options.model, where), options, backend)
     people, notes = (list(person.portraits), []) if person else portraits.load(backend)
     if not person:
         for path, one in zip(portraits.files, people, strict=True):
