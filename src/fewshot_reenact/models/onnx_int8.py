@@ -40,8 +40,8 @@ def in_int8(graph: Graph, rows: Sequence[Tensor]) -> bytes:
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             op_types_to_quantize=["Conv"],
-            # Weights of 7 bits: processors that add products of bytes in 16 bits, those without VNNI, would overflow with
-            # 8. On 24 faces it cost nothing: 48.2 dB of the generator's change of colour either way.
+            # Weights of 7 bits: processors without VNNI add products of bytes in 16 bits, where 8 would overflow. On 24
+            # faces it cost nothing: 48.2 dB of the generator's change of colour either way.
             reduce_range=True,
         )
         return Path(made).read_bytes()
