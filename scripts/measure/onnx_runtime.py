@@ -19,7 +19,6 @@ from typing import Any
 
 import click
 import numpy as np
-import onnxruntime
 import torch
 from PIL import Image
 from torch import Tensor
@@ -36,7 +35,7 @@ from fewshot_reenact.landmarks.graphs import detector_graph, points_graph
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.models.checkpoint import load_model
 from fewshot_reenact.models.onnx_graphs import embedder_graph, generator_graph, refiner_graph
-from fewshot_reenact.models.onnx_runtime import OnnxNetwork, OnnxReenactor
+from fewshot_reenact.models.onnx_runtime import OnnxNetwork, OnnxReenactor, runtime_version
 from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
 from fewshot_reenact.pipelines.options import RUNTIMES
 from fewshot_reenact.rendering.calibration import Watched, int8_graphs, joined
@@ -218,7 +217,7 @@ def one_run(portrait: Path, driver: Path, out: Path, frames: list[np.ndarray], o
 @click.option("--write", is_flag=True, help="Put the tables into docs/results.md, between their markers.")
 def main(data: Path, turns: int, seconds: float, picture: Path | None, write: bool) -> None:
     click.echo(
-        f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, {os.cpu_count()} processors, load average "
+        f"torch {torch.__version__}, onnxruntime {runtime_version()}, {os.cpu_count()} processors, load average "
         f"{os.getloadavg()[0]:.1f}"
     )
     backend, model = BuiltinLandmarks(), load_model()
