@@ -23,7 +23,7 @@ from fewshot_reenact.training.stopping import heeding_sigterm
 from painted_clips import write_clips
 from places import ROOT
 
-FUNCTIONS = ("animate", "live", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate")
+FUNCTIONS = ("animate", "live", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate", "export")
 TINY = {
     "kind": "textured", "size": 32, "embedding": 8, "embedder_channels": [8, 8], "down_channels": [8, 8],
     "up_channels": [8, 8], "residual_blocks": 1, "embedder_unshuffle": 2, "generator_unshuffle": 2, "stem": 8,
@@ -194,6 +194,8 @@ def test_examples_run(
     name: str, folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As they stand in the docstrings; the built-in model is a tiny one."""
+    if name == "export":
+        pytest.importorskip("onnx", reason="needs the extra onnx")
     monkeypatch.chdir(folder)
     monkeypatch.setattr("fewshot_reenact.models.checkpoint.DEFAULT_MODEL", tiny_model)
     names: dict[str, object] = {}

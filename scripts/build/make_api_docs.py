@@ -19,7 +19,7 @@ import fewshot_reenact
 from fewshot_reenact import errors
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
-FUNCTIONS = ("animate", "live", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate")
+FUNCTIONS = ("animate", "live", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate", "export")
 FUNCTIONS += ("animate_with",)
 HEAD = """# The Python API
 

@@ -20,7 +20,7 @@ TRIED = {
     "detector": "reduced by halves, input memory kept, picked in NumPy: on one busy core, by turns with what was "
     "before, a quarter less; what was before took 11.4 and 12.6 ms on an idle one. Private fused convolutions of "
     "PyTorch gained nothing, cv2.dnn neither; `torch.jit.freeze` would save a sixth of the network and takes long to "
-    "load; ONNX Runtime would halve the network for 18 MB and a second format of weights.",
+    "load; `--runtime onnx` takes little more than half of the network's time.",
     "points": "batch norms folded in, 1 x 1 convolutions as matrix products. On an idle core they took 3.8 ms.",
     "tracking": "nothing more than for the points. On an idle core it took 4.7 ms.",
 }

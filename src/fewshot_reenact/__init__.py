@@ -4,8 +4,9 @@
 
     made = animate("portrait.jpg", "driver.mp4", "out.mp4")
 
-A function for each command: animate, live, extract, check, verify, finetune, train, prepare, evaluate. `errors` has
-what they raise. All are imported when they are used: `import fewshot_reenact` loads neither torch nor OpenCV.
+A function for each command: animate, live, extract, check, verify, finetune, train, prepare, evaluate, export.
+`errors` has what they raise. All are imported when they are used: `import fewshot_reenact` loads neither torch nor
+OpenCV.
 """
 
 import os
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fewshot_reenact.motion.motion import Motion
     from fewshot_reenact.pipelines.animate import Animation, animate, animate_with
     from fewshot_reenact.pipelines.evaluate import Evaluation, evaluate
+    from fewshot_reenact.pipelines.export import Exported, export
     from fewshot_reenact.pipelines.extract import Extraction, extract
     from fewshot_reenact.pipelines.finetune import FineTuning, finetune
     from fewshot_reenact.pipelines.live import LiveRun, live
@@ -64,6 +66,8 @@ _PLACES = {
     "ClipOptions": "training.data.clipping",
     "evaluate": "pipelines.evaluate",
     "Evaluation": "pipelines.evaluate",
+    "export": "pipelines.export",
+    "Exported": "pipelines.export",
 }
 
 __all__ = [
@@ -71,6 +75,7 @@ __all__ = [
     "Animation",
     "ClipOptions",
     "Evaluation",
+    "Exported",
     "Extraction",
     "FineTuning",
     "LiveFigures",
@@ -87,6 +92,7 @@ __all__ = [
     "check",
     "errors",
     "evaluate",
+    "export",
     "extract",
     "finetune",
     "live",

@@ -9,7 +9,7 @@ import pytest
 from animate_samples import WALK, complaint, film, frames_of, portrait_file, run
 from fake_face import PaintedFaces
 from fewshot_reenact.landmarks import registry
-from fewshot_reenact.pipelines import animate_steps
+from fewshot_reenact.pipelines import animate_steps, networks
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +38,9 @@ def test_every_portrait_with_every_driver(
     people: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads = []
-    load_model = animate_steps.load_model
-    monkeypatch.setattr(animate_steps, "load_model", lambda *args: loads.append(args) or load_model(*args))
+    load_model = networks.load_model
+    for module in (animate_steps, networks):
+        monkeypatch.setattr(module, "load_model", lambda *args: loads.append(args) or load_model(*args))
     (people / "drivers" / "bad.mp4").write_text("no video at all")
     out = tmp_path / "videos"
     command = ("batch", people, "-o", out, "--model", tiny_model, "--no-label")

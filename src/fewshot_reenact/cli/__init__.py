@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "verify": "fewshot_reenact.cli.verify:verify",
     "history": "fewshot_reenact.cli.history:history",
     "check": "fewshot_reenact.cli.check:check",
+    "export": "fewshot_reenact.cli.export:export",
     "ui": "fewshot_reenact.cli.ui:ui",
     "info": "fewshot_reenact.cli.info:info",
 }

@@ -4,7 +4,7 @@ import click
 
 from fewshot_reenact.cli.common import FILE, Decorator
 from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES
-from fewshot_reenact.pipelines.options import CROP_SIZES, FRAMES, AnimateOptions
+from fewshot_reenact.pipelines.options import CROP_SIZES, FRAMES, RUNTIMES, AnimateOptions
 
 _default = AnimateOptions.default
 
@@ -91,6 +91,14 @@ dense_option: Decorator = click.option(
     "--dense/--no-dense",
     default=None,
     help="Take from a driver's video also what its 83 points miss of the motion. [default: unless --warp-only]",
+)
+runtime_option: Decorator = click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    default=_default("runtime"),
+    show_default=True,
+    help="What computes the networks. onnx: ONNX Runtime, on the CPU, where it is faster; needs the extra onnx. "
+    "onnx-int8: in int8, faster again but for some seconds to begin, and nearly the same pictures.",
 )
 sign_cert_option: Decorator = click.option(
     "--sign-cert", type=FILE, metavar="PEM", help="Sign with this certificate chain. [default: a key made here]"

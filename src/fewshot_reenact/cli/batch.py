@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fewshot_reenact.cli import common
+from fewshot_reenact.cli import animate_options, common
 from fewshot_reenact.errors import InputError
 
 
@@ -25,6 +25,7 @@ from fewshot_reenact.errors import InputError
 @common.accept_use_option
 @common.landmarks_option
 @common.device_option
+@animate_options.runtime_option
 @common.threads_option
 def batch(jobs: Path, folder: Path, workers: int, retry: bool, no_label: bool, accept_use: bool, **options: Any) -> int:
     """Animate portraits with drivers, one job after another, with the networks loaded once.

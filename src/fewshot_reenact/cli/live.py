@@ -18,6 +18,7 @@ from fewshot_reenact.cli.animate_options import (
     neutral_option,
     portraits_option,
     region_option,
+    runtime_option,
     sign_cert_option,
     sign_key_option,
     size_option,
@@ -105,6 +106,7 @@ _default = AnimateOptions.default
 @warp_only_option
 @dense_option
 @device_option
+@runtime_option
 @threads_option
 @consent_option
 @accept_use_option

@@ -1,14 +1,19 @@
 """The built-in backend: our own detector and point network, with weights in the package. Nothing is downloaded."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.landmarks.backend import Face
 from fewshot_reenact.landmarks.detector import DetectorNet, find
+from fewshot_reenact.landmarks.graphs import detector_graph, points_graph
 from fewshot_reenact.landmarks.irises import IrisNet, place_irises
 from fewshot_reenact.landmarks.network import PointNet, load_network
+from fewshot_reenact.models.onnx_runtime import OnnxNetwork
 from fewshot_reenact.weights import WEIGHTS
 
 _LIKELY = 0.30  # detector score from which a place is looked at closely,
@@ -21,19 +26,27 @@ _BATCH = 16  # crops through the point network at once
 
 
 class BuiltinLandmarks:
-    """LandmarkBackend of our own networks. Raises ModelError when their weights are missing or damaged."""
+    """LandmarkBackend of our own networks. runtime: "torch", or "onnx" for ONNX Runtime, on the CPU.
+
+    Raises ModelError when their weights are missing or damaged, MissingExtra.
+    """
 
     name = "builtin"
 
-    def __init__(self, device: str = "cpu"):
+    def __init__(self, device: str = "cpu", runtime: str = "torch"):
         self.device = torch.device(device)
         self.detector = load_network(DetectorNet, WEIGHTS / "detector.safetensors").to(self.device)
         self.network = load_network(PointNet, WEIGHTS / "landmarks.safetensors").to(self.device)
         self.irises = load_network(IrisNet, WEIGHTS / "irises.safetensors").to(self.device)
+        self._detector: Callable[[Tensor], Tensor] = self.detector
+        self._points: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]] = self.network.measure  # type: ignore[assignment]
+        if runtime != "torch":
+            self._detector = OnnxNetwork(detector_graph(self.detector))  # type: ignore[arg-type]
+            self._points = OnnxNetwork(points_graph(self.network))  # type: ignore[arg-type]
 
     def detect(self, picture: np.ndarray) -> list[Face]:
         """Every face of a picture (H, W, 3) uint8 RGB, largest first."""
-        threes, scores = find(self.detector, picture, _POSSIBLE, self.device)  # type: ignore[arg-type]
+        threes, scores = find(self._detector, picture, _POSSIBLE, self.device)
         likely = scores >= _LIKELY
         return self._verify(picture, threes[likely]) or self._verify(picture, threes[~likely][:_FEW])
 
@@ -72,7 +85,7 @@ class BuiltinLandmarks:
             some = matrices[at : at + _BATCH]
             crops = torch.from_numpy(np.stack([align.cut(picture, m) for m in some])).to(self.device)
             x = (crops.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-            inside, logit, apart = self.network.measure(x)  # type: ignore[operator]
+            inside, logit, apart = self._points(x)
             local = inside.double().cpu().numpy()
             points += [transform(m, p) for m, p in zip(some, local, strict=True)]
             sure.append(logit.sigmoid().cpu().numpy())

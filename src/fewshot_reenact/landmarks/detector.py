@@ -6,6 +6,7 @@ For each 8 x 8 cell it says whether a face's centre is there, how large the face
 
 import math
 import threading
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -71,9 +72,11 @@ class DetectorNet(nn.Module):
 
 
 def find(
-    net: DetectorNet, picture: np.ndarray, threshold: float, device: torch.device
+    net: Callable[[Tensor], Tensor], picture: np.ndarray, threshold: float, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Candidates, best first: eyes and mouth (N, 3, 2) in pixels, scores (N,) 0..1. picture: (H, W, 3) uint8 RGB."""
+    """Candidates, best first: eyes and mouth (N, 3, 2) in pixels, scores (N,) 0..1. picture: (H, W, 3) uint8 RGB. net:
+    a DetectorNet, or what computes the same.
+    """
     found, scores = [], []
     # Level by area, not by side: a face of a twentieth of a very wide picture's height must not vanish.
     # Small pictures are not enlarged beyond twice: there is nothing to see that was not there.
@@ -103,7 +106,12 @@ def _resize(picture: np.ndarray, size: np.ndarray) -> np.ndarray:
 
 @torch.inference_mode()
 def _find_at(
-    net: DetectorNet, picture: np.ndarray, smallest: float, pad: int, threshold: float, device: torch.device
+    net: Callable[[Tensor], Tensor],
+    picture: np.ndarray,
+    smallest: float,
+    pad: int,
+    threshold: float,
+    device: torch.device,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Candidates of one level, in its own pixels: eyes and mouth (N, 3, 2), scores (N,)."""
     h, w = picture.shape[:2]

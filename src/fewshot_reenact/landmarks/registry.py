@@ -24,8 +24,13 @@ def _fan(device: str) -> LandmarkBackend:
 BACKENDS: dict[str, Callable[[str], LandmarkBackend]] = {"builtin": _builtin, "fan": _fan}
 
 
-def load_backend(name: str = "builtin", device: str = "cpu") -> LandmarkBackend:
-    """The backend of that name, ready for use. Raises UsageError for an unknown name."""
+def load_backend(name: str = "builtin", device: str = "cpu", runtime: str = "torch") -> LandmarkBackend:
+    """The backend of that name, ready for use. runtime: "torch" or "onnx", of the built-in one, see builtin.
+
+    Raises UsageError for an unknown name, MissingExtra.
+    """
     if name not in BACKENDS:
         raise UsageError(f"landmarks backend {name!r} is not known: choose one of {', '.join(BACKENDS)}")
+    if name == "builtin" and runtime != "torch":
+        return import_module("fewshot_reenact.landmarks.builtin").BuiltinLandmarks(device, runtime)
     return BACKENDS[name](device)

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from fewshot_reenact.models.resampling import for_onnx
+
 
 class ConvNorm(nn.Module):
     """Convolution and batch norm, made one for inference by `fuse`. (B, c_in, H, W) -> (B, c_out, H', W')."""
@@ -45,6 +47,8 @@ class Pointwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
+        if for_onnx():  # other runtimes have no such trouble
+            return F.conv2d(x, self.weight[:, :, None, None], self.bias)
         return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
 
 

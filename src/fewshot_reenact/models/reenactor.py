@@ -1,6 +1,7 @@
 """Embedder and generator as one model: the textured renderer, in the face's own frame."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,27 @@ class Correction:
 
     colour: Tensor
     shift: Tensor | None
+
+
+class FaceNetworks(Protocol):
+    """What renderers ask of a model: a Reenactor, or one in another runtime (onnx_runtime.OnnxReenactor)."""
+
+    @property
+    def dims(self) -> ModelDimensions:
+        """Its dimensions."""
+        ...
+
+    def embed(self, portraits: Tensor, rasters: Tensor) -> Tensor:
+        """See Reenactor."""
+        ...
+
+    def __call__(self, faces: FaceInputs, embedding: Tensor, psi: Tensor | None = None) -> Correction:
+        """See Reenactor.forward."""
+        ...
+
+    def refine(self, faces: FaceInputs, embedding: Tensor) -> Tensor:
+        """See Reenactor."""
+        ...
 
 
 class Reenactor(nn.Module):

@@ -17,7 +17,7 @@ from fewshot_reenact.models.generator import Generator
 
 def cut_part(faces: Tensor, part: str) -> Tensor:
     """(B, C, S, S) -> the part's (B, C, h, w)."""
-    x0, y0, x1, y1 = part_box(part, faces.shape[-1])
+    x0, y0, x1, y1 = part_box(part, int(faces.shape[-1]))  # int: while it is traced, a size is a tensor
     return faces[..., y0:y1, x0:x1]
 
 
@@ -68,12 +68,12 @@ class Refiner(nn.Module):
 
 def coarse(pictures: Tensor) -> Tensor:
     """Pictures (B, C, h, w) without what is finer than some sixteen pixels."""
-    h, w = pictures.shape[-2:]
+    h, w = map(int, pictures.shape[-2:])
     return F.interpolate(F.adaptive_avg_pool2d(pictures, (h // 8, w // 8)), size=(h, w), mode="bilinear")
 
 
 def add_change(faces: Tensor, part: str, change: Tensor) -> Tensor:
     """Faces (B, 3, S, S) with the part's change (B, 3, h, w) added."""
-    x0, y0, x1, y1 = part_box(part, faces.shape[-1])
-    side = faces.shape[-1]
+    side = int(faces.shape[-1])
+    x0, y0, x1, y1 = part_box(part, side)
     return faces + F.pad(change, (x0, side - x1, y0, side - y1))

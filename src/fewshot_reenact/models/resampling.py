@@ -2,7 +2,8 @@
 
 Enlarged by repetition, three neighbours in a row hold two pixels; averaged in pairs, three taps at two places are four.
 So the sums can be made of the weights, once, in place of the pixels: 16 products where there were 36. Zeros around the
-picture mean the same in both. On a CPU; elsewhere, and in other orders of memory, the two steps stay two.
+picture mean the same in both. On a CPU and in ONNX graphs, which run on one; elsewhere, and in other orders of memory,
+the two steps stay two.
 """
 
 import torch
@@ -14,14 +15,28 @@ _REPEATED = ((0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0))  # of a transposed conv
 _AVERAGED = ((0.5, 0, 0), (0.5, 0.5, 0), (0, 0.5, 0.5), (0, 0, 0.5))
 
 
+def for_onnx() -> bool:
+    """Whether a graph is traced now, which onnx_graphs does to write ONNX."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
 def fits_processor(x: Tensor) -> bool:
-    """Whether a map is as the faster ways on a CPU want it: float32, channels last."""
+    """Whether a map is as the faster ways on a CPU want it: float32, channels last; not for ONNX, which knows
+    one order only.
+    """
+    if for_onnx():
+        return False
     return x.device.type == "cpu" and x.dtype == torch.float32 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _pays(x: Tensor) -> bool:
+    """Whether one convolution in place of two steps is faster."""
+    return for_onnx() or fits_processor(x)
 
 
 def convolved_larger(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """conv of x enlarged twice, each pixel repeated. (B, c_in, H, W) -> (B, c_out, 2H, 2W). conv: 3x3, padding 1."""
-    if not fits_processor(x):
+    if not _pays(x):
         return conv(F.interpolate(x, scale_factor=2, mode="nearest"))
     weight = _of_four(conv.weight, _REPEATED).transpose(0, 1)
     return F.conv_transpose2d(x, weight, conv.bias, stride=2, padding=1)
@@ -29,7 +44,7 @@ def convolved_larger(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 def convolved_smaller(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """conv of x, averaged over 2x2. (B, c_in, H, W) -> (B, c_out, H // 2, W // 2). conv: 3x3, padding 1."""
-    if not fits_processor(x):
+    if not _pays(x):
         return F.avg_pool2d(conv(x), 2)
     return F.conv2d(x, _of_four(conv.weight, _AVERAGED), conv.bias, stride=2, padding=1)
 

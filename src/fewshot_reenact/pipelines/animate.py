@@ -27,7 +27,7 @@ from fewshot_reenact.motion.retarget import MotionMode, Region
 from fewshot_reenact.pipelines.animate_steps import Cast, Job, load, parse, render, write
 from fewshot_reenact.pipelines.clock import Clock
 from fewshot_reenact.pipelines.manifest import marks_for, origin_of
-from fewshot_reenact.pipelines.options import AnimateOptions, Audio, Frame, plain
+from fewshot_reenact.pipelines.options import AnimateOptions, Audio, Frame, Runtime, plain
 from fewshot_reenact.pipelines.unfinished import Unfinished, made_of
 from fewshot_reenact.progress import Progress, stage
 from fewshot_reenact.provenance import history
@@ -111,6 +111,7 @@ def animate(
     warp_only: bool = False,
     dense: bool | None = None,
     device: str = "auto",
+    runtime: Runtime = "torch",
     label: bool = True,
     consent: str | None = None,
     sign_cert: str | Path | None = None,
@@ -174,6 +175,7 @@ def animate(
         warp_only=warp_only,
         dense=dense,
         device=device,
+        runtime=runtime,
         label=label,
         consent=consent,
         sign_cert=sign_cert,

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from fewshot_reenact.checks.portrait import what_is_poor
-from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import check_output, sha256
 from fewshot_reenact.inputs.driver import Driver, DriverSource
@@ -19,7 +18,6 @@ from fewshot_reenact.inputs.grounds import Ground, with_mask
 from fewshot_reenact.inputs.portrait import Portrait, crop_portrait
 from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.registry import load_backend
 from fewshot_reenact.media import level, timestamps
 from fewshot_reenact.media.codings import TRANSPARENT_OUTPUTS, VIDEO_OUTPUTS
 from fewshot_reenact.media.marks import Marks
@@ -27,8 +25,9 @@ from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, TRANSPARENT_PICTURES
 from fewshot_reenact.media.segments import Segments
 from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
-from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.reenactor import FaceNetworks
 from fewshot_reenact.pipelines.film import Film
+from fewshot_reenact.pipelines.networks import Networks, device_for, load_networks, running
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.pipelines.side_by_side import side_by_side
 from fewshot_reenact.progress import Progress, stage
@@ -53,24 +52,12 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Networks:
-    """What is loaded whoever is shown, and may be used for many portraits: the model, None for a fine-tuned person,
-    who has a model of their own, and the landmarks.
-    """
-
-    model: Reenactor | None
-    backend: LandmarkBackend
-    device: torch.device
-    device_why: str
-
-
-@dataclass(frozen=True)
 class Cast:
     """Networks, landmarks and portraits, loaded. psi: a fine-tuned person's. notes: what the user should know. film:
     the portrait where it is a video; then `people` is empty.
     """
 
-    model: Reenactor
+    model: FaceNetworks
     model_name: str
     model_sha256: str
     psi: torch.Tensor | None
@@ -133,16 +120,6 @@ def parse(
     return Job(portraits, source, path, inputs, overwrite, ground)
 
 
-def load_networks(options: AnimateOptions, person: bool = False) -> Networks:
-    """Load networks and landmarks. person: whether a fine-tuned person will be shown, by a model of their own."""
-    where, why = choose_device(options.device)
-    model = None if person else load_model(options.model, where)
-    backend = options.landmarks
-    if isinstance(backend, str):
-        backend = load_backend(backend, str(where))
-    return Networks(model, backend, where, why)
-
-
 def load(
     options: AnimateOptions,
     portraits: PortraitSource,
@@ -153,10 +130,14 @@ def load(
     """Find the face in each portrait, or in each frame of a video. loaded: networks that are there already; None: they
     are loaded.
     """
-    where, why = choose_device(options.device)
+    where, why = device_for(options)
     person = portraits.person(options.model, where)
     loaded = loaded or load_networks(options, person is not None)
-    networks, backend = person.model if person else loaded.model or load_model(options.model, where), loaded.backend
+    backend = loaded.backend
+    if person is None and loaded.model is not None:
+        networks = loaded.model
+    else:
+        networks = running(person.model if person else load_model(options.model, where), options, backend)
     if portraits.is_video:
         return _load_film(options, portraits, networks, loaded, progress)
     people, notes = (list(person.portraits), []) if person else portraits.load(backend)
@@ -192,7 +173,7 @@ def load(
 def _load_film(
     options: AnimateOptions,
     portraits: PortraitSource,
-    model: Reenactor,
+    model: FaceNetworks,
     loaded: Networks,
     progress: Progress | None,
 ) -> Cast:

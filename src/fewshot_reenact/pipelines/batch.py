@@ -15,8 +15,8 @@ from typing import Any
 
 from fewshot_reenact.device import use_threads
 from fewshot_reenact.errors import ReenactError
-from fewshot_reenact.pipelines.animate_steps import Networks
 from fewshot_reenact.pipelines.jobs import BatchJob
+from fewshot_reenact.pipelines.networks import Networks
 from fewshot_reenact.pipelines.session import Session
 from fewshot_reenact.progress import Progress, stage
 
@@ -146,7 +146,7 @@ class _Crew:
         if self._session is None or self._for != wanted:
             self.close()
             options = job.options
-            kind = json.dumps([str(options.model), str(options.landmarks), options.device])
+            kind = json.dumps([str(options.model), str(options.landmarks), options.device, options.runtime])
             self._session = Session(job.portrait, options, networks=self._networks.get(kind))
             self._for = wanted
             if self._session.networks.model is not None:  # a fine-tuned person's are that person's alone

@@ -17,7 +17,7 @@ from fewshot_reenact.inputs.driver import Driver, DriverSource
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.reenactor import FaceNetworks
 from fewshot_reenact.motion.motion import in_words
 from fewshot_reenact.motion.pacing import paced
 from fewshot_reenact.pipelines.options import AnimateOptions
@@ -45,7 +45,7 @@ class Film:
         cls,
         source: PortraitSource,
         options: AnimateOptions,
-        model: Reenactor,
+        model: FaceNetworks,
         backend: LandmarkBackend,
         device: torch.device,
         tell: Count | None = None,
@@ -93,7 +93,7 @@ class Film:
         return plan_video(self.video, driver.motion, options.retargeting, options.smooth)
 
     def render(
-        self, model: Reenactor, plan: VideoPlan, options: AnimateOptions, device: torch.device, first: int
+        self, model: FaceNetworks, plan: VideoPlan, options: AnimateOptions, device: torch.device, first: int
     ) -> tuple[VideoRenderer, Iterator[np.ndarray]]:
         """The renderer, and the pictures that it will make, from frame `first` on, while they are asked for."""
         renderer = VideoRenderer(model, plan, self.embeddings, device=device, warp_only=options.warp_only)

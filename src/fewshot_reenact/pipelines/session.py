@@ -21,8 +21,9 @@ from fewshot_reenact.landmarks.tracker import Tracker
 from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.motion.live import SETTLE
 from fewshot_reenact.pipelines.animate import Animation, make
-from fewshot_reenact.pipelines.animate_steps import Networks, load
+from fewshot_reenact.pipelines.animate_steps import load
 from fewshot_reenact.pipelines.manifest import marks_for, origin_of
+from fewshot_reenact.pipelines.networks import Networks
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance import history

@@ -14,7 +14,7 @@ from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.geometry.rotation import views_apart
 from fewshot_reenact.inputs.portrait import Portrait
-from fewshot_reenact.models.reenactor import FaceInputs, Reenactor
+from fewshot_reenact.models.reenactor import FaceInputs, FaceNetworks
 from fewshot_reenact.motion.heads import HeadMotion, Lift, lift
 from fewshot_reenact.rendering.flow import enlarge, to_signed
 from fewshot_reenact.rendering.paste import cut_face
@@ -33,7 +33,7 @@ class Faces:
     @torch.inference_mode()
     def __init__(
         self,
-        model: Reenactor,
+        model: FaceNetworks,
         portraits: list[Portrait],
         *,
         lifts: list[Lift] | None = None,

@@ -17,7 +17,7 @@ from fewshot_reenact.geometry.head_crop import cut_square, square_about
 from fewshot_reenact.geometry.raster import raster
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
-from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.reenactor import FaceNetworks, Reenactor
 from fewshot_reenact.motion.heads import HeadMotion, points_of
 from fewshot_reenact.rendering.flow import to_signed
 from fewshot_reenact.rendering.textured import BATCH
@@ -35,7 +35,7 @@ class PaperRenderer:
     @classmethod
     def open(
         cls,
-        model: Reenactor,
+        model: FaceNetworks,
         portraits: list[Portrait],
         motion: HeadMotion | np.ndarray,
         *,
@@ -48,6 +48,7 @@ class PaperRenderer:
             raise UsageError(
                 "a model of kind 'paper' warps nothing; leave out the warp, or take one of kind 'textured'"
             )
+        assert isinstance(model, Reenactor)  # no other runtime has this kind
         return cls(model, portraits, points_of(motion), device=device, psi=psi)
 
     @staticmethod

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
-from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.reenactor import FaceNetworks
 from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.rendering.paper import PaperRenderer
 from fewshot_reenact.rendering.textured import TexturedRenderer
@@ -30,7 +30,7 @@ class Renderer(Protocol):
     @classmethod
     def open(
         cls,
-        model: Reenactor,
+        model: FaceNetworks,
         portraits: list[Portrait],
         motion: HeadMotion | np.ndarray,
         *,
@@ -62,13 +62,13 @@ class Renderer(Protocol):
 _RENDERERS: dict[str, type[Renderer]] = {"textured": TexturedRenderer, "paper": PaperRenderer}
 
 
-def renderer_class(model: Reenactor) -> type[Renderer]:
+def renderer_class(model: FaceNetworks) -> type[Renderer]:
     """The renderer that this kind of model wants."""
     return _RENDERERS[model.dims.kind]
 
 
 def open_renderer(
-    model: Reenactor,
+    model: FaceNetworks,
     portraits: list[Portrait],
     motion: HeadMotion | np.ndarray,
     *,

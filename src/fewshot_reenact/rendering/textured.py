@@ -21,7 +21,7 @@ from fewshot_reenact.geometry.shape import take_out
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.feather import feather
-from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.reenactor import FaceNetworks
 from fewshot_reenact.motion.heads import HeadMotion, lift
 from fewshot_reenact.rendering.composing import Composer, InferredFace, OtherSide
 from fewshot_reenact.rendering.faces import Faces, as_pictures
@@ -47,7 +47,7 @@ class TexturedRenderer:
     @classmethod
     def open(
         cls,
-        model: Reenactor,
+        model: FaceNetworks,
         portraits: list[Portrait],
         motion: HeadMotion | np.ndarray,
         *,
@@ -73,7 +73,7 @@ class TexturedRenderer:
 
     def __init__(
         self,
-        model: Reenactor,
+        model: FaceNetworks,
         portraits: list[Portrait],
         box: tuple[int, int, int, int],
         *,

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.inputs.portrait import Portrait
-from fewshot_reenact.models.reenactor import Reenactor
+from fewshot_reenact.models.reenactor import FaceNetworks
 from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.rendering.composing import Composer, InferredFace, OtherSide
 from fewshot_reenact.rendering.faces import Faces, as_pictures
@@ -41,7 +41,7 @@ class _Made:
     in_place: InPlace | None = None
 
 
-def embed_person(model: Reenactor, portraits: list[Portrait], device: torch.device | str) -> Tensor:
+def embed_person(model: FaceNetworks, portraits: list[Portrait], device: torch.device | str) -> Tensor:
     """The networks' embedding of a person from some frames of a video, (1, N)."""
     return Faces(model, portraits, device=device).embedding
 
@@ -53,7 +53,7 @@ class VideoRenderer:
 
     def __init__(
         self,
-        model: Reenactor,
+        model: FaceNetworks,
         plan: VideoPlan,
         embeddings: Sequence[Tensor | None],
         *,
