@@ -27,6 +27,8 @@ _LOW, _HIGH, _EASED = 0.15, 0.85, 0.04
 # The cut by colour (Rother, Kolmogorov, Blake 2004, "GrabCut"): the longer side at which it is made, pixels; a matte's
 # share from which and up to which a place is surely the person's or the ground's, once so many eye distances within.
 _CUT_SIDE, _CUT_OWN, _CUT_NONE, _CUT_BAND, _CUT_ROUNDS = 384, 0.99, 0.02, 0.08, 3
+# What only the network takes for the person: the share from which it does, and what is left of that.
+_RATHER, _DOUBTFUL = 0.9, 0.06
 _EDGE = 0.08  # of the square's side, over which the whole picture's mask takes over
 # A usable matte holds the face's points, and leaves some ground beside or above the head.
 _FACE, _GROUND = 0.9, 0.02
@@ -82,7 +84,10 @@ def find_matte(
     if not by_colour:
         return seen
     matte = _refined(grey, cut_by_colour(picture, seen, unit), unit)
-    return matte if _fits(matte, points) else None
+    if not _fits(matte, points):
+        return None
+    # A wisp of hair that only the network takes for the person hardly moves along, but is no ground that stays either.
+    return np.maximum(matte, _DOUBTFUL * (seen > _RATHER)).astype(np.float32)
 
 
 def cut_by_colour(picture: np.ndarray, matte: np.ndarray, unit: float) -> np.ndarray:
