@@ -62,6 +62,11 @@ def eye_distance(points: np.ndarray) -> np.ndarray:
     return np.linalg.norm(points[..., RIGHT_OUTER_CORNER, :] - points[..., LEFT_OUTER_CORNER, :], axis=-1)
 
 
+def lid_gap(points: np.ndarray, lids: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """How far apart the lids of one eye are, or of both. (..., 83, 2) -> (...)."""
+    return np.mean([np.linalg.norm(points[..., a, :] - points[..., b, :], axis=-1) for a, b in lids], 0)
+
+
 def mirror(points: np.ndarray, width: float) -> np.ndarray:
     """Points of the mirrored picture. (..., 83, 2), width of the picture in pixels -> (..., 83, 2)."""
     out = points[..., FLIP, :].copy()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.smoothstep import smoothstep
-from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_IRIS, LEFT_LIDS, RIGHT_EYE, RIGHT_IRIS, RIGHT_LIDS
+from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_IRIS, LEFT_LIDS, RIGHT_EYE, RIGHT_IRIS, RIGHT_LIDS, lid_gap
 from fewshot_reenact.models.convolutions import ConvNorm
 
 WIDTH, HEIGHT = 64, 32  # of an eye's crop, pixels
@@ -100,6 +100,6 @@ def place_irises(network: nn.Module, picture: np.ndarray, points: np.ndarray) ->
 
 def _trust(points: np.ndarray, corners: tuple[int, int], lids: tuple[tuple[int, int], ...]) -> float:
     wide = float(np.linalg.norm(points[corners[1]] - points[corners[0]]))
-    gap = float(np.mean([np.linalg.norm(points[a] - points[b]) for a, b in lids])) / max(wide, 1e-6)
+    gap = float(lid_gap(points, lids)) / max(wide, 1e-6)
     shares = [(gap - _OPENING[0]) / (_OPENING[1] - _OPENING[0]), (wide - _PIXELS[0]) / (_PIXELS[1] - _PIXELS[0])]
     return float(np.prod(smoothstep(np.clip(shares, 0, 1))))

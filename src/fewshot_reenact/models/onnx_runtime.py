@@ -49,25 +49,11 @@ class OnnxNetwork:
         return made[0] if len(made) == 1 else made
 
 
-class OnnxReenactor:
-    """A model whose generator and refiners run in ONNX Runtime; what a portrait needs once stays in PyTorch.
+class CutReenactor:
+    """A model cut where its graphs begin: what they are given, in the order of their inputs."""
 
-    generator, refiner: other graphs of the same inputs and outputs. Raises UsageError for a model of the paper's kind,
-    MissingExtra.
-    """
-
-    def __init__(self, model: Reenactor, generator: bytes | None = None, refiner: bytes | None = None):
-        self.check(model)
+    def __init__(self, model: Reenactor):
         self.model = model
-        self._generator = OnnxNetwork(generator or generator_graph(model))
-        self._refiner = OnnxNetwork(refiner or refiner_graph(model)) if model.dims.refiners else None
-        self._refiner_sees = any(one.visible for one in model.dims.refiners)
-
-    @staticmethod
-    def check(model: Reenactor) -> None:
-        """Raises UsageError for a model that cannot be had here."""
-        if not model.dims.corrects_warp:
-            raise UsageError("runtime 'onnx' is for models that correct a warp; take 'torch' for one that paints")
 
     @property
     def dims(self) -> ModelDimensions:
@@ -78,20 +64,48 @@ class OnnxReenactor:
         """See Reenactor."""
         return self.model.embed(portraits, rasters)
 
+    def for_generator(self, faces: FaceInputs, embedding: Tensor, psi: Tensor | None) -> list[Tensor]:
+        """What Reenactor.forward has, as the generator's graph takes it."""
+        style = self.model.generator.style(embedding) if psi is None else psi
+        return [*_pictures(faces, self.dims.visible), style]
+
+    def for_refiner(self, faces: FaceInputs, embedding: Tensor) -> list[Tensor]:
+        """What Reenactor.refine has, as the refiners' graph takes it."""
+        return [*_pictures(faces, any(one.visible for one in self.dims.refiners)), embedding]
+
+
+class OnnxReenactor(CutReenactor):
+    """A model whose generator and refiners run in ONNX Runtime; what a portrait needs once stays in PyTorch.
+
+    generator, refiner: other graphs of the same inputs and outputs. Raises UsageError for a model of the paper's kind,
+    MissingExtra.
+    """
+
+    def __init__(self, model: Reenactor, generator: bytes | None = None, refiner: bytes | None = None):
+        self.check(model)
+        super().__init__(model)
+        self._generator = OnnxNetwork(generator or generator_graph(model))
+        self._refiner = OnnxNetwork(refiner or refiner_graph(model)) if model.dims.refiners else None
+
+    @staticmethod
+    def check(model: Reenactor) -> None:
+        """Raises UsageError for a model that cannot be had here."""
+        if not model.dims.corrects_warp:
+            raise UsageError("runtime 'onnx' is for models that correct a warp; take 'torch' for one that paints")
+
     def __call__(self, faces: FaceInputs, embedding: Tensor, psi: Tensor | None = None) -> Correction:
         """See Reenactor.forward."""
-        style = self.model.generator.style(embedding) if psi is None else psi
-        made = self._generator(*pictures_of(faces, self.dims.visible), style)
+        made = self._generator(*self.for_generator(faces, embedding, psi))
         return Correction(*made) if self.dims.flow else Correction(made, None)
 
     def refine(self, faces: FaceInputs, embedding: Tensor) -> Tensor:
         """See Reenactor."""
         if self._refiner is None:
             return faces.warped
-        return self._refiner(*pictures_of(faces, self._refiner_sees), embedding)
+        return self._refiner(*self.for_refiner(faces, embedding))
 
 
-def pictures_of(faces: FaceInputs, visible: bool) -> list[Tensor]:
+def _pictures(faces: FaceInputs, visible: bool) -> list[Tensor]:
     """What a graph sees, in its order. visible: whether it is told how well the portrait shows each place."""
     seen = [faces.warped, faces.source, faces.source_raster, faces.driver_raster]
     if not visible:

@@ -6,6 +6,7 @@ crown, there is nothing to show behind them.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,15 @@ class Bounds:
     def notes(self) -> list[str]:
         """What the user should know, a line each."""
         return [said for said in (self.of_turns, self.of_ways) if said]
+
+    def report(self, heads: HeadMotion) -> dict[str, Any]:
+        """Least and greatest angles of the heads, and how many frames were kept within bounds: plain data, for JSON."""
+        ends = zip(("yaw", "pitch", "roll"), heads.pose.angles.T, strict=True)
+        return {
+            **{name: [round(float(values.min()), 1), round(float(values.max()), 1)] for name, values in ends},
+            "beyond": int(self.beyond.sum()),
+            "farther": int(self.farther.sum()),
+        }
 
 
 def limit_turn(motion: HeadMotion, portrait: Lift) -> tuple[HeadMotion, np.ndarray]:

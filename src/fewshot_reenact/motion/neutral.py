@@ -16,9 +16,9 @@ from fewshot_reenact.motion.gaps import LIP_FOLLOWERS, fit_gaps
 from fewshot_reenact.motion.heads import HeadMotion, Lift
 
 _PARTS = ("mouth", "jaw", "nose")
-# What a face at rest does not do. The teacher of the blendshapes sees some of the others in any face.
 _CLOSED = "EyeBlink"
 _TURNED = 25.0  # degrees away from the viewer that weigh as much as a whole smile
+# What a face at rest does not do. The teacher of the blendshapes sees some of the others in any face.
 _NOT_AT_REST = ("JawOpen", "MouthFunnel", "MouthSmile", "MouthStretch", "MouthDimple", "MouthLowerDown", "MouthUpperUp")
 
 

@@ -19,7 +19,7 @@ def side_by_side(
     """
     shown_first = repeat(portraits) if isinstance(portraits, np.ndarray) else portraits
     shown = islice(driver.pictures() or _drawn(driver), first, None)
-    for portrait, other, output in zip(shown_first, shown, outputs, strict=False):
+    for (other, output), portrait in zip(zip(shown, outputs, strict=True), shown_first, strict=False):
         height = output.shape[0]
         both = np.concatenate([_as_high(portrait, height), _as_high(other, height)], axis=1)
         if output.shape[2] == 4:

@@ -1,7 +1,6 @@
 """What the networks are given in use, on the bundled portraits: the examples that set the ranges of int8."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,9 @@ from torch import Tensor
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.onnx_graphs import generator_graph, refiner_graph
 from fewshot_reenact.models.onnx_int8 import in_int8
-from fewshot_reenact.models.onnx_runtime import pictures_of
+from fewshot_reenact.models.onnx_runtime import CutReenactor
 from fewshot_reenact.models.reenactor import Correction, FaceInputs, Reenactor
 from fewshot_reenact.motion.builtins import NAMES, load_builtin_motion
 from fewshot_reenact.motion.motion import Motion
@@ -27,37 +25,26 @@ PORTRAITS = (_ASSETS / "astronaut.jpg", _ASSETS / "grace_hopper.jpg")
 _MOMENTS = 3  # of each motion and portrait
 
 
-@dataclass
-class Watched:
+class Watched(CutReenactor):
     """Networks that keep what they are given, rows for the inputs of each graph. A FaceNetworks."""
 
-    model: Reenactor
-    generator: list[Sequence[Tensor]] = field(default_factory=list)
-    refiner: list[Sequence[Tensor]] = field(default_factory=list)
-
-    @property
-    def dims(self) -> ModelDimensions:
-        """The model's."""
-        return self.model.dims
-
-    def embed(self, portraits: Tensor, rasters: Tensor) -> Tensor:
-        """See Reenactor."""
-        return self.model.embed(portraits, rasters)
+    def __init__(self, model: Reenactor):
+        super().__init__(model)
+        self.generator: list[list[Tensor]] = []
+        self.refiner: list[list[Tensor]] = []
 
     def __call__(self, faces: FaceInputs, embedding: Tensor, psi: Tensor | None = None) -> Correction:
         """See Reenactor.forward."""
-        style = self.model.generator.style(embedding) if psi is None else psi
-        self.generator.append([*pictures_of(faces, self.dims.visible), style])
+        self.generator.append(self.for_generator(faces, embedding, psi))
         return self.model(faces, embedding, psi)
 
     def refine(self, faces: FaceInputs, embedding: Tensor) -> Tensor:
         """See Reenactor."""
-        visible = any(one.visible for one in self.dims.refiners)
-        self.refiner.append([*pictures_of(faces, visible), embedding])
+        self.refiner.append(self.for_refiner(faces, embedding))
         return self.model.refine(faces, embedding)
 
 
-def joined(calls: list[Sequence[Tensor]]) -> list[Tensor]:
+def joined(calls: Sequence[Sequence[Tensor]]) -> list[Tensor]:
     """The rows of all calls, for each input."""
     return [torch.cat([one.clone() for one in some]) for some in zip(*calls, strict=True)]
 

@@ -22,11 +22,9 @@ _ROUNDS, _LAST = 6, 3  # of search and mean at each size, and at the largest
 _TRIES = 4  # rings of random search
 _FEWEST = 30  # patches to learn from; with fewer the hole is filled smoothly
 _TRUST = 1.35  # by how much less a patch counts for each pixel farther from what is known
-_HOME = (
-    0.6  # how much a patch has to be likelier, grey levels squared a pixel, for each pixel that it comes from farther
-)
+_HOME = 0.6  # how much likelier a patch has to be, grey levels squared, for each pixel that it comes from farther
 _SEED = 5  # the search's: the same picture gives the same ground
-
+_PATCH = np.ones((2 * _REACH + 1,) * 2, np.uint8)
 
 # Fills the hole of a picture: see `complete`.
 Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -34,33 +32,29 @@ Fill = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass
 class _Level:
-    """One size. picture: (h, w, 3) float32, filled or not. hole: (h, w) bool, what is filled. barred: (h, w) bool, that
-    and what is not learnt from.
+    """One size. picture: (h, w, 3) float32, filled or not. hole: (h, w) bool, what is filled. unknown: (h, w) bool,
+    that and what is barred.
     """
 
     picture: np.ndarray
     hole: np.ndarray
-    barred: np.ndarray
+    unknown: np.ndarray
 
     @classmethod
-    def of(cls, picture: np.ndarray, hole: np.ndarray, barred: np.ndarray, size: tuple[int, int]) -> _Level:
+    def of(cls, picture: np.ndarray, hole: np.ndarray, unknown: np.ndarray, size: tuple[int, int]) -> _Level:
         """size: (width, height)."""
-        usable = (~(hole | barred)).astype(np.float32)
+        usable = (~unknown).astype(np.float32)
         share = cv2.resize(usable, size, interpolation=cv2.INTER_AREA)
         colours = cv2.resize(picture * usable[..., None], size, interpolation=cv2.INTER_AREA)
         small = colours / np.maximum(share, 1e-3)[..., None]
         missing = share < 0.5
-        return cls(
-            small, missing & (cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0), missing
-        )
+        touched = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        return cls(small, missing & touched, missing)
 
     def sources(self) -> np.ndarray:
         """(h, w) bool: middles of patches that are wholly known."""
-        taken = np.pad((self.hole | self.barred).astype(np.uint8), 1, constant_values=1)
-        near = cv2.dilate(
-            taken, np.ones((2 * _REACH + 1,) * 2, np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1
-        )
-        return near[1:-1, 1:-1] == 0
+        taken = np.pad(self.unknown.astype(np.uint8), _REACH, constant_values=1)
+        return cv2.dilate(taken, _PATCH)[_REACH:-_REACH, _REACH:-_REACH] == 0
 
 
 def complete(picture: np.ndarray, hole: np.ndarray, barred: np.ndarray) -> np.ndarray:
@@ -70,7 +64,7 @@ def complete(picture: np.ndarray, hole: np.ndarray, barred: np.ndarray) -> np.nd
     from. Returns (H, W, 3) uint8, the picture outside the hole.
     """
     h, w = hole.shape
-    barred = barred & ~hole
+    unknown = hole | barred
     shrink = min(1.0, SIDE / max(h, w))
     sizes = [(max(8, round(w * shrink)), max(8, round(h * shrink)))]
     while max(sizes[-1]) > 2 * _COARSEST:
@@ -78,16 +72,16 @@ def complete(picture: np.ndarray, hole: np.ndarray, barred: np.ndarray) -> np.nd
     drawn = np.random.default_rng(_SEED)
     filled, field = None, None
     for size in reversed(sizes):
-        level = _Level.of(picture, hole, barred, size)
+        level = _Level.of(picture, hole, unknown, size)
         if level.sources().sum() < _FEWEST:
             if size == sizes[0]:
                 return fill_smoothly(picture, hole, barred)
             continue
         if filled is None:
-            start = _smooth_fill(level.picture, level.barred)
+            start = _smooth_fill(level.picture, level.unknown)
         else:
             start = cv2.resize(filled, size, interpolation=cv2.INTER_LINEAR)
-        level.picture[level.barred] = start[level.barred]
+        level.picture[level.unknown] = start[level.unknown]
         field = _Field(level, drawn, field)
         for _ in range(_LAST if size == sizes[0] else _ROUNDS):
             field.improve()
@@ -106,10 +100,9 @@ class _Field:
         self.level, self.drawn = level, drawn
         h, w = level.hole.shape
         self.valid = level.sources()
-        self.known = np.argwhere(self.valid)
-        wide = np.ones((2 * _REACH + 1,) * 2, np.uint8)
-        self.rows, self.columns = np.nonzero(cv2.dilate(level.hole.astype(np.uint8), wide) > 0)
-        self.source = self.known[drawn.integers(len(self.known), size=(h, w))]
+        known = np.argwhere(self.valid)
+        self.rows, self.columns = np.nonzero(cv2.dilate(level.hole.astype(np.uint8), _PATCH) > 0)
+        self.source = known[drawn.integers(len(known), size=(h, w))]
         if coarser is not None:
             y, x = np.mgrid[:h, :w]
             rows, columns = coarser.source.shape[:2]
@@ -120,7 +113,7 @@ class _Field:
             good = inside & self.valid[finer[..., 0], finer[..., 1]]
             self.source[good] = finer[good]
         # Patches beyond the picture or over what is barred are compared by the rest of them.
-        self.counts = np.pad((~level.barred | level.hole).astype(np.float32), _REACH)
+        self.counts = np.pad((~level.unknown | level.hole).astype(np.float32), _REACH)
         deep = cv2.distanceTransform(level.hole.astype(np.uint8), cv2.DIST_L2, 3)
         self.trust = _TRUST**-deep
         self.distance = np.full((h, w), np.inf, np.float32)

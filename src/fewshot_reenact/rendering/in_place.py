@@ -12,6 +12,7 @@ from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.head_crop import box_within
 from fewshot_reenact.geometry.solid import head_shapes
 from fewshot_reenact.models.feather import feather
+from fewshot_reenact.rendering.composing import InferredFace
 from fewshot_reenact.rendering.face_window import BEYOND, window
 from fewshot_reenact.rendering.flow import frame_places
 from fewshot_reenact.rendering.head_flow import HeadFlow
@@ -48,33 +49,23 @@ class InPlace:
         frames = Frames(face, seen, offset, torch.ones(1, 1, *part.shape))
         return cls(over, offset[0].permute(1, 2, 0).numpy(), frames)
 
-    def compose(
-        self,
-        cut: HeadCut,
-        frame: np.ndarray,
-        shown: np.ndarray,
-        shift: np.ndarray | None,
-        warped: np.ndarray,
-        change: np.ndarray,
-        region: str,
-    ) -> np.ndarray:
-        """The part of the picture with the face changed, (h, w, 3) uint8; the arguments as InferredFace has them. Where
-        nothing is to change not a bit does.
-        """
+    def compose(self, cut: HeadCut, face: InferredFace, region: str) -> np.ndarray:
+        """The part of the picture with the face changed, (h, w, 3) uint8. Where nothing is to change not a bit does."""
         x0, y0, x1, y1 = self.over
         size = self.frames.face.shape[1]
         limits = (cut.part.shape[1], cut.part.shape[0])
         edge = feather(size, size)[0, 0].numpy()
         flow = HeadFlow(self.over, limits, edge)
         share = window((cut.own.points, cut.head.points[0]), self.over, float(cut.own.pose.scale), region, cut.matte)
-        away = flow.full(frame, self.frames.face[0].numpy(), self.offset, shift) - flow.here
+        away = flow.full(face.frame, face.face_flow, self.offset, face.shift) - flow.here
         away *= share[..., None]
         away += flow.here
         own = cut.part[y0:y1, x0:x1]
         made = cv2.remap(cut.drawn, away, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
-        large = feather(len(change), len(change))[0, 0].numpy()
-        inside = shown - np.array([[0, 0, x0], [0, 0, y0]])
-        paste_change(made, change, warped, large, inside, float(np.sqrt(np.linalg.det(shown[:, :2]))), share)
+        large = feather(len(face.change), len(face.change))[0, 0].numpy()
+        inside = face.shown - np.array([[0, 0, x0], [0, 0, y0]])
+        magnified = float(np.sqrt(np.linalg.det(face.shown[:, :2])))
+        paste_change(made, face.change, face.warped, large, inside, magnified, share)
         out = cut.part.copy()
         out[y0:y1, x0:x1] = np.where(share[..., None] > 0, made, own)
         return out

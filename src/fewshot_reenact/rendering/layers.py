@@ -13,6 +13,7 @@ from fewshot_reenact.geometry.affine import invert
 from fewshot_reenact.geometry.topology import CHIN
 from fewshot_reenact.motion.heads import Lift
 from fewshot_reenact.rendering.completion import Fill, complete
+from fewshot_reenact.rendering.matte import OWN
 
 _NOUGHT = 1e-3  # of a pixel's share: no more than a rounding
 _NONE = 0.04  # share of the mirror image below which nothing is drawn
@@ -22,9 +23,7 @@ _SURE = 0.2  # of a pixel's share: what it lacks of it, its colours take from th
 # have to differ from the ground's to tell, and to tell surely; what is as near to all or none is that.
 _RIM, _APART, _HAZE = 0.06, (30.0, 90.0), 0.08
 _OTHER = (20.0, 45.0)  # grey levels from which, and at which wholly, a colour is no mixture of the two
-# Eye distances about the head in which the ground's pixels may hold something of the hair; a matte's share from which
-# on a pixel is of the person at all.
-_MARGIN, _OWN = 0.04, 0.05
+_MARGIN = 0.04  # eye distances about the head in which the ground's pixels may hold something of the hair
 _HEAD = (2.6, 0.7)  # how far to the sides and below the chin a head reaches, eye distances
 
 
@@ -169,7 +168,7 @@ def paint_ground(
     h, w = picture.shape[:2]
     scale = float(lift.pose.scale)
     margin = max(1, round(_MARGIN * scale))
-    person = matte > _OWN
+    person = matte > OWN
     head = (person & (_head_zone((h, w), lift) if zone is None else zone)).astype(np.uint8)
     hole = cv2.dilate(head, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1,) * 2))
     if not hole.any():

@@ -27,8 +27,10 @@ _LOW, _HIGH, _EASED = 0.15, 0.85, 0.04
 # The cut by colour (Rother, Kolmogorov, Blake 2004, "GrabCut"): the longer side at which it is made, pixels; a matte's
 # share from which and up to which a place is surely the person's or the ground's, once so many eye distances within.
 _CUT_SIDE, _CUT_OWN, _CUT_NONE, _CUT_BAND, _CUT_ROUNDS = 384, 0.99, 0.02, 0.08, 3
-# What only the network takes for the person: the share from which it does, and what is left of that.
-_RATHER, _DOUBTFUL = 0.9, 0.06
+OWN = 0.05  # a matte's share from which on a pixel is of the person at all, and no ground
+# What only the network takes for the person: the share from which it does, and what is left of that, just so much that
+# it is no ground.
+_RATHER, _DOUBTFUL = 0.9, 1.2 * OWN
 _EDGE = 0.08  # of the square's side, over which the whole picture's mask takes over
 # A usable matte holds the face's points, and leaves some ground beside or above the head.
 _FACE, _GROUND = 0.9, 0.02

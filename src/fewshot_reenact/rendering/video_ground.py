@@ -69,10 +69,8 @@ def _between(cuts: list[HeadCut], before: _Painted | None, after: _Painted | Non
 def _paint(cut: HeadCut) -> _Painted:
     assert cut.matte is not None
     h, w = cut.matte.shape
-    scale = min(1.0, _SIDE / max(h, w))
-    size = (max(2, round(w * scale)), max(2, round(h * scale)))
-    small, matte = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (cut.part, cut.matte))
-    across, down = size[0] / w, size[1] / h
+    scale, (small, matte) = _made_small(cut.part, cut.matte)
+    across, down = matte.shape[1] / w, matte.shape[0] / h
     pose = cut.own.pose
     middle = (pose.translation + 0.5) * [across, down] - 0.5
     own = Lift(replace(pose, scale=pose.scale * scale, translation=middle), cut.own.solid)
@@ -103,14 +101,19 @@ def _refined(cut: HeadCut) -> HeadCut:
     """
     assert cut.matte is not None and cut.ground is not None
     h, w = cut.matte.shape
-    scale = min(1.0, _SIDE / max(h, w))
-    size = (max(2, round(w * scale)), max(2, round(h * scale)))
-    whole = (cut.part, cut.ground, cut.matte)
-    part, ground, matte = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in whole)
+    scale, (part, ground, matte) = _made_small(cut.part, cut.ground, cut.matte)
     zone = cv2.absdiff(part, ground).max(2) > 0
     fine = refine_rim(part, matte, ground, zone, float(cut.own.pose.scale) * scale)
     less = np.where(matte > _LEAST, fine / np.maximum(matte, _LEAST), 1.0).astype(np.float32)
     return replace(cut, matte=cut.matte * cv2.resize(less, (w, h), interpolation=cv2.INTER_LINEAR))
+
+
+def _made_small(*pictures: np.ndarray) -> tuple[float, list[np.ndarray]]:
+    """Pictures of one size, no side longer than _SIDE, and by how much they are smaller."""
+    h, w = pictures[0].shape[:2]
+    scale = min(1.0, _SIDE / max(h, w))
+    size = (max(2, round(w * scale)), max(2, round(h * scale)))
+    return scale, [cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in pictures]
 
 
 def _placed(painted: _Painted, cut: HeadCut) -> np.ndarray:

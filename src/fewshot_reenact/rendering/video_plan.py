@@ -78,12 +78,7 @@ class VideoPlan:
 
     def report(self) -> dict[str, Any]:
         """The head's angles, and what was kept within bounds: plain data, for JSON."""
-        ends = zip(("yaw", "pitch", "roll"), self.heads.pose.angles.T, strict=True)
-        return {
-            **{name: [round(float(values.min()), 1), round(float(values.max()), 1)] for name, values in ends},
-            "beyond": int(self.bounds.beyond.sum()),
-            "farther": int(self.bounds.farther.sum()),
-        }
+        return self.bounds.report(self.heads)
 
 
 def plan_video(video: Video, driver: Motion, how: Retargeting, smooth: float) -> VideoPlan:

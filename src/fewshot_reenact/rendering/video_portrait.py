@@ -158,9 +158,7 @@ class VideoRenderer:
         if face is None:
             return cut.picture
         if made.in_place is not None:
-            part = made.in_place.compose(
-                cut, face.frame, face.shown, face.shift, face.warped, face.change, self.plan.region
-            )
+            part = made.in_place.compose(cut, face, self.plan.region)
         else:
             composer = Composer(cut.portrait, cut.own, cut.box, self.size, face.warped.shape[0], layers_of(cut))
             part = composer.compose(face)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.geometry.smoothstep import smoothstep
-from fewshot_reenact.geometry.topology import FLIP, LEFT_LIDS, RIGHT_LIDS, eye_distance
+from fewshot_reenact.geometry.topology import FLIP, LEFT_LIDS, RIGHT_LIDS, eye_distance, lid_gap
 from fewshot_reenact.motion.builtins import FPS, SIDE, UNITS
 from fewshot_reenact.motion.smoothing import STEADY, smooth_motion
 
@@ -175,11 +175,6 @@ def measured(clip: PointClip, first: int, last: int, rest: int, mean: np.ndarray
         change[:, eye, 1] *= lid_gap(mean, lids) / lid_gap(still, lids)
     moved = pose[first : last + 1] / [pose[rest, 0], 1] - [0, pose[rest, 1]]
     return resampled(change, fps), resampled(moved, fps)
-
-
-def lid_gap(face: np.ndarray, lids: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """How far apart the lids of one eye are. (..., 83, 2) -> (...)."""
-    return np.mean([np.linalg.norm(face[..., a, :] - face[..., b, :], axis=-1) for a, b in lids], 0)
 
 
 def closing(clips: dict[str, PointClip], mean: np.ndarray) -> np.ndarray:

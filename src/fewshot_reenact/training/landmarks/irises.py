@@ -1,6 +1,5 @@
 """Training of the iris network: eyes out of the packed pictures, placed as our own points place them, a little off."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from fewshot_reenact.errors import InputError
 from fewshot_reenact.geometry.affine import invert, transform
+from fewshot_reenact.geometry.topology import lid_gap
 from fewshot_reenact.landmarks.irises import EYES, HEIGHT, WIDTH, IrisNet, cut_eye, eye_frame, to_input
 from fewshot_reenact.training.landmarks.augment import photometric
 from fewshot_reenact.training.landmarks.config import LandmarkConfig
@@ -33,17 +33,17 @@ class IrisTask:
         """x (B, 1, 32, 64), see IrisNet; irises (B, 2) crop pixels from the middle."""
         eyes: list[np.ndarray] = []
         irises: list[np.ndarray] = []
-        for tries in itertools.count():
-            if len(eyes) >= self.settings.batch:
-                break
-            if tries > _TRIES + len(eyes) * _TRIES:
+        tries = 0
+        while len(eyes) < self.settings.batch:
+            tries += 1
+            if tries > _TRIES * (1 + len(eyes)):
                 raise InputError("packed faces have hardly an open eye with an iris in it; look at the data's points")
             picture, points = self.source.draw()
             if self.train or self.source.rng.random() < 0.5:
                 picture = photometric(picture, self.source.rng)
             for iris, corners, lids in EYES:
                 wide = np.linalg.norm(points[corners[1]] - points[corners[0]])
-                if np.mean([np.linalg.norm(points[a] - points[b]) for a, b in lids]) < _OPEN * wide:
+                if lid_gap(points, lids) < _OPEN * wide:
                     continue
                 near = points.copy()
                 near[list(corners)] += self.source.rng.normal(0, _OFF * wide, (2, 2))
