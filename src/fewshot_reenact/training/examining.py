@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from fewshot_reenact.rendering.registration import Registration, register
 from fewshot_reenact.training.adversary import Adversary, DiscriminatorBatch
 from fewshot_reenact.training.batch import make_faces, make_inputs
+from fewshot_reenact.training.compiling import uncompiled
 from fewshot_reenact.training.data.damage import Ledger, Skipping
 from fewshot_reenact.training.resident.batches import ResidentEpisodes
 from fewshot_reenact.training.resident.store import Store
@@ -62,7 +63,8 @@ class Examiner:
         modes = [(network, network.training) for network in (model, adversary.network)]
         for network, _ in modes:
             network.eval()
-        told = torch.cat([self._told(batch, model, adversary) for batch in self.batches])
+        with uncompiled():
+            told = torch.cat([self._told(batch, model, adversary) for batch in self.batches])
         for network, mode in modes:
             network.train(mode)
         return float(told.float().mean())

@@ -76,12 +76,17 @@ class Trainer:
             self.adversary = Adversary(config.adversarial, videos, order).to(device)
             self.adversary.make_optimisers()
         self.examiner: Examiner | None = None
-        networks: list[Any] = [self.model.embedder, self.model.generator, self.content.relative]
-        networks += [self.adversary and self.adversary.network, *self.content.networks.values()]
-        compile_networks(networks, config.compile, device)
+        self.compile(config.compile)
         self.step = 0
         self.rate: Callable[[int], float] = lambda step: learning_rate(step, config.steps, settings)
         self.log = Log(folder, config.tensorboard and self.world.leads)
+
+    def compile(self, how: bool | str) -> None:
+        """Compile the networks as training.compiling says; may come late, between two steps."""
+        self._compiled = how
+        networks: list[Any] = [self.model.embedder, self.model.generator, self.content.relative]
+        networks += [self.adversary and self.adversary.network, *self.content.networks.values()]
+        compile_networks(networks, how, self.device)
 
     # ---- state ----------------------------------------------------------------------------------------------------
 
@@ -160,7 +165,7 @@ class Trainer:
         """
         if self.examiner is not None and self.adversary is not None:
             self.examiner.attend(self.step, self.model, self.adversary, self.world)
-        begin_step(self.config.compile, self.device)
+        begin_step(self._compiled, self.device)
         adversary = self.adversary if self.adversary and self.step >= self.adversary.config.start else None
         x = make_inputs(batch, self.model.dims.size, self.device, self.registration)
         with self._autocast():

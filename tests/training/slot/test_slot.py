@@ -16,11 +16,14 @@ from click.testing import CliRunner
 
 from fewshot_reenact.cli import main
 from fewshot_reenact.errors import InputError, UsageError
-from fewshot_reenact.models.checkpoint import load_model
+from fewshot_reenact.models.checkpoint import load_model, save_model
+from fewshot_reenact.models.dimensions import ModelDimensions
+from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.training.config import load_config
 from fewshot_reenact.training.data.clips import load_clips
 from fewshot_reenact.training.data.codec import ClipEncoder
 from fewshot_reenact.training.refiner.config import RefinerConfig
+from fewshot_reenact.training.refiner.episodes import faces_of
 from fewshot_reenact.training.refiner.train import join
 from fewshot_reenact.training.resident.store import build_store
 from fewshot_reenact.training.schedule import slot_share
@@ -28,6 +31,7 @@ from fewshot_reenact.training.slot.films import pack_films, unpack_films
 from fewshot_reenact.training.slot.merge import merge
 from fewshot_reenact.training.slot.pack import pack
 from fewshot_reenact.training.slot.pieces import read_pieces, write_pieces
+from fewshot_reenact.training.slot.run import split
 from fewshot_reenact.training.slot.settings import PlainConfig
 from fewshot_reenact.training.slot.state import decode_state, encode_state
 from fewshot_reenact.training.trainers import load_any
@@ -76,7 +80,11 @@ def setting(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     return folder
 
 
-def run_alone(root: Path, out: Path, parts: list[Path]) -> dict:
+def _quiet(line: str) -> None:
+    del line
+
+
+def run_alone(root: Path, out: Path, parts: list[Path | str]) -> dict:
     """What a slot reports, in a process that has few packages."""
     script = root / "scripts" / "build" / "gpu_slot.py"
     words = [sys.executable, "-c", ALONE, script, "run", "--minutes", "0.25", "--timed", "2", "--looks", "4"]
@@ -128,6 +136,27 @@ def test_a_slot_is_packed_run_with_few_packages_merged_and_gone_on_with(
     other = config.model_copy(update={"data": config.data.model_copy(update={"frame_step": 2})})
     with pytest.raises(UsageError, match=r"data\.frame_step: 1, not 2"):
         pack(other, tmp_path / "other", **how)
+
+
+def test_a_refiner_is_trained_on_what_the_slot_made_first(setting: Path, tmp_path: Path, root: Path) -> None:
+    first = pack(load_config(setting / "slot.yaml"), tmp_path / "first", held_out=setting / "held_out", tell=_quiet)
+    made = tmp_path / "made.safetensors"
+    run_alone(root, tmp_path / "out", [*first, "--save-model", made])
+    config, _ = load_any(setting / "refiner.yaml")
+    assert isinstance(config, RefinerConfig)
+    save_model(Reenactor(ModelDimensions.from_dict(MODEL)), tmp_path / "before.safetensors")
+    config = config.model_copy(update={"model": tmp_path / "before.safetensors"})
+    how = {"held_out": setting / "held_out", "second": True, "tell": _quiet}
+    with pytest.raises(UsageError, match="films"):
+        pack(config, tmp_path / "second", **how)
+    second = pack(config, tmp_path / "second", films=tmp_path / "first", **how)
+    assert not {"model", "train.films"} & read_pieces(second).keys()
+    words = [*second, "--films", first[0], "--model", made, "--batch", "4"]
+    report = run_alone(root, tmp_path / "out2", words)
+    assert report["step"] > 8 and report["batch"] == 4
+    blobs = split(read_pieces([tmp_path / "out2"])["slot"])
+    assert json.loads(blobs["about"])["base"] == faces_of(load_model(made))
+    assert json.loads(blobs["config"])["batch"] == 4
 
 
 def test_a_refiner_goes_into_a_slot_too(setting: Path, tiny_model: Path, tmp_path: Path, root: Path) -> None:

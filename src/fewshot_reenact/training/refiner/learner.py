@@ -64,10 +64,15 @@ class RefinerLearner:
         self.model, self.register = model.to(device), register
         self.optimiser = make_adam(self.refiner, config.rate, (0.5, 0.99))
         self.critic_optimiser = make_adam(self.critic, config.adversarial.rate, (0.0, 0.99))
-        networks = (self.model.embedder, self.model.generator, self.refiner.generator, self.critic, self.features)
-        compile_networks(networks, config.compile, device)
+        self.compile(config.compile)
         self.faults, self._numbers = Faults(device, World()), StepNumbers()
         self.rate: Callable[[int], float] = lambda step: learning_rate(config, step, self.spent, rise=RISE, least=LEAST)
+
+    def compile(self, how: bool | str) -> None:
+        """Compile the networks as training.compiling says; may come late, between two steps."""
+        self._compiled = how
+        networks = (self.model.embedder, self.model.generator, self.refiner.generator, self.critic, self.features)
+        compile_networks(networks, how, self.device)
 
     @property
     def signature(self) -> str:
@@ -85,7 +90,7 @@ class RefinerLearner:
         went. batch: see `rows`.
         """
         config, adversarial = self.config, self.config.adversarial
-        begin_step(config.compile, self.device)
+        begin_step(self._compiled, self.device)
         x = self.rows(batch)
         with self._autocast():
             made = refined(self.refiner, x)

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.models.checkpoint import DEFAULT_MODEL
 from fewshot_reenact.training.checkpoints import newest_checkpoint
 from fewshot_reenact.training.config import TrainConfig
 from fewshot_reenact.training.data.clips import LoadedClips
@@ -41,18 +42,25 @@ def pack(
     held_out: Path,
     begin: Path | None = None,
     films: Path | None = None,
+    second: bool = False,
     part: int = 40 << 20,
     crf: int = 21,
     tell: Callable[[str], None] = print,
 ) -> list[Path]:
     """Write parts of at most `part` bytes into OUT. begin: a run folder whose newest checkpoint is gone on from; None:
     what the config begins with, or random weights. films: an earlier pack of the same clips, whose films are taken as
-    they are. Returns the parts' folders.
+    they are. second: the films stay in that pack, and a refiner's model does not travel: it is what the slot makes
+    first. Returns the parts' folders.
 
-    Raises UsageError: OUT is there already; InputError: no clips; ModelError: networks that are missing or do not fit.
+    Weights that are the built-in model's do not travel: the checkout has them.
+
+    Raises UsageError: OUT is there already, or `second` without films; InputError: no clips; ModelError: networks that
+    are missing or do not fit.
     """
     if out.exists():
         raise UsageError(f"{out}: is there already; name another folder or remove it")
+    if second and films is None:
+        raise UsageError("second: needs --films, the pack of the slot's first stage")
     if isinstance(config, RefinerConfig):
         config = config.model_copy(update={"held_out": held_out})
         check_refiner(config)
@@ -72,6 +80,10 @@ def pack(
         **_networks(config),
         **clips,
     }
+    if begin is None and isinstance(config, TrainConfig) and config.init is not None and _built_in(config.init):
+        blobs.pop("state")
+    for name in [name for name in blobs if second and (name == "model" or name.startswith(_CLIPS))]:
+        blobs.pop(name)
     for kind, one in zip(_CLIPS, (train, held), strict=True):
         size = len(clips[f"{kind}.films"]) / 1e6
         tell(f"{kind}: {len(one.count)} clips, {len(one.frames)} frames, films {size:.1f} MB")
@@ -80,6 +92,10 @@ def pack(
     for folder in folders:
         tell(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB")
     return folders
+
+
+def _built_in(path: Path) -> bool:
+    return path.resolve() == DEFAULT_MODEL.resolve()
 
 
 def _begin(
@@ -150,6 +166,7 @@ def count_operations(learner: Learner, stage: SlotStage) -> float:
     """
     batch = next(stage.batches(iter([np.arange(2)])))
     stage.late(learner)
+    learner.step += 1  # not one in which a discriminator is judged besides
     with _Operations() as counter:  # type: ignore[no-untyped-call]
         learner.advance(batch)
     return counter.total / 2

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
+from fewshot_reenact.training.compiling import uncompiled
 from fewshot_reenact.training.examining import Examiner, resident_batches
 from fewshot_reenact.training.refiner.episodes import LargeBatches, LargeEpisodes, faces_of
 from fewshot_reenact.training.refiner.learner import LEAST, RISE, RefinerLearner
@@ -35,6 +36,10 @@ class Learner(Protocol):
 
     step: int
     rate: Callable[[int], float]
+
+    def compile(self, how: bool | str, /) -> None:
+        """Compile the networks, also between two steps."""
+        ...
 
     def advance(self, batch: dict[str, Tensor], /) -> None:
         """One step."""
@@ -117,7 +122,8 @@ class GeneratorSlot:
 
     def look(self, learner: Trainer, count: int) -> dict[str, float]:
         """See training.slot.look."""
-        return look(learner, self._held, count)
+        with uncompiled():
+            return look(learner, self._held, count)
 
     def base(self) -> str:
         """None."""
@@ -153,7 +159,8 @@ class RefinerSlot:
     def look(self, learner: RefinerLearner, count: int) -> dict[str, float]:
         """See RefinerLearner.score."""
         ends = [(at, min(at + _HELD_BATCH, count)) for at in range(0, count, _HELD_BATCH)]
-        return learner.score(self._held.batches(np.arange(*some) for some in ends))
+        with uncompiled():
+            return learner.score(self._held.batches(np.arange(*some) for some in ends))
 
     def base(self) -> str:
         """Of the model whose faces are refined."""
