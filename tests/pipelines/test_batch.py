@@ -1,6 +1,10 @@
 """`reenact batch`, through the command line: what is done, what is told, and what a second call does."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,3 +130,31 @@ def test_workers_do_the_same(assets: Path, tmp_path: Path, tiny_model: Path) -> 
     assert done.exit_code == 3
     assert [one["status"] for _, one in sorted(results(done.stdout).items())] == ["done", "done", "failed"]
     assert len(frames_of(tmp_path / "out" / "astronaut--nod.mp4")) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there a console's Ctrl-C cannot be sent to one group")
+def test_ctrl_c_ends_all_workers_and_nothing_more_is_begun(assets: Path, tmp_path: Path, tiny_model: Path) -> None:
+    """As a terminal sends it: to the first process and to its workers. The second call does what is missing."""
+    jobs, out = tmp_path / "jobs.jsonl", tmp_path / "out"
+    rows = [
+        {"portrait": str(assets / "astronaut.jpg"), "driver": "motion:nod", "end": end, "output": f"{number}.mp4"}
+        for number, end in enumerate([0.1, *[3.0] * 5])
+    ]
+    jobs.write_text("\n".join(map(json.dumps, rows)))
+    words = ["batch", str(jobs), "-o", str(out), "--workers", "2", "--model", str(tiny_model), "--accept-use"]
+    command = [sys.executable, "-m", "fewshot_reenact", *words]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        first = json.loads(process.stdout.readline())
+        os.killpg(process.pid, signal.SIGINT)
+        rest, said = process.stdout.read(), process.stderr.read()  # to their ends: no worker is left that holds them
+        assert process.wait(60) == 130
+    assert first["status"] == "done" and len(results(rest)) < 4
+    assert "interrupted" in said and "Traceback" not in said
+    told = {Path(json.loads(line)["output"]).name for line in (out / "results.jsonl").read_text().splitlines()}
+    made = {path.name for path in out.glob("*.mp4")}
+    assert told == made and Path(first["output"]).name in made and len(made) < 5
+    assert not list(out.glob("*.partial"))

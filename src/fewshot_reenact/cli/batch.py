@@ -1,5 +1,6 @@
 """`reenact batch`: options, result lines and the exit code; the work is in `fewshot_reenact.pipelines.batch`."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,13 @@ def batch(jobs: Path, folder: Path, workers: int, retry: bool, no_label: bool, a
 
     found = read_jobs(jobs, folder, AnimateOptions(label=not no_label, **options))
     failed = []
-    with common.progress_bar("animating", "videos") as bar:
-        for result in run(
-            found, folder, workers=workers, retry=retry, progress=lambda _, done, total: bar(done, total)
-        ):
+    with (
+        common.progress_bar("animating", "videos") as bar,
+        contextlib.closing(
+            run(found, folder, workers=workers, retry=retry, progress=lambda _, done, total: bar(done, total))
+        ) as results,
+    ):
+        for result in results:
             common.say(json.dumps(result.report()))
             if result.status == "failed":
                 failed.append(result)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import os
+import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
@@ -53,12 +55,13 @@ def batch(
     workers: int = 1,
     retry: bool = False,
     progress: Progress | None = None,
-) -> Iterator[BatchResult]:
+) -> Generator[BatchResult, None, None]:
     """Does what is missing of `jobs`, and yields a result for each, as it is known.
 
     folder: where `results.jsonl` keeps what became of each, a line a job. workers: processes, each with the networks
     loaded once. retry: try again what failed in an earlier call; without it that is told again, not tried.
-    Outputs appear whole; what exists already is never written over. progress: the stage "jobs".
+    Outputs appear whole; what exists already is never written over. progress: the stage "jobs". Close the iterator to
+    end the workers: what they have made of long videos is kept for the next call.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,12 +75,13 @@ def batch(
         done += 1
         tell(done, len(jobs))
         yield known
-    for result in _work(open_jobs, workers):
-        with ledger.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result.report(), ensure_ascii=False) + "\n")
-        done += 1
-        tell(done, len(jobs))
-        yield result
+    with contextlib.closing(_work(open_jobs, workers)) as results:
+        for result in results:
+            with ledger.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(result.report(), ensure_ascii=False) + "\n")
+            done += 1
+            tell(done, len(jobs))
+            yield result
 
 
 def _known(job: BatchJob, before: BatchResult | None, retry: bool) -> BatchResult | None:
@@ -94,7 +98,7 @@ def _known(job: BatchJob, before: BatchResult | None, retry: bool) -> BatchResul
     return None
 
 
-def _work(jobs: list[BatchJob], workers: int) -> Iterator[BatchResult]:
+def _work(jobs: list[BatchJob], workers: int) -> Generator[BatchResult, None, None]:
     jobs = sorted(jobs, key=_same_session)  # those of one session after each other
     if workers == 1 or len(jobs) < 2:
         with contextlib.closing(_Crew()) as crew:
@@ -102,7 +106,7 @@ def _work(jobs: list[BatchJob], workers: int) -> Iterator[BatchResult]:
                 yield crew.do(job)
         return
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    threads = max(1, multiprocessing.cpu_count() // workers)
+    threads, others = max(1, multiprocessing.cpu_count() // workers), set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(threads,)) as pool:
         waiting = {pool.submit(_in_worker, job): job for job in jobs}
         try:
@@ -114,6 +118,8 @@ def _work(jobs: list[BatchJob], workers: int) -> Iterator[BatchResult]:
                     yield _result(waiting[one], _FAILED, reason)
         except BaseException:  # Ctrl-C, or nobody takes the results any more: what was not begun is not
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
             raise
 
 
@@ -163,12 +169,22 @@ _crew: list[_Crew] = []  # of this process, where it is a worker: set once, befo
 
 
 def _begin(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C comes to all; the first process ends the others
+    signal.signal(signal.SIGTERM, _end)
     use_threads(threads)
     _crew.append(_Crew())
 
 
+def _end(number: int, _stack: Any) -> None:
+    raise SystemExit(128 + number)
+
+
 def _in_worker(job: BatchJob) -> BatchResult:
-    return _crew[0].do(job)
+    try:
+        return _crew[0].do(job)
+    except SystemExit as asked:  # partial files are gone by now; a pool's process would take the next job
+        _crew[0].close()
+        os._exit(int(asked.code or 0))
 
 
 def _result(job: BatchJob, status: str, reason: str = "", **more: Any) -> BatchResult:
