@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_reenact.geometry.face_frame import face_frame
+from fewshot_reenact.geometry.face_frame import face_frame, part_box
 from fewshot_reenact.geometry.head_crop import box_within
 from fewshot_reenact.geometry.solid import HeadPose, head_shapes
 from fewshot_reenact.motion.heads import HeadMotion, Lift
@@ -86,7 +86,11 @@ class SolidPortrait:
         face = _tensor(frames)
         wanted = frame_places(face, self.size, _FACE_GRID)
         where, visible = turn.places(wanted)
-        flow, visible = enlarge_flow(expression.source(where), face, self.size), _enlarged(visible, self.size)
+        flow = enlarge_flow(expression.source(where), face, self.size)
+        flow, visible = (
+            self._with_eyes(flow, enlarge_flow(where, face, self.size), expression),
+            _enlarged(visible, self.size),
+        )
         box = (expression.source(turn.seen.where) - self.onto.map()).permute(0, 3, 1, 2)
         mirror = turn.mirrored(expression, wanted)
         if mirror is None or float(mirror.box_share.max()) < _SOME:
@@ -94,6 +98,14 @@ class SolidPortrait:
         other = enlarge_flow(mirror.face, face, self.size)
         mirror = replace(mirror, face=other, face_share=_enlarged(mirror.face_share, self.size))
         return Frames(flow, visible, box, turn.seen.covered, mirror)
+
+    def _with_eyes(self, flow: Tensor, where: Tensor, expression: Expression) -> Tensor:
+        """The flow (B, S, S, 2) with its eyes at each pixel: irises turn within fewer than the coarse one has. where:
+        (B, S, S, 2), on the portrait with the new expression.
+        """
+        x0, y0, x1, y1 = part_box("eyes", self.size)
+        flow[:, y0:y1, x0:x1] = expression.source(where[:, y0:y1, x0:x1].contiguous())
+        return flow
 
 
 def moving_box(portrait: Lift, motion: HeadMotion | None, size: tuple[int, int]) -> tuple[int, int, int, int]:

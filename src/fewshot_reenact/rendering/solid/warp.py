@@ -16,6 +16,7 @@ from torch import Tensor
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.models.feather import feather_on
 from fewshot_reenact.rendering.flow import FLOW_SIZE, apply_affine, enlarge_flow, frame_places
+from fewshot_reenact.rendering.solid.eyeballs import turn_eyeballs
 from fewshot_reenact.rendering.solid.splat import Grid, Seen, invert_map, refine_inverse
 from fewshot_reenact.rendering.solid.surface import DEPTH_SLACK, Placing, Surface, sway, turned
 from fewshot_reenact.rendering.warp import fit_warp, interpolated, sample
@@ -66,7 +67,9 @@ class Expression:
         spline = fit_warp(heads.expressed, heads.points, edges)
         box = (spline(places.expand(len(frame), -1, -1)) - places).view(-1, *over.shape, 2).permute(0, 3, 1, 2)
         coarse = spline(frame_places(frame, size, FLOW_SIZE).flatten(1, 2)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
-        face = (enlarge_flow(coarse, frame, size) - frame_places(frame, size)).permute(0, 3, 1, 2)
+        fine = frame_places(frame, size)
+        face = (enlarge_flow(coarse, frame, size) - fine).permute(0, 3, 1, 2)
+        face = turn_eyeballs(face, fine, heads.expressed, heads.points)
         share = feather_on(size, frame.device).expand(len(frame), -1, -1, -1)
         return cls(box, over, torch.cat([face, share], 1), frame)
 

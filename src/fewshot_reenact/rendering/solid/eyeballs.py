@@ -1,0 +1,63 @@
+"""Eyeballs turn behind the lids: what a spline through the irises cannot show.
+
+A spline that is smooth and held by twelve points of the lids takes an iris 0.3 to 0.5 of its way, and squeezes it. Here
+an iris goes all of the way as it is, and so does what is within its radius; the white of the eye beside it gives way.
+Lids cover it and stay where the spline has them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fewshot_reenact.geometry.face_frame import part_box
+from fewshot_reenact.geometry.smoothstep import smoothstep
+from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
+
+# In widths of an eye. An iris is 11.7 mm across and the opening between the corners 30 mm: a radius of 0.195.
+_RADIUS, _GIVES_WAY = 0.2, 0.45  # what goes along wholly, and where the white stands still again
+_LID = 0.05  # from a lid inwards, over which the eyeball comes to go all of the way
+_HALF = 0.6  # of the part of the face frame that shows both eyes, in which each of them stands
+_FARTHEST = 0.25  # that an iris goes beyond what the spline does: farther, and the white would fold
+
+
+def turn_eyeballs(away: Tensor, places: Tensor, expressed: Tensor, points: Tensor) -> Tensor:
+    """Let irises come from where they are on the portrait.
+
+    away: (B, 2, S, S), from the pixels of face frames to where they come from, pixels of the portrait. places:
+    (B, S, S, 2), where those frames have their pixels. expressed: (B, 83, 2) pixels, the portraits' points with the new
+    expression. points: (B, 83, 2) pixels, the portraits' own. Returns `away` with the eyes' part changed.
+    """
+    x0, y0, x1, y1 = part_box("eyes", away.shape[-1])
+    left, right = round(x0 + _HALF * (x1 - x0)), round(x1 - _HALF * (x1 - x0))
+    changed = away.clone()
+    for eye, iris, columns in ((LEFT_EYE, LEFT_IRIS, slice(x0, left)), (RIGHT_EYE, RIGHT_IRIS, slice(right, x1))):
+        part = changed[:, :, y0:y1, columns]
+        near = places[:, y0:y1, columns].flatten(1, 2)  # (B, M, 2)
+        share, wanted = _turned(part.flatten(2), near, expressed[:, eye], expressed[:, iris], points[:, iris])
+        part += (wanted[:, :, None] * share[:, None]).view(part.shape)
+    return changed
+
+
+def _turned(away: Tensor, places: Tensor, lids: Tensor, iris: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+    """What share of the way the places of one eye go, (B, M), and that way, (B, 2) pixels. away: (B, 2, M). places:
+    (B, M, 2). lids: (B, 6, 2), iris: (B, 2). source: (B, 2), where the iris is on the portrait.
+    """
+    width = (lids[:, 3] - lids[:, 0]).norm(dim=-1, keepdim=True).clamp(min=1e-3)  # (B, 1)
+    squared = ((places - iris[:, None]) / width[..., None]).square().sum(-1)
+    weight = torch.exp(squared * -((2 / _RADIUS) ** 2))
+    gone = (away * weight[:, None]).sum(2) / weight.sum(1, keepdim=True).clamp(min=1e-6)
+    lacking = (source - iris - gone) / width
+    lacking = lacking * (_FARTHEST / lacking.norm(dim=1, keepdim=True).clamp(min=_FARTHEST))
+    goes = smoothstep(((_GIVES_WAY - squared.sqrt()) / (_GIVES_WAY - _RADIUS)).clamp(0, 1))
+    return goes * smoothstep((_inside(lids, places) / (width * _LID)).clamp(0, 1)), lacking * width
+
+
+def _inside(corners: Tensor, places: Tensor) -> Tensor:
+    """How far inside of convex outlines (B, N, 2) places (B, M, 2) are, pixels: (B, M), less than 0 outside."""
+    edge = corners.roll(-1, 1) - corners
+    inwards = torch.stack([-edge[..., 1], edge[..., 0]], -1) / edge.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    after = corners.roll(-1, 1)
+    turns = (corners[..., 0] * after[..., 1] - corners[..., 1] * after[..., 0]).sum(1).sign()
+    inwards = inwards * turns[:, None, None]  # whichever way round they are given
+    return (places @ inwards.transpose(1, 2) - (corners * inwards).sum(-1)[:, None]).amin(-1)
