@@ -18,8 +18,7 @@ from typing import Any
 from fewshot_reenact.device import use_threads
 from fewshot_reenact.errors import ReenactError
 from fewshot_reenact.pipelines.jobs import BatchJob
-from fewshot_reenact.pipelines.networks import Networks
-from fewshot_reenact.pipelines.session import Session
+from fewshot_reenact.pipelines.sessions import Sessions, same_session
 from fewshot_reenact.progress import Progress, stage
 
 RESULTS = "results.jsonl"
@@ -99,11 +98,13 @@ def _known(job: BatchJob, before: BatchResult | None, retry: bool) -> BatchResul
 
 
 def _work(jobs: list[BatchJob], workers: int) -> Generator[BatchResult, None, None]:
-    jobs = sorted(jobs, key=_same_session)  # those of one session after each other
+    jobs = sorted(
+        jobs, key=lambda job: same_session(job.portrait, job.options)
+    )  # those of one session after each other
     if workers == 1 or len(jobs) < 2:
-        with contextlib.closing(_Crew()) as crew:
+        with contextlib.closing(Sessions()) as sessions:
             for job in jobs:
-                yield crew.do(job)
+                yield _do(sessions, job)
         return
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     threads, others = max(1, multiprocessing.cpu_count() // workers), set(multiprocessing.active_children())
@@ -123,56 +124,27 @@ def _work(jobs: list[BatchJob], workers: int) -> Generator[BatchResult, None, No
             raise
 
 
-def _same_session(job: BatchJob) -> str:
-    return json.dumps([job.portrait, job.options.as_data()], default=str)
+def _do(sessions: Sessions, job: BatchJob) -> BatchResult:
+    """Animates; what is wrong with the job is its result."""
+    began = time.perf_counter()
+    try:
+        made = sessions.open(job.portrait, job.options).animate(job.driver, job.output)
+    except ReenactError as error:
+        return _result(job, _FAILED, str(error), seconds=round(time.perf_counter() - began, 3))
+    except Exception as error:  # a bug, or no memory: the other jobs go on
+        return _result(job, _FAILED, f"internal error: {type(error).__name__}: {error}")
+    seconds = round(time.perf_counter() - began, 3)
+    return _result(job, _DONE, frames=made.frames, seconds=seconds, warnings=made.warnings)
 
 
-class _Crew:
-    """The session in use, and the networks for the next one."""
-
-    def __init__(self) -> None:
-        self._session: Session | None = None
-        self._for = ""
-        self._networks: dict[str, Networks] = {}
-
-    def do(self, job: BatchJob) -> BatchResult:
-        """Animates; what is wrong with the job is its result."""
-        began = time.perf_counter()
-        try:
-            made = self._opened(job).animate(job.driver, job.output)
-        except ReenactError as error:
-            return _result(job, _FAILED, str(error), seconds=round(time.perf_counter() - began, 3))
-        except Exception as error:  # a bug, or no memory: the other jobs go on
-            return _result(job, _FAILED, f"internal error: {type(error).__name__}: {error}")
-        seconds = round(time.perf_counter() - began, 3)
-        return _result(job, _DONE, frames=made.frames, seconds=seconds, warnings=made.warnings)
-
-    def _opened(self, job: BatchJob) -> Session:
-        wanted = _same_session(job)
-        if self._session is None or self._for != wanted:
-            self.close()
-            options = job.options
-            kind = json.dumps([str(options.model), str(options.landmarks), options.device, options.runtime])
-            self._session = Session(job.portrait, options, networks=self._networks.get(kind))
-            self._for = wanted
-            if self._session.networks.model is not None:  # a fine-tuned person's are that person's alone
-                self._networks[kind] = self._session.networks
-        return self._session
-
-    def close(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-
-
-_crew: list[_Crew] = []  # of this process, where it is a worker: set once, before any job
+_sessions: list[Sessions] = []  # of this process, where it is a worker: set once, before any job
 
 
 def _begin(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C comes to all; the first process ends the others
     signal.signal(signal.SIGTERM, _end)
     use_threads(threads)
-    _crew.append(_Crew())
+    _sessions.append(Sessions())
 
 
 def _end(number: int, _stack: Any) -> None:
@@ -181,9 +153,9 @@ def _end(number: int, _stack: Any) -> None:
 
 def _in_worker(job: BatchJob) -> BatchResult:
     try:
-        return _crew[0].do(job)
+        return _do(_sessions[0], job)
     except SystemExit as asked:  # partial files are gone by now; a pool's process would take the next job
-        _crew[0].close()
+        _sessions[0].close()
         os._exit(int(asked.code or 0))
 
 
