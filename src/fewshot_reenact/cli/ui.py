@@ -1,25 +1,69 @@
-"""`reenact ui`: options only; the page is in `fewshot_reenact.app.gradio_page`."""
+"""`reenact ui`: options only; the page is in `fewshot_reenact.app`."""
+
+import os
 
 import click
 
-from fewshot_reenact.cli.common import accept_use_option, agree_to_rules, threads_option, warn
+from fewshot_reenact.cli.common import accept_use_option, agree_to_rules, threads_option
+from fewshot_reenact.errors import UsageError
+
+PASSWORD = "REENACT_UI_PASSWORD"
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on; any other needs --auth.")
 @click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="Port to serve on.")
+@click.option(
+    "--auth",
+    metavar="NAME",
+    help=f"Ask for this name and a password, which is asked for here or taken from {PASSWORD}.",
+)
+@click.option(
+    "--max-upload", type=click.IntRange(1, 100_000), default=2000, show_default=True, metavar="MB", help="Of one file."
+)
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Of a driver.",
+)
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 @threads_option
 @accept_use_option
-def ui(host: str, port: int, open_browser: bool, accept_use: bool) -> None:
-    """Serve a page in the browser for `animate`, from this machine to this machine. Ctrl-C ends it.
+def ui(
+    host: str,
+    port: int,
+    auth: str | None,
+    max_upload: int,
+    max_seconds: float,
+    open_browser: bool,
+    accept_use: bool,
+) -> None:
+    """Serve a page in the browser for animate, live, check and verify, from this machine to this machine. Ctrl-C ends
+    it.
 
-    Needs the extra ui; where it is missing, the command that adds it is said. What is put into the page lies in a
-    temporary folder until the page is closed.
+    \b
+    reenact ui --open
+    reenact ui --host 192.168.1.5 --auth studio --max-seconds 60
+
+    Needs the extra ui; where it is missing, the command that adds it is said. What is put into the page and what is
+    made lies in a temporary folder until that page is closed.
     """
     agree_to_rules(accept_use)
-    from fewshot_reenact.app.gradio_page import serve
+    from fewshot_reenact.app.serving import serve
+    from fewshot_reenact.app.visitors import Limits
 
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        warn([f"{host}: everybody who reaches this address can use the page, and see what others make"])
-    serve(host, port, open_browser)
+    limits = Limits(upload_mb=max_upload, seconds=max_seconds)
+    serve(host, port, open_browser, limits=limits, auth=None if auth is None else (auth, _password(auth)))
+
+
+def _password(name: str) -> str:
+    """From the environment or a prompt. Raises UsageError: it is empty."""
+    said = os.environ.get(PASSWORD)
+    if said is None:
+        said = click.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True, err=True)
+    if not said:
+        raise UsageError(f"{PASSWORD} is empty; give a password for {name}")
+    return str(said)

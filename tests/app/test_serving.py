@@ -1,4 +1,4 @@
-"""The page in the browser: what it makes and says without a browser, the page itself where gradio is installed."""
+"""The page as it is served: to whom, with which limits, and what is left of it."""
 
 import importlib.util
 import os
@@ -15,52 +15,13 @@ from pathlib import Path
 import pytest
 
 from animate_samples import run
-from fewshot_reenact.app.gradio_page import look_at, make_page, make_video, remove_leftovers
-from fewshot_reenact.errors import InputError, UsageError, how_to_add
+from fewshot_reenact.app import serving
+from fewshot_reenact.app.serving import remove_leftovers, serve
+from fewshot_reenact.app.visitors import Limits
+from fewshot_reenact.errors import UsageError, how_to_add
 from fewshot_reenact.files import held_folder
-from fewshot_reenact.media.reader import VideoReader
-from fewshot_reenact.pipelines.extract import extract
 
 GRADIO = importlib.util.find_spec("gradio") is not None
-
-
-@pytest.fixture
-def driver(assets: Path, tmp_path: Path) -> Path:
-    """Four frames of the bundled driver."""
-    extract(assets / "driver.mp4", tmp_path / "driver.npz", end=0.16)
-    return tmp_path / "driver.npz"
-
-
-@pytest.mark.slow
-def test_it_makes_what_animate_makes_with_its_marks(assets: Path, driver: Path, tmp_path: Path):
-    told: list[tuple[float, str]] = []
-    given = [str(assets / "astronaut.jpg")]
-    options = {"consent": "she agreed", "compare": True}
-    first, said = make_video(tmp_path, given, str(driver), "blink", **options, tell=lambda *x: told.append(x))
-    second, _ = make_video(tmp_path, given, str(driver), "blink")
-    assert first != second and Path(first).is_relative_to(tmp_path)
-    with VideoReader(Path(first)) as wide, VideoReader(Path(second)) as plain:
-        assert len(list(wide)) == len(list(plain)) == 4
-        assert wide.info.width > plain.info.width == 512
-    assert "4 frames" in said
-    assert told[-1] == (1.0, "rendering")
-    assert "she agreed" in run("verify", first).stdout
-
-
-def test_mistakes_are_said_in_animates_words(assets: Path, tmp_path: Path):
-    with pytest.raises(UsageError, match="give a portrait"):
-        make_video(tmp_path, None, None, "blink")
-    text = tmp_path / "me.jpg"
-    text.write_text("not a picture")
-    with pytest.raises(InputError, match=r"me\.jpg"):
-        make_video(tmp_path, [str(text)], None, "blink")
-    assert not list(tmp_path.rglob("*.mp4"))
-
-
-def test_it_looks_at_what_is_put_in(assets: Path):
-    words = look_at([str(assets / "grace_hopper.jpg")])
-    assert words.startswith("grace_hopper.jpg (portrait") and "face size" in words
-    assert look_at(None) == ""
 
 
 def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
@@ -68,17 +29,6 @@ def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     result = run("ui", "--port", free_port())
     assert result.exit_code == 2
     assert f"gradio is needed: {how_to_add('ui')}" in result.stderr
-
-
-@pytest.mark.skipif(not GRADIO, reason="needs the extra ui")
-@pytest.mark.slow
-def test_the_page_offers_the_options_of_animate_and_sends_nothing_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("GRADIO_ANALYTICS_ENABLED", raising=False)
-    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
-    page = make_page(tmp_path)
-    assert page.analytics_enabled is False
-    labels = {part["props"].get("label") for part in page.get_config_file()["components"]}
-    assert {"Motion", "What moves", "Strength", "Output"} <= labels
 
 
 # ---- the page as it is served
@@ -143,16 +93,26 @@ def test_it_answers_to_this_machines_names_only_and_leaves_nothing(tmp_path: Pat
 
 @pytest.mark.skipif(not GRADIO, reason="needs the extra ui")
 @pytest.mark.slow
-def test_uploads_have_a_limit(monkeypatch: pytest.MonkeyPatch):
+def test_limits_and_names_reach_the_server(monkeypatch: pytest.MonkeyPatch):
     import gradio
-
-    from fewshot_reenact.app import gradio_page
 
     given: dict[str, object] = {}
     monkeypatch.setattr(gradio.Blocks, "launch", lambda page, **options: given.update(options))
     monkeypatch.setattr(gradio.Blocks, "block_thread", lambda page: None)
-    gradio_page.serve("127.0.0.1", free_port(), False, say=lambda line: None)
-    assert given["max_file_size"] == "2gb" and given["share"] is False
-    assert len(given["app_kwargs"]["middleware"]) == 1  # type: ignore[index]
-    gradio_page.serve("0.0.0.0", free_port(), False, say=lambda line: None)
+    serve("127.0.0.1", free_port(), False, say=lambda line: None)
+    assert given["max_file_size"] == "2000mb" and given["share"] is False and given["strict_cors"] is True
+    assert len(given["app_kwargs"]["middleware"]) == 1 and given["auth"] is None  # type: ignore[index]
+    serve("0.0.0.0", free_port(), False, limits=Limits(upload_mb=5), auth=("ann", "secret"), say=lambda line: None)
+    assert given["max_file_size"] == "5mb" and given["auth"] == ("ann", "secret")
     assert given["app_kwargs"] == {"middleware": []}, "served to others, by whatever name"
+
+
+def test_nobody_else_is_served_without_a_password(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(UsageError, match="--auth NAME"):
+        serve("0.0.0.0", free_port(), False)
+    told: list[object] = []
+    monkeypatch.setattr(serving, "serve", lambda *args, **more: told.append(more["auth"]))
+    monkeypatch.setenv("REENACT_UI_PASSWORD", "secret")
+    assert run("ui", "--host", "0.0.0.0", "--auth", "ann").exit_code == 0 and told == [("ann", "secret")]
+    monkeypatch.setenv("REENACT_UI_PASSWORD", "")
+    assert run("ui", "--auth", "ann").exit_code == 2

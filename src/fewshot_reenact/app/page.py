@@ -1,0 +1,167 @@
+"""The page in the browser: tabs for animate, live, check and verify. Needs the extra `ui`; `serving` serves it.
+
+No annotations from the future here: gradio reads the types of the functions it is given.
+"""
+
+from importlib.resources import files
+from typing import Any
+
+import gradio as gr
+
+from fewshot_reenact.app.form import FIELDS, Field, options_from
+from fewshot_reenact.app.visitors import Visitors, look_at, look_for_marks
+from fewshot_reenact.errors import ReenactError
+from fewshot_reenact.motion.builtins import NAMES
+from fewshot_reenact.provenance.consent import RULES
+
+_ASSETS = files("fewshot_reenact") / "assets"
+_EXAMPLES = ("grace_hopper.jpg", "astronaut.jpg")
+_SHOWN: Any = {"interactive": False, "buttons": ["download", "fullscreen"]}  # and none that sends it somewhere
+_FASTEST = 0.1  # seconds between pictures of the camera that are asked for
+
+
+def make_page(visitors: Visitors) -> gr.Blocks:
+    """The page for these visitors."""
+    with gr.Blocks(title="fewshot-reenact", analytics_enabled=False) as page:
+        gr.Markdown(f"# fewshot-reenact\n{RULES}")
+        with gr.Tab("Animate"):
+            _animate_tab(visitors)
+        with gr.Tab("Live"):
+            _live_tab(visitors)
+        with gr.Tab("Check"):
+            _look_tab(visitors, "Pictures and videos", "Check", "What reenact check says")
+        with gr.Tab("Verify"):
+            _verify_tab()
+
+        def leave(request: gr.Request) -> None:
+            visitors.leave(request.session_hash)
+
+        page.unload(leave)
+    return page
+
+
+def _animate_tab(visitors: Visitors) -> None:
+    with gr.Row():
+        with gr.Column():
+            portraits = gr.File(
+                label="Portrait, or several of one person", file_count="multiple", type="filepath", elem_id="portraits"
+            )
+            examples = gr.Radio(list(_EXAMPLES), label="or one that comes with the tool", elem_id="example")
+            seen = gr.Image(label="What is seen in it", visible=False, elem_id="seen", **_SHOWN)
+            video = gr.Video(label="Driver: a video whose movements are taken", elem_id="driver")
+            file = gr.File(label="or a motion file, or a video that browsers cannot show", elem_id="driver-file")
+            builtin = gr.Dropdown(
+                list(NAMES), value=NAMES[0], label="or, without any of them, a built-in motion", elem_id="builtin"
+            )
+            with gr.Accordion("Options", open=False):
+                parts = [_part(field) for field in FIELDS]
+            agreed = gr.Checkbox(
+                label="I may use this picture in this way, and keep to the rules above", elem_id="agreed"
+            )
+            consent = gr.Textbox(label="How the person shown agreed; kept in the signed manifest", elem_id="consent")
+            with gr.Row():
+                button = gr.Button("Animate", variant="primary", elem_id="animate")
+                stop = gr.Button("Stop", elem_id="stop")
+        with gr.Column():
+            output = gr.Video(label="Output", interactive=False, elem_id="output")
+            said = gr.Textbox(label="What was done", interactive=False, elem_id="said")
+            marks = gr.Textbox(label="What reenact verify says of it", interactive=False, lines=4, elem_id="marks")
+            verdict = gr.Textbox(
+                label="What reenact check says of the input", interactive=False, lines=8, elem_id="verdict"
+            )
+
+    def take(example: str) -> list[str]:
+        return [str(_ASSETS / example)]
+
+    def look(given: list[str] | str | None, request: gr.Request) -> tuple[str, Any]:
+        words, picture = _said(lambda: look_at(given, visitors.of(request.session_hash).folder))
+        return words, gr.update(value=picture, visible=picture is not None)
+
+    def make(
+        request: gr.Request,
+        *given: Any,
+        progress: Any = gr.Progress(),  # noqa: B008  # how gradio finds it
+    ) -> tuple[str, str, str]:
+        portraits, video, file, builtin, agreed, consent, *filled = given
+
+        def work() -> tuple[str, str, str]:
+            options = options_from(dict(zip((field.name for field in FIELDS), filled, strict=True)), consent)
+            return visitors.of(request.session_hash).make_video(
+                portraits,
+                video or file,
+                builtin,
+                options,
+                agreed=agreed,
+                tell=lambda share, what: progress(share, desc=what),
+            )
+
+        return _said(work)
+
+    def end(request: gr.Request) -> None:
+        visitors.of(request.session_hash).stop()
+
+    examples.change(take, examples, portraits)
+    portraits.change(look, portraits, [verdict, seen])
+    video.change(look, video, [verdict, seen])
+    file.change(look, file, [verdict, seen])
+    button.click(make, [portraits, video, file, builtin, agreed, consent, *parts], [output, said, marks])
+    stop.click(end, queue=False)
+
+
+def _part(field: Field) -> Any:
+    """The part of the form for one option."""
+    common = {"label": field.label, "info": field.help, "value": field.default, "elem_id": f"option-{field.name}"}
+    if field.kind == "choice":
+        return gr.Radio(list(field.choices), **common)
+    if field.kind == "switch":
+        return gr.Checkbox(**common)
+    if field.kind == "text":
+        return gr.Textbox(**common)
+    if field.low is None or field.high is None:
+        return gr.Number(minimum=0, **common)
+    return gr.Slider(field.low, field.high, step=field.step, **common)
+
+
+def _live_tab(visitors: Visitors) -> None:
+    gr.Markdown("The portrait moves as you do. The label is always in the picture; nothing is kept.")
+    with gr.Row():
+        with gr.Column():
+            portrait = gr.Image(label="Portrait", type="filepath", sources=["upload"], elem_id="live-portrait")
+            camera = gr.Image(label="Camera", sources=["webcam"], streaming=True, type="numpy", elem_id="camera")
+            mirror = gr.Checkbox(value=True, label="As in a mirror")
+        shown = gr.Image(label="Portrait, moving", streaming=True, elem_id="live", **_SHOWN)
+
+    def move(portrait: str | None, picture: Any, mirror: bool, request: gr.Request) -> Any:
+        return _said(lambda: visitors.of(request.session_hash).live(portrait, picture, mirror))
+
+    camera.stream(
+        move, [portrait, camera, mirror], shown, stream_every=_FASTEST, concurrency_limit=1, show_progress="hidden"
+    )
+
+
+def _look_tab(visitors: Visitors, label: str, button: str, said: str) -> None:
+    given = gr.File(label=label, file_count="multiple", type="filepath", elem_id="check-files")
+    go = gr.Button(button, variant="primary", elem_id="check")
+    words = gr.Textbox(label=said, interactive=False, lines=12, elem_id="check-said")
+    picture = gr.Image(label="What it saw", elem_id="check-seen", **_SHOWN)
+
+    def look(given: list[str] | None, request: gr.Request) -> tuple[str, str | None]:
+        return _said(lambda: look_at(given, visitors.of(request.session_hash).folder))
+
+    go.click(look, given, [words, picture])
+
+
+def _verify_tab() -> None:
+    given = gr.File(label="Videos and pictures", file_count="multiple", type="filepath", elem_id="verify-files")
+    go = gr.Button("Verify", variant="primary", elem_id="verify")
+    words = gr.Textbox(label="What reenact verify says", interactive=False, lines=10, elem_id="verify-said")
+    go.click(lambda given: _said(lambda: look_for_marks(given)), given, words)
+    given.change(lambda: "", None, words)
+
+
+def _said(work: Any) -> Any:
+    """What `work` gives; what is wrong with the input is said on the page in its own words."""
+    try:
+        return work()
+    except ReenactError as error:
+        raise gr.Error(str(error), print_exception=False) from error

@@ -1,0 +1,128 @@
+"""What the page does for who has it open, without a browser."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from animate_samples import run
+from fewshot_reenact.app.form import FIELDS, command_help, options_from
+from fewshot_reenact.app.visitors import Limits, Stopped, Visitor, Visitors, look_at, look_for_marks
+from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.media.reader import VideoReader
+from fewshot_reenact.pipelines.extract import extract
+from fewshot_reenact.pipelines.options import AnimateOptions
+
+
+@pytest.fixture
+def driver(assets: Path, tmp_path: Path) -> Path:
+    """Four frames of the bundled driver."""
+    extract(assets / "driver.mp4", tmp_path / "driver.npz", end=0.16)
+    return tmp_path / "driver.npz"
+
+
+@pytest.fixture
+def visitor(tmp_path: Path) -> Visitor:
+    (tmp_path / "page").mkdir()
+    return Visitors(tmp_path / "page", Limits(seconds=5.0, portraits=2)).of("ann")
+
+
+AGREED = AnimateOptions(consent="she agreed")
+
+
+@pytest.mark.slow
+def test_it_makes_what_animate_makes_with_its_marks(assets: Path, driver: Path, visitor: Visitor):
+    told: list[tuple[float, str]] = []
+    given = [str(assets / "astronaut.jpg")]
+    wide, said, marks = visitor.make_video(
+        given, str(driver), "blink", AnimateOptions(consent="she agreed", compare=True), tell=lambda *x: told.append(x)
+    )
+    plain, _, _ = visitor.make_video(given, str(driver), "blink", AGREED)
+    assert wide != plain and Path(wide).is_relative_to(visitor.folder) and Path(wide).name == "astronaut--driver.mp4"
+    with VideoReader(Path(wide)) as one, VideoReader(Path(plain)) as other:
+        assert len(list(one)) == len(list(other)) == 4
+        assert one.info.width > other.info.width == 512
+    assert "4 frames" in said and told[-1] == (1.0, "rendering")
+    assert "she agreed" in marks and str(visitor.folder) not in marks
+    assert "she agreed" in run("verify", wide).stdout
+
+
+@pytest.mark.slow
+def test_a_session_is_kept_and_what_is_stopped_leaves_nothing(assets: Path, visitor: Visitor):
+    given, begun = [str(assets / "astronaut.jpg")], threading.Event()
+
+    def tell(share: float, what: str) -> None:
+        if what == "rendering" and share > 0:
+            visitor.stop()
+            begun.set()
+
+    with pytest.raises(Stopped):
+        visitor.make_video(given, None, "talk", AGREED, tell=tell)
+    assert begun.is_set() and not list(visitor.folder.rglob("*.mp4"))
+    kept = visitor._sessions._session
+    visitor.make_video(given, None, "blink", AnimateOptions(consent="she agreed"))
+    assert visitor._sessions._session is kept and len(list(visitor.folder.rglob("*.mp4"))) == 1
+
+
+def test_mistakes_are_said_in_animates_words(assets: Path, tmp_path: Path, visitor: Visitor):
+    portrait = [str(assets / "astronaut.jpg")]
+    with pytest.raises(UsageError, match="give a portrait"):
+        visitor.make_video(None, None, "blink", AGREED)
+    for options, agreed in ((AGREED, False), (AnimateOptions(consent="  "), True)):
+        with pytest.raises(UsageError, match="tick the box"):
+            visitor.make_video(portrait, None, "blink", options, agreed=agreed)
+    text = tmp_path / "me.jpg"
+    text.write_text("not a picture")
+    with pytest.raises(InputError, match=r"me\.jpg"):
+        visitor.make_video([str(text)], None, "blink", AGREED)
+    assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_more_than_the_limits_is_refused(assets: Path, visitor: Visitor):
+    portrait = str(assets / "astronaut.jpg")
+    with pytest.raises(UsageError, match="3 portraits: this page takes 2"):
+        visitor.make_video([portrait] * 3, None, "blink", AGREED)
+    limits = Limits(seconds=2.0)
+    with pytest.raises(UsageError, match=r"the driver lasts 5 s: this page takes 2 s"):
+        limits.check([portrait], str(assets / "driver.mp4"), AGREED)
+    limits.check([portrait], str(assets / "driver.mp4"), AnimateOptions(start=1.0, end=2.5))
+
+
+def test_it_looks_at_what_is_put_in(assets: Path, tmp_path: Path):
+    words, picture = look_at([str(assets / "grace_hopper.jpg")], tmp_path)
+    assert words.startswith("grace_hopper.jpg (portrait") and "face size" in words
+    assert picture is not None and Path(picture).stat().st_size > 10_000
+    assert look_at(None) == ("", None)
+    assert "no mark" in look_for_marks([str(assets / "grace_hopper.jpg")]) and look_for_marks(None) == ""
+
+
+def test_a_visitor_who_leaves_takes_all_along(tmp_path: Path, assets: Path):
+    visitors = Visitors(tmp_path)
+    one, other = visitors.of("ann"), visitors.of("bob")
+    assert visitors.of("ann") is one is not other
+    put_in = tmp_path / "put-in" / "ann.jpg"
+    put_in.parent.mkdir()
+    put_in.write_bytes(b"a person")
+    one._remember([str(put_in), str(assets / "driver.mp4")])
+    visitors.leave("ann")
+    assert not put_in.exists() and not one.folder.exists() and other.folder.exists()
+    assert (assets / "driver.mp4").exists() and visitors.of("ann") is not one
+
+
+@pytest.mark.slow
+def test_a_camera_moves_the_portrait(assets: Path, visitor: Visitor):
+    with VideoReader(assets / "driver.mp4", end=0.12) as reader:
+        pictures = [frame.picture for frame in reader]
+    portrait = str(assets / "astronaut.jpg")
+    made = [visitor.live(portrait, picture, mirror=True) for picture in pictures]
+    assert all(one is not None and one.shape == (512, 512, 3) and one.dtype == np.uint8 for one in made)
+    assert visitor.live(portrait, None, mirror=True) is None and visitor._live is None
+
+
+def test_every_option_of_the_form_has_the_commands_help():
+    assert all(field.help and field.name in command_help() for field in FIELDS)
+    values = {field.name: field.default for field in FIELDS}
+    assert options_from(values, "") == AnimateOptions(region="all")
+    filled = options_from({**values, "end": 2.0, "start": 0, "background": "white", "size": 256.0}, " yes ")
+    assert filled == AnimateOptions(region="all", end=2.0, background="white", size=256, consent="yes")
