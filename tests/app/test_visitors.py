@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from animate_samples import run
-from fewshot_reenact.app.form import FIELDS, command_help, options_from
+from fewshot_reenact.app.form import FIELDS, options_from
 from fewshot_reenact.app.visitors import Limits, Stopped, Visitor, Visitors, look_at, look_for_marks
+from fewshot_reenact.cli.ui import option_help
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.pipelines.extract import extract
@@ -121,7 +122,7 @@ def test_a_camera_moves_the_portrait(assets: Path, visitor: Visitor):
 
 
 def test_every_option_of_the_form_has_the_commands_help():
-    assert all(field.help and field.name in command_help() for field in FIELDS)
+    assert all(option_help()[field.name] for field in FIELDS)
     values = {field.name: field.default for field in FIELDS}
     assert options_from(values, "") == AnimateOptions(region="all")
     filled = options_from({**values, "end": 2.0, "start": 0, "background": "white", "size": 256.0}, " yes ")

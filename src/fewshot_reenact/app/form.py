@@ -2,90 +2,125 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import click
-
 from fewshot_reenact.pipelines.options import CROP_SIZES, FRAMES, AnimateOptions
-
-_default = AnimateOptions.default
 
 
 @dataclass(frozen=True)
 class Field:
-    """One option. name: AnimateOptions'. label: what people read. kind: "choice", "number", "switch" or "text".
-    choices: of a choice; low, high, step: of a number.
-    """
+    """One option. name: AnimateOptions'. label: what people read."""
 
     name: str
     label: str
-    kind: str
-    choices: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    step: float = 0.1
-
-    @property
-    def help(self) -> str:
-        """What the command says of it."""
-        return command_help()[self.name]
 
     @property
     def default(self) -> Any:
         """Where nobody sets it."""
-        value = _default(self.name)
-        return "all" if self.name == "region" else "" if value is None and self.kind == "text" else value
+        return "all" if self.name == "region" else AnimateOptions.default(self.name)
+
+    def part(self, gr: Any, text: str) -> Any:
+        """gradio's component for it, with this text as its help."""
+        return self.component(gr, label=self.label, info=text, value=self.default, elem_id=f"option-{self.name}")
+
+    def component(self, gr: Any, **common: Any) -> Any:
+        """Of its kind."""
+        raise NotImplementedError
+
+    def read(self, value: Any) -> Any:
+        """AnimateOptions' value from what the component gives."""
+        return value
 
 
-FIELDS = (
-    Field("motion", "Motion", "choice", ("relative", "absolute")),
-    Field("region", "What moves", "choice", ("all", "expression", "pose", "lips", "eyes")),
-    Field("strength", "Strength", "number", low=0, high=2),
-    Field("travel", "How far the head goes", "number", low=0, high=1),
-    Field("smooth", "Smoothness", "number", low=0, high=1),
-    Field("neutral", "Portrait without its own expression", "switch"),
-    Field("frame", "Whole picture, or a square about the head", "choice", FRAMES),
-    Field("size", "Side of that square", "number", low=CROP_SIZES[0], high=CROP_SIZES[1], step=2),
-    Field("face", "Which face of the portrait", "text"),
-    Field("driver_face", "Which face of the driver", "text"),
-    Field("start", "Begin at this second of the driver", "number", step=0.1),
-    Field("end", "End at this second", "number", step=0.1),
-    Field("mirror", "Exchange left and right", "switch"),
-    Field("background", "Behind the person", "text"),
-    Field("audio", "Sound", "choice", ("driver", "none")),
-    Field("compare", "Portrait, driver and output side by side", "switch"),
-    Field("warp_only", "Without the networks", "switch"),
-    Field("embed_thumbnails", "Small pictures in the manifest", "switch"),
-    Field("label", 'Visible label "AI-generated" (other marks are always there)', "switch"),
+@dataclass(frozen=True)
+class OneOf(Field):
+    """One of a few."""
+
+    choices: tuple[str, ...] = ()
+
+    def component(self, gr: Any, **common: Any) -> Any:
+        """See Field."""
+        return gr.Radio(list(self.choices), **common)
+
+
+@dataclass(frozen=True)
+class Switch(Field):
+    """On or off."""
+
+    def component(self, gr: Any, **common: Any) -> Any:
+        """See Field."""
+        return gr.Checkbox(**common)
+
+
+@dataclass(frozen=True)
+class Share(Field):
+    """A number between two. whole: without a fraction."""
+
+    low: float = 0.0
+    high: float = 1.0
+    whole: bool = False
+
+    def component(self, gr: Any, **common: Any) -> Any:
+        """See Field."""
+        return gr.Slider(self.low, self.high, step=2 if self.whole else 0.1, **common)
+
+    def read(self, value: Any) -> Any:
+        """See Field."""
+        return int(value) if self.whole else value
+
+
+@dataclass(frozen=True)
+class Moment(Field):
+    """A time, or none: a number that is left empty comes as 0."""
+
+    def component(self, gr: Any, **common: Any) -> Any:
+        """See Field."""
+        return gr.Number(minimum=0, step=0.1, **common)
+
+    def read(self, value: Any) -> Any:
+        """See Field."""
+        return value or None
+
+
+@dataclass(frozen=True)
+class Words(Field):
+    """A text, or none."""
+
+    def component(self, gr: Any, **common: Any) -> Any:
+        """See Field."""
+        return gr.Textbox(**{**common, "value": self.default or ""})
+
+    def read(self, value: Any) -> Any:
+        """See Field."""
+        return str(value or "").strip() or self.default
+
+
+FIELDS: tuple[Field, ...] = (
+    OneOf("motion", "Motion", ("relative", "absolute")),
+    OneOf("region", "What moves", ("all", "expression", "pose", "lips", "eyes")),
+    Share("strength", "Strength", high=2.0),
+    Share("travel", "How far the head goes"),
+    Share("smooth", "Smoothness"),
+    Switch("neutral", "Portrait without its own expression"),
+    OneOf("frame", "Whole picture, or a square about the head", FRAMES),
+    Share("size", "Side of that square", *CROP_SIZES, whole=True),
+    Words("face", "Which face of the portrait"),
+    Words("driver_face", "Which face of the driver"),
+    Moment("start", "Begin at this second of the driver"),
+    Moment("end", "End at this second"),
+    Switch("mirror", "Exchange left and right"),
+    Words("background", "Behind the person"),
+    OneOf("audio", "Sound", ("driver", "none")),
+    Switch("compare", "Portrait, driver and output side by side"),
+    Switch("warp_only", "Without the networks"),
+    Switch("embed_thumbnails", "Small pictures in the manifest"),
+    Switch("label", 'Visible label "AI-generated"'),
 )
 
 
-@lru_cache(maxsize=1)
-def command_help() -> dict[str, str]:
-    """Help of each option of `reenact animate`, by the name in AnimateOptions."""
-    from fewshot_reenact.cli.animate import animate
-
-    found = {
-        param.name or "": " ".join((param.help or "").split())
-        for param in animate.params
-        if isinstance(param, click.Option)
-    }
-    found["label"] = "Watermark, signature and tags are there without it too."
-    return found
-
-
-def options_from(values: dict[str, Any], consent: str) -> AnimateOptions:
+def options_from(values: Mapping[str, Any], consent: str) -> AnimateOptions:
     """What was filled in. Raises UsageError: values that make no sense."""
-    given: dict[str, Any] = {}
-    for field in FIELDS:
-        value = values[field.name]
-        if field.kind == "text":
-            value = str(value or "").strip() or field.default or None
-        elif field.default is None:
-            value = value or None  # a number that is left empty comes as 0
-        if field.name == "size":
-            value = int(value)
-        given[field.name] = value
+    given = {field.name: field.read(values[field.name]) for field in FIELDS}
     return AnimateOptions(**given, consent=consent.strip() or None)

@@ -3,12 +3,13 @@
 No annotations from the future here: gradio reads the types of the functions it is given.
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
 import gradio as gr
 
-from fewshot_reenact.app.form import FIELDS, Field, options_from
+from fewshot_reenact.app.form import FIELDS, options_from
 from fewshot_reenact.app.visitors import Visitors, look_at, look_for_marks
 from fewshot_reenact.errors import ReenactError
 from fewshot_reenact.motion.builtins import NAMES
@@ -20,12 +21,12 @@ _SHOWN: Any = {"interactive": False, "buttons": ["download", "fullscreen"]}  # a
 _FASTEST = 0.1  # seconds between pictures of the camera that are asked for
 
 
-def make_page(visitors: Visitors) -> gr.Blocks:
-    """The page for these visitors."""
+def make_page(visitors: Visitors, texts: Mapping[str, str]) -> gr.Blocks:
+    """The page for these visitors. texts: help of each option, by its name in AnimateOptions."""
     with gr.Blocks(title="fewshot-reenact", analytics_enabled=False) as page:
         gr.Markdown(f"# fewshot-reenact\n{RULES}")
         with gr.Tab("Animate"):
-            _animate_tab(visitors)
+            _animate_tab(visitors, texts)
         with gr.Tab("Live"):
             _live_tab(visitors)
         with gr.Tab("Check"):
@@ -40,7 +41,7 @@ def make_page(visitors: Visitors) -> gr.Blocks:
     return page
 
 
-def _animate_tab(visitors: Visitors) -> None:
+def _animate_tab(visitors: Visitors, texts: Mapping[str, str]) -> None:
     with gr.Row():
         with gr.Column():
             portraits = gr.File(
@@ -54,7 +55,7 @@ def _animate_tab(visitors: Visitors) -> None:
                 list(NAMES), value=NAMES[0], label="or, without any of them, a built-in motion", elem_id="builtin"
             )
             with gr.Accordion("Options", open=False):
-                parts = [_part(field) for field in FIELDS]
+                parts = [field.part(gr, texts.get(field.name, "")) for field in FIELDS]
             agreed = gr.Checkbox(
                 label="I may use this picture in this way, and keep to the rules above", elem_id="agreed"
             )
@@ -106,20 +107,6 @@ def _animate_tab(visitors: Visitors) -> None:
     file.change(look, file, [verdict, seen])
     button.click(make, [portraits, video, file, builtin, agreed, consent, *parts], [output, said, marks])
     stop.click(end, queue=False)
-
-
-def _part(field: Field) -> Any:
-    """The part of the form for one option."""
-    common = {"label": field.label, "info": field.help, "value": field.default, "elem_id": f"option-{field.name}"}
-    if field.kind == "choice":
-        return gr.Radio(list(field.choices), **common)
-    if field.kind == "switch":
-        return gr.Checkbox(**common)
-    if field.kind == "text":
-        return gr.Textbox(**common)
-    if field.low is None or field.high is None:
-        return gr.Number(minimum=0, **common)
-    return gr.Slider(field.low, field.high, step=field.step, **common)
 
 
 def _live_tab(visitors: Visitors) -> None:

@@ -5,7 +5,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,15 @@ def serve(
     port: int,
     open_browser: bool,
     *,
+    texts: Mapping[str, str] | None = None,
     limits: Limits | None = None,
     auth: tuple[str, str] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve the page until Ctrl-C; `say` is told the address.
 
-    auth: name and password that are asked for. Raises UsageError: no gradio, the port is taken, an address that others
-    reach without `auth`.
+    texts: help of each option. auth: name and password that are asked for. Raises UsageError: no gradio, the port is
+    taken, an address that others reach without `auth`.
     """
     if not is_here(host) and auth is None:
         raise UsageError(
@@ -55,7 +56,7 @@ def serve(
 
         visitors = Visitors(folder, limits)
         stack.callback(visitors.close)
-        page = make_page(visitors)
+        page = make_page(visitors, texts or {})
         plain = gr.themes.Default(
             font=["system-ui", "sans-serif"], font_mono=["monospace"]
         )  # no fonts from the network

@@ -56,7 +56,17 @@ def ui(
     from fewshot_reenact.app.visitors import Limits
 
     limits = Limits(upload_mb=max_upload, seconds=max_seconds)
-    serve(host, port, open_browser, limits=limits, auth=None if auth is None else (auth, _password(auth)))
+    password = None if auth is None else (auth, _password(auth))
+    serve(host, port, open_browser, texts=option_help(), limits=limits, auth=password)
+
+
+def option_help() -> dict[str, str]:
+    """Help of each option of `reenact animate`, by its name in AnimateOptions."""
+    from fewshot_reenact.cli.animate import animate
+
+    options = [param for param in animate.params if isinstance(param, click.Option)]
+    found = {param.name or "": " ".join((param.help or "").split()) for param in options}
+    return {**found, "label": "Watermark, signature and tags are there without it too."}
 
 
 def _password(name: str) -> str:
