@@ -169,8 +169,12 @@ def _learn(stage: Stage, config: StageConfig, folder: Path, log: Log, stop: Stop
             if stage.step % config.save_every == 0:
                 saved = _save(stage, folder, log, config.keep)
     _read(stage, log)
-    if saved != stage.step:
+    if saved == stage.step:
+        return
+    if ended():
         _save(stage, folder, log, config.keep)
+    else:  # whoever stops a run waits for it, or kills it: no minutes for figures
+        _write(stage, folder, log, config.keep)
 
 
 def _read(stage: Stage, log: Log) -> None:
@@ -181,7 +185,11 @@ def _read(stage: Stage, log: Log) -> None:
 def _save(stage: Stage, folder: Path, log: Log, keep: int) -> int:
     figures = stage.score()
     log.held_out(stage.step, figures)
-    own = {"step": stage.step, "spent": stage.spent, "dimensions": stage.signature, "sums": log.sums}
-    write_checkpoint(folder, {**stage.state(), **own}, keep)
+    _write(stage, folder, log, keep)
     stage.export(folder, figures)
     return stage.step
+
+
+def _write(stage: Stage, folder: Path, log: Log, keep: int) -> None:
+    own = {"step": stage.step, "spent": stage.spent, "dimensions": stage.signature, "sums": log.sums}
+    write_checkpoint(folder, {**stage.state(), **own}, keep)

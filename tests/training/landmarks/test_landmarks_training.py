@@ -184,6 +184,9 @@ def test_sigterm_saves_and_exits_with_75(data: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(landmark_training._LandmarkStage, "learn", stopped)
     result = go(config, tmp_path / "run")
     assert result.exit_code == 75 and "stopped by SIGTERM at step 3" in result.output
+    assert all(row["step"] != 3 for row in rows_of(tmp_path / "run") if "held_out" in row), (
+        "nobody who stops a run waits for figures"
+    )
     assert newest(tmp_path / "run")["step"] == 3
 
 
