@@ -3,10 +3,12 @@
 import threading
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from animate_samples import run
+from fewshot_reenact.app.faces import face_at
 from fewshot_reenact.app.form import FIELDS, options_from
 from fewshot_reenact.app.visitors import Limits, Stopped, Visitor, Visitors, look_at, look_for_marks
 from fewshot_reenact.cli.ui import option_help
@@ -127,3 +129,42 @@ def test_every_option_of_the_form_has_the_commands_help():
     assert options_from(values, "") == AnimateOptions(region="all")
     filled = options_from({**values, "end": 2.0, "start": 0, "background": "white", "size": 256.0}, " yes ")
     assert filled == AnimateOptions(region="all", end=2.0, background="white", size=256, consent="yes")
+
+
+@pytest.mark.slow
+def test_a_person_is_fitted_and_is_a_portrait_then(assets: Path, visitor: Visitor):
+    pictures = [str(assets / "astronaut.jpg"), str(assets / "astronaut.jpg")]
+    with pytest.raises(UsageError, match="tick the box"):
+        visitor.fit_person(pictures, "she agreed", agreed=False)
+    with pytest.raises(UsageError, match="some pictures"):
+        visitor.fit_person([], "she agreed")
+    told: list[str] = []
+
+    def tell(share: float, what: str) -> None:
+        told.append(what)
+        if what == "fitting the networks":
+            visitor.stop()
+
+    with pytest.raises(Stopped):
+        visitor.fit_person(pictures, "she agreed", tell=tell)
+    assert told[0] == "reading the pictures" and not list(visitor.folder.rglob("*.safetensors"))
+    person, said = visitor.fit_person(pictures[:1], "she agreed")  # of one picture nothing is learnt
+    assert said.startswith("1 frames, 0 steps") and Path(person).name == "astronaut.safetensors"
+    assert "she agreed" in visitor.make_video([person], None, "blink", AGREED)[2]
+
+
+def test_one_of_several_faces_is_chosen_by_a_click(assets: Path, tmp_path: Path):
+    def picture(name: str) -> np.ndarray:
+        return cv2.resize(cv2.imread(str(assets / name)), (512, 512))
+
+    both = tmp_path / "both.jpg"
+    cv2.imwrite(str(both), np.hstack([picture("astronaut.jpg"), picture("grace_hopper.jpg")]))
+    visitors = Visitors(tmp_path)
+    found = visitors.several_faces([str(both)])
+    assert found is not None
+    shown, boxes = found
+    assert shown.shape == (450, 900, 3) and len(boxes) == 2
+    middles = [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes]
+    assert middles[0][0] < 450 < middles[1][0]
+    assert [face_at(boxes, x, y) for x, y in middles] == [1, 2] and face_at(boxes, 2, 448) is None
+    assert visitors.several_faces([str(assets / "astronaut.jpg")]) is None and visitors.several_faces(None) is None

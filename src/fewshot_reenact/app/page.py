@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from fewshot_reenact.app.faces import face_at
 from fewshot_reenact.app.form import FIELDS, options_from
 from fewshot_reenact.app.visitors import Visitors, look_at, look_for_marks
 from fewshot_reenact.errors import ReenactError
@@ -27,6 +28,8 @@ def make_page(visitors: Visitors, texts: Mapping[str, str]) -> gr.Blocks:
         gr.Markdown(f"# fewshot-reenact\n{RULES}")
         with gr.Tab("Animate"):
             _animate_tab(visitors, texts)
+        with gr.Tab("Fine-tune"):
+            _finetune_tab(visitors)
         with gr.Tab("Live"):
             _live_tab(visitors)
         with gr.Tab("Check"):
@@ -49,6 +52,10 @@ def _animate_tab(visitors: Visitors, texts: Mapping[str, str]) -> None:
             )
             examples = gr.Radio(list(_EXAMPLES), label="or one that comes with the tool", elem_id="example")
             seen = gr.Image(label="What is seen in it", visible=False, elem_id="seen", **_SHOWN)
+            choose = gr.Image(
+                label="Several faces: click the one that is to move", visible=False, elem_id="choose", **_SHOWN
+            )
+            boxes = gr.State([])
             video = gr.Video(label="Driver: a video whose movements are taken", elem_id="driver")
             file = gr.File(label="or a motion file, or a video that browsers cannot show", elem_id="driver-file")
             builtin = gr.Dropdown(
@@ -101,11 +108,57 @@ def _animate_tab(visitors: Visitors, texts: Mapping[str, str]) -> None:
     def end(request: gr.Request) -> None:
         visitors.of(request.session_hash).stop()
 
+    def offer(given: list[str] | None) -> tuple[Any, list[Any]]:
+        found = visitors.several_faces(given)
+        picture, there = (None, []) if found is None else found
+        return gr.update(value=picture, visible=picture is not None), there
+
+    def pick(there: list[Any], event: gr.SelectData) -> Any:
+        number = face_at(there, *event.index)
+        return gr.skip() if number is None else str(number)
+
+    portraits.change(offer, portraits, [choose, boxes])
+    choose.select(pick, boxes, parts[[field.name for field in FIELDS].index("face")])
     examples.change(take, examples, portraits)
     portraits.change(look, portraits, [verdict, seen])
     video.change(look, video, [verdict, seen])
     file.change(look, file, [verdict, seen])
     button.click(make, [portraits, video, file, builtin, agreed, consent, *parts], [output, said, marks])
+    stop.click(end, queue=False)
+
+
+def _finetune_tab(visitors: Visitors) -> None:
+    gr.Markdown("Networks are fitted to one person, by pictures or a video. What comes out is a portrait.")
+    pictures = gr.File(
+        label="Pictures of one person", file_count="multiple", type="filepath", elem_id="person-pictures"
+    )
+    agreed = gr.Checkbox(
+        label="I may use these pictures in this way, and keep to the rules above", elem_id="person-agreed"
+    )
+    consent = gr.Textbox(label="How the person shown agreed; kept in the file", elem_id="person-consent")
+    with gr.Row():
+        go = gr.Button("Fine-tune", variant="primary", elem_id="finetune")
+        stop = gr.Button("Stop", elem_id="person-stop")
+    person = gr.File(label="The person", interactive=False, elem_id="person")
+    said = gr.Textbox(label="What was done", interactive=False, elem_id="person-said")
+
+    def fit(
+        request: gr.Request,
+        *given: Any,
+        progress: Any = gr.Progress(),  # noqa: B008  # how gradio finds it
+    ) -> tuple[str, str]:
+        files, agreed, consent = given
+        visitor = visitors.of(request.session_hash)
+        return _said(
+            lambda: visitor.fit_person(
+                files, consent, agreed=agreed, tell=lambda share, what: progress(share, desc=what)
+            )
+        )
+
+    def end(request: gr.Request) -> None:
+        visitors.of(request.session_hash).stop()
+
+    go.click(fit, [pictures, agreed, consent], [person, said])
     stop.click(end, queue=False)
 
 

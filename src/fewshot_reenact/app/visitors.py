@@ -11,22 +11,30 @@ from pathlib import Path
 
 import numpy as np
 
+from fewshot_reenact.app.faces import faces_in
 from fewshot_reenact.checks.files import check
 from fewshot_reenact.errors import ReenactError, UsageError
 from fewshot_reenact.inputs.driver import DriverSource
+from fewshot_reenact.landmarks.backend import LandmarkBackend
+from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.motion.builtins import PREFIX
 from fewshot_reenact.pipelines.animate import Animation
+from fewshot_reenact.pipelines.finetune import finetune
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.pipelines.session import Session
 from fewshot_reenact.pipelines.sessions import Sessions
+from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance.report import in_words
 from fewshot_reenact.provenance.verify import MarkReport, verify
 
 Tell = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being done."""
 
-_STAGES = {"portrait": "measuring the portrait", "driver": "measuring the driver", "render": "rendering"}
+_STAGES = {
+    "portrait": "measuring the portrait", "driver": "measuring the driver", "render": "rendering",
+    "frames": "reading the pictures", "steps": "fitting the networks",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,7 @@ class Visitor:
         """
         if not portraits:
             raise UsageError("give a portrait: a picture with a face")
-        if not agreed or not (options.consent or "").strip():
-            raise UsageError("tick the box, and write how the person shown agreed: both go before the first video")
+        self._agreed(agreed, options.consent or "")
         driver = video or f"{PREFIX}{builtin}"
         if DriverSource.parse(driver).is_still:
             raise UsageError("a picture as the driver makes a picture: the page makes videos; use reenact animate")
@@ -98,17 +105,50 @@ class Visitor:
         lines = [f"{made.frames} frames, {made.width}x{made.height}, {made.seconds['all']:.1f} s on {made.device}"]
         return str(made.output), "\n".join([*lines, *made.warnings]), look_for_marks(str(made.output))
 
-    def _animate(self, portraits: list[str], driver: str, options: AnimateOptions, tell: Tell) -> Animation:
+    def _agreed(self, agreed: bool, consent: str) -> None:
+        if not agreed or not consent.strip():
+            raise UsageError("tick the box, and write how the person shown agreed: both go before the first video")
+
+    def _progress(self, tell: Tell) -> Progress:
+        """What tells how far it is, and ends it where it is to be stopped."""
+
         def progress(stage: str, done: int, total: int | None) -> None:
             if self._stop.is_set():
                 raise Stopped("stopped; nothing is left of it")
             tell(done / total if total else 0.0, _STAGES[stage])
 
+        return progress
+
+    def _animate(self, portraits: list[str], driver: str, options: AnimateOptions, tell: Tell) -> Animation:
         name = f"{Path(portraits[0]).stem}--{Path(driver.removeprefix(PREFIX)).stem}"
         suffix = ".mov" if options.background == "transparent" else ".mp4"
         output = Path(tempfile.mkdtemp(dir=self.folder)) / f"{name}{suffix}"
         session = self._sessions.open(portraits, replace(options, keep_going=False))  # the next output is another file
-        return session.animate(driver, output, progress=progress)
+        return session.animate(driver, output, progress=self._progress(tell))
+
+    def fit_person(
+        self,
+        pictures: Sequence[str] | None,
+        consent: str,
+        *,
+        agreed: bool = True,
+        tell: Tell = lambda share, what: None,
+    ) -> tuple[str, str]:
+        """Fine-tune to a person. Returns the person's file, a portrait from then on, and what is to be said of it.
+        Raises ReenactError as finetune does; see make_video.
+        """
+        if not pictures:
+            raise UsageError("give some pictures of one person, or a video")
+        self._agreed(agreed, consent)
+        if len(pictures) > self.limits.portraits:
+            raise UsageError(f"{len(pictures)} pictures: this page takes {self.limits.portraits}; put in fewer")
+        self._remember(pictures)
+        output = Path(tempfile.mkdtemp(dir=self.folder)) / f"{Path(pictures[0]).stem}.safetensors"
+        self._stop.clear()
+        with self._turn:
+            made = finetune(list(pictures), output, consent=consent, progress=self._progress(tell))
+        lines = [f"{made.frames} frames, {made.steps} steps, {made.seconds:.0f} s"]
+        return str(output), "\n".join([*lines, *made.warnings])
 
     def live(self, portrait: str | None, picture: np.ndarray | None, mirror: bool) -> np.ndarray | None:
         """What the portrait does for one picture of a camera, (H, W, 3) uint8; None without both. The label stays."""
@@ -150,6 +190,7 @@ class Visitors:
         self.folder, self.limits = folder, limits or Limits()
         self._known: dict[str, Visitor] = {}
         self._sessions, self._turn, self._lock = Sessions(), threading.Lock(), threading.Lock()
+        self._backend: LandmarkBackend | None = None
 
     def of(self, name: str | None) -> Visitor:
         """The visitor of this name, new or known."""
@@ -159,6 +200,14 @@ class Visitors:
                 folder = Path(tempfile.mkdtemp(prefix="visitor-", dir=self.folder))
                 self._known[key] = Visitor(folder, self.limits, self._sessions, self._turn)
             return self._known[key]
+
+    def several_faces(self, files: Sequence[str] | None) -> tuple[np.ndarray, list[tuple[int, int, int, int]]] | None:
+        """Of the first picture, where more than one face is in it; see faces_in."""
+        if not files:
+            return None
+        with self._lock:
+            self._backend = self._backend or BuiltinLandmarks()
+            return faces_in(files[0], self._backend)
 
     def leave(self, name: str | None) -> None:
         """The visitor's page was closed."""
