@@ -7,6 +7,8 @@ pixel centres are at integers (OpenCV's convention), so the picture spans -0.5 .
 
 import numpy as np
 
+_FAR_OUT, _LEAST_SPREAD = 3.0, 0.5  # sides of the picture; pixels across the points' narrower direction
+_ANY_SIDE = 4096.0
 N_POINTS = 83
 
 JAW = slice(0, 17)  # from the left ear over the chin to the right ear
@@ -60,6 +62,18 @@ FLIP = np.array(
 def eye_distance(points: np.ndarray) -> np.ndarray:
     """Distance of the outer eye corners in pixels, the yardstick of every landmark error. (..., 83, 2) -> (...)."""
     return np.linalg.norm(points[..., RIGHT_OUTER_CORNER, :] - points[..., LEFT_OUTER_CORNER, :], axis=-1)
+
+
+def no_faces(points: np.ndarray, side: float = _ANY_SIDE) -> np.ndarray:
+    """Which points cannot be a face's in a picture of that longer side (by default a large one's), as damaged files
+    have them: not finite, far outside, or all in one place or on one line, where no warp can be fitted. (..., 83, 2)
+    pixels -> (...) bool.
+    """
+    inside = (np.isfinite(points) & (np.abs(points - side / 2) < _FAR_OUT * side)).all((-1, -2))
+    known = np.where(inside[..., None, None], points, 0.0).astype(np.float64)
+    away = known - known.mean(-2, keepdims=True)
+    spread = np.linalg.eigvalsh(away.swapaxes(-1, -2) @ away / points.shape[-2])[..., 0]
+    return np.asarray(~inside | (spread < _LEAST_SPREAD**2))
 
 
 def lid_gap(points: np.ndarray, lids: tuple[tuple[int, int], ...]) -> np.ndarray:

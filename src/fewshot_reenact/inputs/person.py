@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from fewshot_reenact._version import __version__
+from fewshot_reenact.geometry.topology import no_faces
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.media.file_types import open_image
 from fewshot_reenact.media.pictures import SMALLEST, WORKING
@@ -85,9 +86,17 @@ def load_person(path: Path, device: torch.device | str = "cpu") -> Person:
         psi, points = tensors["psi"].reshape(1, model.generator.style_length), tensors["points"].numpy()
         if not len(points) or points.shape[1:] != (83, 2):
             raise ValueError(f"points of shape {points.shape}")
-        portraits = [Portrait(_decode(tensors[f"pictures.{n}"]), one) for n, one in enumerate(points)]
+        portraits = [_portrait(tensors[f"pictures.{n}"], one) for n, one in enumerate(points)]
     model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
     return Person(model, psi.to(device), portraits, tensors.get("row"))
+
+
+def _portrait(encoded: Tensor, points: np.ndarray) -> Portrait:
+    """Raises ValueError: no picture, or points that are no face's in it."""
+    picture = _decode(encoded)
+    if no_faces(points, max(picture.shape[:2])):
+        raise ValueError("points that are no face's")
+    return Portrait(picture, points)
 
 
 def _decode(encoded: Tensor) -> np.ndarray:

@@ -26,6 +26,8 @@ LATE = 4  # from here on E and G have moved in the step already
 class Diverged(ReenactError):
     """The loss is no longer a number."""
 
+    exit_code = 4
+
 
 class Faults:
     """The first fault of a run. found: 1.0 once there is one, else 0.0, on the device."""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from fewshot_reenact.errors import InputError, brief
-from fewshot_reenact.geometry.topology import N_POINTS
+from fewshot_reenact.geometry.topology import N_POINTS, no_faces
 from fewshot_reenact.media.reader import VideoReader
 
 _JPEG_QUALITY = 96  # frames wait in memory as JPEG: a tenth of the size, and the clips are lossy anyway
@@ -105,4 +105,9 @@ def _read_labels(clip: Path) -> tuple[np.ndarray, str]:
         raise InputError(f"{path}: not the points of a clip ({brief(error)})") from error
     if points.shape[1:] != (N_POINTS, 2) or not np.isfinite(points).all():
         raise InputError(f"{path}: points must be finite and (frames, {N_POINTS}, 2), not {points.shape}")
+    bad = np.flatnonzero(no_faces(points))
+    if len(bad):
+        raise InputError(
+            f"{path}: the points of frame {bad[0]} are no face's ({len(bad)} of {len(points)}); label it again"
+        )
     return points, person
