@@ -15,6 +15,7 @@ from fewshot_reenact.media.marks import NOTE
 from fewshot_reenact.media.writer import VideoWriter
 from fewshot_reenact.pipelines.animate import Animation
 from fewshot_reenact.provenance import sign
+from fewshot_reenact.provenance.assertions import Origin
 from fewshot_reenact.provenance.keys import user_credentials
 from fewshot_reenact.provenance.marks import SOURCE_TYPE
 from fewshot_reenact.provenance.watermark import Watermarker
@@ -40,7 +41,7 @@ def made_from(portrait: Path, tiny_model: Path) -> Animation:
 def test_stripped_metadata_leaves_the_watermark(marked: Path, tmp_path: Path) -> None:
     ffmpeg("-i", marked, "-map_metadata", "-1", "-c", "copy", "-fflags", "+bitexact", tmp_path / "a.mp4")
     (found,) = found_in(tmp_path / "a.mp4")
-    assert found["signature"] is None and found["tags"] == {"comment": None, "source_type": None}
+    assert found["signature"] is None and found["tags"] == {"comment": None, "source_type": None, "aigc": None}
     assert found["watermark"]["id"] == found_in(marked)[0]["watermark"]["id"] and found["made_by_this_tool"]
 
 
@@ -123,7 +124,7 @@ def test_a_forged_payload_is_in_nobodys_history(tmp_path: Path) -> None:
 
 def test_a_watermark_of_another_output_under_a_signature_is_told_of(tmp_path: Path) -> None:
     forged = stamped(tmp_path / "a.mp4", 0x0123456789ABCDEF)
-    sign.sign(forged, ".mp4", sign.Origin(SOURCE_TYPE), user_credentials(), watermark="f" * 16)
+    sign.sign(forged, ".mp4", Origin(SOURCE_TYPE), user_credentials(), watermark="f" * 16)
     (found,) = found_in(forged)
     assert found["signature"]["state"] == "trusted" and found["foreign_manifest"]
     assert "signature and watermark name different outputs" in words(forged)

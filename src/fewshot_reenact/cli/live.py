@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fewshot_reenact.cli.animate_options import (
+    chosen_label,
     dense_option,
     driver_face_option,
     embed_thumbnails_option,
     frame_option,
+    label_option,
     matte_option,
     model_option,
     motion_option,
     neutral_option,
     portraits_option,
+    provider_option,
     region_option,
     runtime_option,
     sign_cert_option,
     sign_key_option,
     size_option,
     strength_option,
+    timestamp_option,
     travel_option,
     warp_only_option,
 )
@@ -113,6 +117,9 @@ _default = AnimateOptions.default
 @sign_cert_option
 @sign_key_option
 @embed_thumbnails_option
+@label_option
+@provider_option
+@timestamp_option
 @overwrite_option
 @report_option
 def live(
@@ -125,6 +132,7 @@ def live(
     frames: int | None,
     seconds: float | None,
     calibrate: str,
+    label: str | None,
     any_size: bool,
     accept_use: bool,
     overwrite: bool,
@@ -157,7 +165,7 @@ def live(
         try:
             made = run(
                 given,
-                AnimateOptions(**options),
+                AnimateOptions(label=chosen_label(False, label), **options),
                 camera=camera,
                 window=not no_window,
                 record=record,

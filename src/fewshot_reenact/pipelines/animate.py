@@ -31,7 +31,7 @@ from fewshot_reenact.pipelines.options import AnimateOptions, Audio, Frame, Runt
 from fewshot_reenact.pipelines.unfinished import Unfinished, made_of
 from fewshot_reenact.progress import Progress, stage
 from fewshot_reenact.provenance import history
-from fewshot_reenact.provenance.marks import StandardMarks
+from fewshot_reenact.provenance.marks import StandardMarks, Visible
 from fewshot_reenact.rendering.plan import Plan, plan_motion
 from fewshot_reenact.rendering.video_plan import VideoPlan
 
@@ -112,11 +112,13 @@ def animate(
     dense: bool | None = None,
     device: str = "auto",
     runtime: Runtime = "torch",
-    label: bool = True,
+    label: Visible = True,
     consent: str | None = None,
     sign_cert: str | Path | None = None,
     sign_key: str | Path | None = None,
     embed_thumbnails: bool = False,
+    provider: str | None = None,
+    timestamp: str | None = None,
     marks: Marks | None = None,
     report: str | Path | None = None,
     overwrite: bool = False,
@@ -131,7 +133,7 @@ def animate(
         "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose; .mov, .webm, .png with background="transparent").
         None: PORTRAIT--DRIVER.mp4 in the current folder, .mov if transparent.
-    motion ... embed_thumbnails: see AnimateOptions.
+    motion ... timestamp: see AnimateOptions.
     marks: other marks instead of all of these; for measuring alone, where the pixels themselves are judged.
     report: write what was done as JSON there. overwrite: replace files that exist. progress: see progress.Progress.
 
@@ -181,6 +183,8 @@ def animate(
         sign_cert=sign_cert,
         sign_key=sign_key,
         embed_thumbnails=embed_thumbnails,
+        provider=provider,
+        timestamp=timestamp,
     )
     return animate_with(
         options, portrait, driver, output, marks=marks, report=report, overwrite=overwrite, progress=progress

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from fewshot_reenact.errors import InputError, ModelError, UsageError
@@ -12,10 +13,10 @@ from fewshot_reenact.inputs.portrait_files import PortraitSource
 from fewshot_reenact.media.picture_source import numbered_frames
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL
 from fewshot_reenact.pipelines.options import AnimateOptions
+from fewshot_reenact.provenance.assertions import Ingredient, Origin
 from fewshot_reenact.provenance.consent import check_consent
-from fewshot_reenact.provenance.keys import Credentials, read_credentials
+from fewshot_reenact.provenance.keys import Credentials, read_credentials, user_credentials
 from fewshot_reenact.provenance.marks import SOURCE_TYPE, StandardMarks, standard_marks
-from fewshot_reenact.provenance.sign import Ingredient, Origin
 
 _DEFAULT = DEFAULT_MODEL.name
 # No file names and nothing about the machine: a manifest is read by whoever sees the video.
@@ -40,6 +41,7 @@ def origin_of(
         edited=options.frame == "full" and not options.compare,
         consent=check_consent(options.consent),
         settings={name: getattr(options, name) for name in _STATED} | ({"live": True} if live else {}),
+        provider=options.provider,
     )
 
 
@@ -62,12 +64,15 @@ def marks_for(
 
 
 def _credentials(options: AnimateOptions) -> Credentials | None:
-    """What the user gave to sign with; None for a key made here."""
+    """What the user gave to sign with, or what is here; None for a key made here that nobody stamps."""
     if (options.sign_cert is None) != (options.sign_key is None):
         raise UsageError("--sign-cert and --sign-key go together: give both, or neither for a key made here")
-    if options.sign_cert is None or options.sign_key is None:
-        return None
-    return read_credentials(options.sign_cert, options.sign_key)
+    given = None
+    if options.sign_cert is not None and options.sign_key is not None:
+        given = read_credentials(options.sign_cert, options.sign_key)
+    if options.timestamp is None:
+        return given
+    return replace(given or user_credentials(), timestamp=options.timestamp)
 
 
 def _ingredients(

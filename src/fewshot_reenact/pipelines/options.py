@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from fewshot_reenact.landmarks.selection import parse_face
 from fewshot_reenact.media.timestamps import rate_of_frames
 from fewshot_reenact.motion.pacing import FITS, Fit
 from fewshot_reenact.motion.retarget import MotionMode, Region, Retargeting
+from fewshot_reenact.provenance.aigc import check_provider
+from fewshot_reenact.provenance.marks import CHINA, Visible
 
 Frame = Literal["full", "crop"]
 Audio = Literal["driver", "portrait", "none"]
@@ -23,6 +26,7 @@ RUNTIMES: tuple[str, ...] = get_args(Runtime)
 # By what `finetune` learns: see pipelines.finetune; the last ones are the presets of models.losses.
 LOSSES = ("auto", "trained", "textured", "person", "paper-v1", "paper-v2")
 CROP_SIZES = (256, 1024)
+_LONGEST_PROVIDER = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,12 @@ class AnimateOptions:
         extra onnx.
 
     Marking:
-    label: the visible label "AI-generated". Watermark, signature and tags are always there.
+    label: the visible label "AI-generated"; "cn": the one in Chinese that GB 45438-2025 asks for, with its metadata.
+        Watermark, signature and tags are always there.
     consent: how the person shown agreed, for the signed manifest. sign_cert, sign_key: PEM files to sign with, not
         the key made here. embed_thumbnails: small portraits go into the manifest, otherwise only hashes of the inputs.
+    provider: who makes this available, as the manifest names them; None: this tool. timestamp: the address (http or
+        https) of an authority that stamps the signature with the time, by RFC 3161; None: nobody is asked.
     """
 
     motion: MotionMode = "relative"
@@ -96,11 +103,13 @@ class AnimateOptions:
     dense: bool | None = None
     device: str = "auto"
     runtime: Runtime = "torch"
-    label: bool = True
+    label: Visible = True
     consent: str | None = None
     sign_cert: str | Path | None = None
     sign_key: str | Path | None = None
     embed_thumbnails: bool = False
+    provider: str | None = None
+    timestamp: str | None = None
 
     def __post_init__(self) -> None:
         if self.dense is None:
@@ -122,9 +131,22 @@ class AnimateOptions:
             raise UsageError(f"runtime {self.runtime!r} is not one of {', '.join(RUNTIMES)}")
         if self.runtime != "torch" and self.device not in ("auto", "cpu"):
             raise UsageError(f"runtime {self.runtime!r} computes on the CPU: leave out device {self.device!r}")
+        self._check_marks()
         rate_of_frames(self.fps)
         parse_face(self.face)
         parse_face(self.driver_face)
+
+    def _check_marks(self) -> None:
+        if self.label not in (True, False, CHINA):
+            raise UsageError(f"label {self.label!r} is not true, false or {CHINA!r}")
+        if self.provider is not None and (not self.provider.strip() or not self.provider.isprintable()):
+            raise UsageError("the provider's name is empty or has control characters in it; write plain text")
+        if self.provider is not None and len(self.provider) > _LONGEST_PROVIDER:
+            raise UsageError(f"the provider's name is longer than {_LONGEST_PROVIDER} characters")
+        if self.label == CHINA:
+            check_provider(self.provider)
+        if self.timestamp is not None and not re.fullmatch(r"https?://[^\s/]+(/[!-~]*)?", self.timestamp):
+            raise UsageError(f"--timestamp {self.timestamp}: is no address; it begins with http:// or https://")
 
     @property
     def retargeting(self) -> Retargeting:

@@ -33,7 +33,7 @@ from fewshot_reenact.media import segments, timestamps
 from fewshot_reenact.motion.files import load_motion, save_motion
 from fewshot_reenact.pipelines.animate_steps import Cast, Job
 from fewshot_reenact.pipelines.options import AnimateOptions
-from fewshot_reenact.provenance.sign import Origin
+from fewshot_reenact.provenance.assertions import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ _STATE, _MOTION = "state.json", "motion.npz"
 _LARGEST_STATE = 1 << 20  # bytes
 _OURS = r"state\.json|motion\.npz|\d{6}\.([0-9a-f]{16}\.\w+|partial)|(whole|\.state|\.motion)\..*partial"
 # What of the options is told otherwise (by what is in a file, by what was chosen), and what changes no frame.
-_NOT_COMPARED = ("matte", "model", "device", "landmarks", "keep_going")
+_NOT_COMPARED = ("matte", "model", "device", "landmarks", "keep_going", "provider", "timestamp")
 
 
 class Unfinished:

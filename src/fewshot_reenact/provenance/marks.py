@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,12 @@ from fewshot_reenact._version import __version__
 from fewshot_reenact.media.marks import NOTE, PlainNote
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, read_colours
 from fewshot_reenact.media.reader import VideoReader
-from fewshot_reenact.provenance import xmp
+from fewshot_reenact.provenance import aigc, xmp
+from fewshot_reenact.provenance.assertions import TOOL, Origin
 from fewshot_reenact.provenance.keys import Credentials, user_credentials
 from fewshot_reenact.provenance.label import Label
-from fewshot_reenact.provenance.sign import Origin, check_credentials, sign
+from fewshot_reenact.provenance.sign import check_credentials, sign
+from fewshot_reenact.provenance.tags import read_tags
 from fewshot_reenact.provenance.watermark import Watermarker, detect
 
 # https://cv.iptc.org/newscodes/digitalsourcetype: a real picture and motion, put together by a trained network.
@@ -29,17 +31,19 @@ DESCRIPTION = (
     f"digitalSourceType: {SOURCE_TYPE}"
 )
 
-
+# Whether, and how, a picture says visibly that it is generated.
+Visible = bool | Literal["cn"]
+CHINA: Literal["cn"] = "cn"
 _DOUBTFUL_SIDE = 520  # pixels, the root of the area: from here on all that was tried carried the watermark
 _LOOKED_AT = 75  # frames
 
 
 class PixelMarks:
-    """The marks that pictures carry wherever they go: the label (unless `visible` is False) and the watermark. id: 16
-    hexadecimal digits; None: random ones.
+    """The marks that pictures carry wherever they go: the label (unless `visible` is False; "cn": the one that China
+    asks for) and the watermark. id: 16 hexadecimal digits; None: random ones.
     """
 
-    def __init__(self, visible: bool, id: str | None = None) -> None:
+    def __init__(self, visible: Visible, id: str | None = None) -> None:
         self.visible = visible
         # Random: it says nothing of user, machine or time.
         payload = secrets.randbits(64) if id is None else int(id, 16)
@@ -54,7 +58,7 @@ class PixelMarks:
         if self.visible:
             size = (picture.shape[0], picture.shape[1])
             if self._label is None or self._label[0] != size:
-                self._label = (size, Label(*size))
+                self._label = (size, Label(*size, chinese=self.visible == CHINA))
             picture = self._label[1].draw(picture)
         if picture.shape[2] == 3:
             return self._watermarker.stamp(picture)
@@ -66,7 +70,8 @@ class StandardMarks(PlainNote):
 
     Every frame: the label (unless `visible` is False) and the watermark with this output's id, random unless it is
     given, for an output of which a part is made already. The finished file: IPTC's digitalSourceType in XMP, and last
-    of all the C2PA manifest, which covers everything before it.
+    of all the C2PA manifest, which covers everything before it. visible="cn": the label and the metadata that China's
+    GB 45438-2025 asks for.
     stamped: the pictures carry label and watermark of that id already, as a session's do; they stay as they are.
     notes: what the user should know, complete after `finish`. Among it whether a small picture hides the watermark:
     where brush strokes are as fine as the mark is, nothing finds it again.
@@ -76,7 +81,7 @@ class StandardMarks(PlainNote):
         self,
         origin: Origin,
         credentials: Credentials,
-        visible: bool,
+        visible: Visible,
         thumbnails: bool,
         id: str | None = None,
         stamped: bool = False,
@@ -89,8 +94,12 @@ class StandardMarks(PlainNote):
         self._side = 0.0
 
     def metadata(self) -> dict[str, str]:
-        """Tags of the container: comment, description."""
-        return {"comment": NOTE, "description": DESCRIPTION}
+        """Tags of the container: comment, description, and, where they are kept, the label of GB 45438-2025."""
+        return {
+            "comment": NOTE,
+            "description": DESCRIPTION,
+            **({"AIGC": self._aigc} if self.visible == CHINA else {}),
+        }
 
     def label(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The frame (H, W, 3) uint8 RGB as it goes into the file: labelled, watermarked. Of a transparent one, (H, W,
@@ -106,8 +115,16 @@ class StandardMarks(PlainNote):
                 "the watermark cannot be read back from this output: the picture is small and too finely textured; "
                 "signature and tags are there, a larger --size or picture would carry it too"
             )
-        xmp.embed(partial, suffix, xmp.packet(self.origin.source_type, f"fewshot-reenact {__version__}", DESCRIPTION))
+        # The standard wants it once: a .mov and a WebM have it in their tags by now, others keep no such tag.
+        wanted = self.visible == CHINA and read_tags(partial).aigc is None
+        more = aigc.property_of(self._aigc) if wanted else ""
+        tool = f"fewshot-reenact {__version__}"
+        xmp.embed(partial, suffix, xmp.packet(self.origin.source_type, tool, DESCRIPTION, more))
         self.notes += sign(partial, suffix, self.origin, self._credentials, self.id, self._thumbnails)
+
+    @property
+    def _aigc(self) -> str:
+        return aigc.label(self.origin.provider or TOOL, self.id)
 
     def report(self) -> dict[str, Any]:
         """What was marked how, as plain data."""
@@ -116,6 +133,8 @@ class StandardMarks(PlainNote):
             "watermark": self.id,
             "label": self.visible,
             "tag": self.origin.source_type,
+            "provider": self.origin.provider or TOOL,
+            "timestamp": self._credentials.timestamp,
         }
 
 
@@ -133,7 +152,7 @@ def standard_marks(
     origin: Origin | None = None,
     *,
     credentials: Credentials | None = None,
-    visible: bool = True,
+    visible: Visible = True,
     thumbnails: bool = False,
     id: str | None = None,
     stamped: bool = False,

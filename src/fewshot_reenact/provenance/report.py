@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fewshot_reenact.provenance.sign import TOOL, printable
-from fewshot_reenact.provenance.verify import MarkReport, Signature, Watermark
+from fewshot_reenact.provenance.aigc import MEANINGS
+from fewshot_reenact.provenance.assertions import TOOL
+from fewshot_reenact.provenance.sign import printable
+from fewshot_reenact.provenance.signature import Signature, TimeStamp
+from fewshot_reenact.provenance.verify import MarkReport, Watermark
 
+_SHOWN = 8  # of what a manifest lists
 NOTHING = (
     f"no mark of {TOOL} found. That proves nothing: marks can be removed, and what other tools make has other marks "
     "or none"
@@ -21,6 +25,8 @@ def in_words(finding: MarkReport) -> list[str]:
     lines = [f"{finding.name}: {_verdict(finding)}"]
     if finding.signature:
         lines.append(f"  signature  {_signature(finding.signature)}")
+    if finding.signature:
+        lines += [f"  {name:<9}  {line}" for name, line in _manifest(finding.signature)]
     if finding.watermark:
         lines.append(f"  watermark  {_watermark(finding.watermark)}")
     if finding.foreign_manifest:
@@ -31,6 +37,8 @@ def in_words(finding: MarkReport) -> list[str]:
         tags.append(f"digitalSourceType {finding.tags.source_type.rsplit('/', 1)[-1]}")
     if tags:
         lines.append(f"  tags       {', '.join(tags)} (anybody can write or remove these)")
+    if finding.tags.aigc:
+        lines.append(f"  AIGC       {_aigc(finding.tags.aigc)} (GB 45438-2025; anybody can write or remove it)")
     missing = [
         name
         for name, there in (("signature", finding.signature), ("watermark", finding.watermark), ("tags", tags))
@@ -94,6 +102,43 @@ def _signature(one: Signature) -> str:
     if one.state == "remote":
         return "is kept on the net, says the file, and was not fetched: nothing here uses the network"
     return f"is there and cannot be relied on{problems}"
+
+
+def _manifest(one: Signature) -> list[tuple[str, str]]:
+    """What a manifest says, of this tool or any other, each a line with its name: who said it is said above."""
+    lines = []
+    worth = "not checked" if one.holds else "of the file before it was changed, or of another file"
+    if one.time_stamp:
+        lines.append(("stamped", _time_stamp(one.time_stamp)))
+    ours = {name: printable(one.statement[name]) for name in ("provider", "time", "id") if one.statement.get(name)}
+    if ours:
+        told = "".join(f', {name} "{what}"' for name, what in ours.items() if name != "provider")
+        lines.append(("says", f'made available by "{ours.get("provider", "nobody named")}"{told} ({worth})'))
+    said = [f"actions {'; '.join(one.said.actions[:_SHOWN])}"] if one.said.actions else []
+    if one.said.ingredients:
+        said.append("made from " + ", ".join(f'"{title}"' for title in one.said.ingredients[:_SHOWN]))
+    if one.said.mining:
+        said.append("use by AI: " + ", ".join(f"{name} {use}" for name, use in one.said.mining.items()))
+    lines += [("says", f"{line} ({worth})") for line in said]
+    lines += [("binding", f"{alg}: {value}") for alg, value in one.said.bindings[:_SHOWN]]
+    codes = [f"{kind}: {', '.join(found)}" for kind, found in one.codes.items() if found]
+    if codes:
+        lines.append(("C2PA", "; ".join(codes)))
+    return lines
+
+
+def _time_stamp(one: TimeStamp) -> str:
+    if one.time is None:
+        return "by a time stamp that does not fit the signature: it says nothing"
+    known = "trusted here" if one.trusted else "not known here, so the time is not proven; --trust names authorities"
+    return f'{one.time}, by "{one.authority}", an authority {known}'
+
+
+def _aigc(label: dict[str, str]) -> str:
+    """The elements of the label that say something."""
+    meaning = MEANINGS.get(label["Label"], "no known value")
+    others = [f'{name} "{value}"' for name, value in label.items() if name != "Label" and value]
+    return ", ".join([f'Label "{label["Label"]}" ({meaning})', *others])
 
 
 def _watermark(one: Watermark) -> str:

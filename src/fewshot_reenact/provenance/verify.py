@@ -7,7 +7,6 @@ and the plain tags (anybody can write or drop them). That no mark is found prove
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import c2pa
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,15 +25,8 @@ from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.keys import own_authority
-from fewshot_reenact.provenance.sign import (
-    STATEMENT,
-    TOOL,
-    damaged_manifest,
-    opened,
-    printable,
-    reason,
-    remote_manifest,
-)
+from fewshot_reenact.provenance.sign import printable
+from fewshot_reenact.provenance.signature import Signature, read_signature
 from fewshot_reenact.provenance.tags import Tags, read_tags
 from fewshot_reenact.provenance.watermark import detect
 
@@ -44,38 +35,8 @@ MADE, NO_MARK, UNREADABLE = 0, 1, 3
 _WINDOW = 250
 _SUREST = 0.999999  # a confidence is never rounded up to certainty
 _FALSE_ALARM = 1e-6  # a file, however long
-_STORES = (bytes.fromhex("d8fec3d61b0e483c92975828877ec481"), b"caBX", b"jumdc2pa")  # where MP4, PNG, JPEG keep theirs
 Picture = NDArray[np.uint8]
 """Called with the file's name and the frames of it that were looked at."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """A C2PA manifest.
-
-    state: "trusted" (holds, by a certificate known here), "valid" (holds, by whomever), "altered" (file or manifest
-    was changed after signing, or the manifest is another file's), "broken" (the manifest itself does not hold),
-    "remote" (it is on the net, and nothing is fetched). tool: what signed, as it says. by_this_tool: whether that, or
-    an ingredient, is this tool. signer: the certificate's owner. statement: what this tool states in it, empty for
-    others. problems: codes of the C2PA standard.
-    """
-
-    state: str
-    tool: str
-    by_this_tool: bool
-    signer: str
-    statement: dict[str, Any]
-    problems: tuple[str, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Whether the signature is valid, whoever made it."""
-        return self.state in ("trusted", "valid")
-
-    @property
-    def as_ingredient(self) -> bool:
-        """Whether another tool signed, and this tool's output went into what it made."""
-        return self.by_this_tool and self.tool.split(" ")[0] != TOOL
 
 
 @dataclass(frozen=True)
@@ -163,51 +124,6 @@ def exit_code(findings: Sequence[MarkReport]) -> int:
     return MADE if any(one.made_by_this_tool for one in findings) else NO_MARK
 
 
-def read_signature(path: Path, anchors: str | None = None) -> Signature | None:
-    """The C2PA manifest in a file, checked; None without one. Raises OSError. Nothing is fetched from the net."""
-    try:
-        with opened(path, anchors) as reader:
-            store, state = json.loads(reader.json()), reader.get_validation_state()
-    except c2pa.C2paError.ManifestNotFound:
-        return None
-    except (c2pa.C2paError, ValueError, RecursionError) as error:
-        if remote_manifest(error):
-            return Signature("remote", "", False, "", {}, ())
-        if damaged_manifest(error):
-            return Signature("broken", "", False, "", {}, (reason(error),))
-        # Else a kind of file that cannot carry one, unless it does: then something was added to it or cut away.
-        return Signature("altered", "", False, "", {}, (reason(error),)) if _has_store(path) else None
-    manifests = store.get("manifests") or {}
-    active = manifests.get(store.get("active_manifest")) or {}
-    results = (store.get("validation_results") or {}).get("activeManifest") or {}
-    problems = [str(one.get("code")) for one in results.get("failure") or []]
-    known = {"Trusted": "trusted", "Valid": "valid"}.get(state or "", "broken")
-    # Of the file or of the manifest: what was signed is not what is there.
-    if known == "broken" and any(code.endswith(".mismatch") for code in problems):
-        known = "altered"
-    signed = active.get("signature_info") or {}
-    statement = next((one.get("data") for one in active.get("assertions") or [] if one.get("label") == STATEMENT), None)
-    return Signature(
-        state=known,
-        tool=_tool(active),
-        by_this_tool=any(_tool(one).split(" ")[0] == TOOL for one in manifests.values()),
-        signer=printable(signed.get("issuer") or signed.get("common_name") or "nobody named"),
-        statement=statement if isinstance(statement, dict) else {},
-        problems=tuple(printable(code) for code in problems),
-    )
-
-
-def _has_store(path: Path) -> bool:
-    """Whether somewhere in a file there is what C2PA manifests are kept in."""
-    before = b""
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            if any(mark in before + block for mark in _STORES):
-                return True
-            before = block[-16:]
-    return False
-
-
 def _file(path: Path, anchors: str | None, tell: Progress) -> MarkReport:
     name = printable(path)
     try:
@@ -274,14 +190,6 @@ def _watermark(pictures: Iterable[Picture]) -> Watermark | None:
 def _chain(first: Picture, rest: Iterable[Picture]) -> Iterator[Picture]:
     yield first
     yield from rest
-
-
-def _tool(manifest: dict[str, Any]) -> str:
-    told = manifest.get("claim_generator_info") or [{}]
-    named = told[0] if isinstance(told, list) and isinstance(told[0], dict) else {}
-    return printable(
-        f"{named.get('name') or manifest.get('claim_generator') or 'unnamed'} {named.get('version') or ''}"
-    )
 
 
 def _anchors(trust: str | Path | None) -> str | None:

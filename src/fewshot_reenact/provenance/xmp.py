@@ -24,8 +24,10 @@ _LARGEST = 1 << 20  # bytes; an XMP packet beyond this is not ours and not read
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 
 
-def packet(source_type: str, tool: str, description: str) -> bytes:
-    """An XMP packet that states IPTC's digitalSourceType (a URL), the tool and a sentence for people."""
+def packet(source_type: str, tool: str, description: str, more: str = "") -> bytes:
+    """An XMP packet that states IPTC's digitalSourceType (a URL), the tool and a sentence for people. more: further
+    properties, as elements that declare their namespaces.
+    """
     return f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -36,6 +38,7 @@ def packet(source_type: str, tool: str, description: str) -> bytes:
    <Iptc4xmpExt:DigitalSourceType>{escape(source_type)}</Iptc4xmpExt:DigitalSourceType>
    <xmp:CreatorTool>{escape(tool)}</xmp:CreatorTool>
    <dc:description><rdf:Alt><rdf:li xml:lang="x-default">{escape(description)}</rdf:li></rdf:Alt></dc:description>
+   {more}
   </rdf:Description>
  </rdf:RDF>
 </x:xmpmeta>
