@@ -117,6 +117,12 @@ label_option: Decorator = click.option(
 no_label_option: Decorator = click.option(
     "--no-label", is_flag=True, help='No visible "AI-generated". Watermark, signature and tags are always there.'
 )
+watermark_key_option: Decorator = click.option(
+    "--watermark-key",
+    type=FILE,
+    metavar="FILE",
+    help="Stamp the watermark under this key (`reenact keys --new-watermark-key`), not under the public one.",
+)
 provider_option: Decorator = click.option(
     "--provider", metavar="NAME", help="Who makes this available, for the manifest, for everyone to read."
 )

@@ -29,6 +29,7 @@ from fewshot_reenact.cli.animate_options import (
     timestamp_option,
     travel_option,
     warp_only_option,
+    watermark_key_option,
 )
 from fewshot_reenact.cli.common import (
     FILE,
@@ -118,6 +119,7 @@ _default = AnimateOptions.default
 @sign_key_option
 @embed_thumbnails_option
 @label_option
+@watermark_key_option
 @provider_option
 @timestamp_option
 @overwrite_option

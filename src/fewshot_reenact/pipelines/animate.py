@@ -31,7 +31,8 @@ from fewshot_reenact.pipelines.options import AnimateOptions, Audio, Frame, Runt
 from fewshot_reenact.pipelines.unfinished import Unfinished, made_of
 from fewshot_reenact.progress import Progress, stage
 from fewshot_reenact.provenance import history
-from fewshot_reenact.provenance.marks import StandardMarks, Visible
+from fewshot_reenact.provenance.aigc import Visible
+from fewshot_reenact.provenance.marks import StandardMarks
 from fewshot_reenact.rendering.plan import Plan, plan_motion
 from fewshot_reenact.rendering.video_plan import VideoPlan
 
@@ -117,6 +118,7 @@ def animate(
     sign_cert: str | Path | None = None,
     sign_key: str | Path | None = None,
     embed_thumbnails: bool = False,
+    watermark_key: str | Path | None = None,
     provider: str | None = None,
     timestamp: str | None = None,
     marks: Marks | None = None,
@@ -183,6 +185,7 @@ def animate(
         sign_cert=sign_cert,
         sign_key=sign_key,
         embed_thumbnails=embed_thumbnails,
+        watermark_key=watermark_key,
         provider=provider,
         timestamp=timestamp,
     )

@@ -17,6 +17,7 @@ from fewshot_reenact.provenance.assertions import Ingredient, Origin
 from fewshot_reenact.provenance.consent import check_consent
 from fewshot_reenact.provenance.keys import Credentials, read_credentials, user_credentials
 from fewshot_reenact.provenance.marks import SOURCE_TYPE, StandardMarks, standard_marks
+from fewshot_reenact.provenance.watermark_key import fingerprint, read_watermark_key
 
 _DEFAULT = DEFAULT_MODEL.name
 # No file names and nothing about the machine: a manifest is read by whoever sees the video.
@@ -34,6 +35,7 @@ def origin_of(
 
     Raises UsageError: a consent text that cannot be kept. InputError: inputs that cannot be read.
     """
+    key, _ = _watermark_key(options)
     return Origin(
         source_type=SOURCE_TYPE,
         ingredients=_ingredients(portraits, driver, options, model_sha256),
@@ -42,6 +44,7 @@ def origin_of(
         consent=check_consent(options.consent),
         settings={name: getattr(options, name) for name in _STATED} | ({"live": True} if live else {}),
         provider=options.provider,
+        watermark_key=None if key is None else fingerprint(key),
     )
 
 
@@ -53,14 +56,23 @@ def marks_for(
 
     Raises UsageError: half of a certificate and key. InputError: credentials that cannot be read.
     """
-    return standard_marks(
+    key, notes = _watermark_key(options)
+    marks = standard_marks(
         origin,
         credentials=_credentials(options),
         visible=options.label,
         thumbnails=options.embed_thumbnails,
         id=watermark,
         stamped=stamped,
+        key=key,
     )
+    marks.notes += notes
+    return marks
+
+
+def _watermark_key(options: AnimateOptions) -> tuple[bytes | None, list[str]]:
+    """The user's own, None for the public one; and what they should know of its file."""
+    return (None, []) if options.watermark_key is None else read_watermark_key(options.watermark_key)
 
 
 def _credentials(options: AnimateOptions) -> Credentials | None:

@@ -14,8 +14,7 @@ from fewshot_reenact.landmarks.selection import parse_face
 from fewshot_reenact.media.timestamps import rate_of_frames
 from fewshot_reenact.motion.pacing import FITS, Fit
 from fewshot_reenact.motion.retarget import MotionMode, Region, Retargeting
-from fewshot_reenact.provenance.aigc import check_provider
-from fewshot_reenact.provenance.marks import CHINA, Visible
+from fewshot_reenact.provenance.aigc import CHINA, Visible, check_provider
 
 Frame = Literal["full", "crop"]
 Audio = Literal["driver", "portrait", "none"]
@@ -71,6 +70,7 @@ class AnimateOptions:
         Watermark, signature and tags are always there.
     consent: how the person shown agreed, for the signed manifest. sign_cert, sign_key: PEM files to sign with, not
         the key made here. embed_thumbnails: small portraits go into the manifest, otherwise only hashes of the inputs.
+    watermark_key: a file made by `reenact keys`, under whose key the watermark is stamped; None: the public one.
     provider: who makes this available, as the manifest names them; None: this tool. timestamp: the address (http or
         https) of an authority that stamps the signature with the time, by RFC 3161; None: nobody is asked.
     """
@@ -108,6 +108,7 @@ class AnimateOptions:
     sign_cert: str | Path | None = None
     sign_key: str | Path | None = None
     embed_thumbnails: bool = False
+    watermark_key: str | Path | None = None
     provider: str | None = None
     timestamp: str | None = None
 
@@ -176,8 +177,8 @@ class AnimateOptions:
 
     @property
     def credentials(self) -> list[Path]:
-        """The PEM files named."""
-        return [Path(path) for path in (self.sign_cert, self.sign_key) if path is not None]
+        """The files of certificates and keys named."""
+        return [Path(path) for path in (self.sign_cert, self.sign_key, self.watermark_key) if path is not None]
 
     @classmethod
     def default(cls, name: str) -> Any:

@@ -198,6 +198,7 @@ def made_of(job: Job, options: AnimateOptions, cast: Cast, origin: Origin) -> di
     chosen = options.as_data()
     if job.ground is not None and job.ground.files:
         chosen["background"] = [sha256(path) for path in job.ground.files]
+    chosen["watermark_key"] = origin.watermark_key
     said = {f"--{name.replace('_', '-')}": value for name, value in chosen.items() if name not in _NOT_COMPARED}
     made_by = {"version of this tool": __version__, "device": str(cast.device), "kind of landmarks": cast.backend.name}
     libraries = {

@@ -9,12 +9,15 @@ import html
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.provenance import xmp
 
+# Whether, and how, a picture says visibly that it is generated.
+Visible = bool | Literal["cn"]
+CHINA: Literal["cn"] = "cn"
 NAMESPACE = "http://www.tc260.org.cn/ns/AIGC/1.0/"
 _ELEMENTS = (
     "Label",

@@ -43,6 +43,7 @@ class Origin:
     source_type: IPTC's digitalSourceType. edited: whether the output is the portrait's picture with parts of it
     replaced (C2PA: opened and edited), rather than a new one. consent: what the user said on the agreement of the
     person shown. settings: further facts, plain data. provider: who makes this available; None: this tool.
+    watermark_key: the fingerprint of the watermark's key; None: the public one.
     """
 
     source_type: str
@@ -51,6 +52,7 @@ class Origin:
     consent: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     provider: str | None = None
+    watermark_key: str | None = None
 
 
 def manifest(
@@ -71,6 +73,7 @@ def manifest(
         **_disclosure(origin, watermark, time),
         "inputs": [_input(one) for one in origin.ingredients],
         "watermark": watermark,
+        "watermark_key": origin.watermark_key,
         "consent": origin.consent,
     }
     alone = [stated(origin, n, pictures) for n in range(len(origin.ingredients)) if n not in whole]
@@ -82,7 +85,7 @@ def manifest(
                 "label": "c2pa.actions.v2",
                 "data": {"actions": _actions(origin, watermark, time), "allActionsIncluded": True},
             },
-            *([_soft_binding(watermark)] if watermark else []),
+            *([_soft_binding(watermark, origin.watermark_key)] if watermark else []),
             {"label": STATEMENT, "kind": "Json", "data": {k: v for k, v in said.items() if v is not None}},
         ],
     }
@@ -93,12 +96,10 @@ def _disclosure(origin: Origin, watermark: str | None, time: str) -> dict[str, A
     return {"provider": origin.provider or TOOL, "system": _SYSTEM, "time": time, "id": watermark}
 
 
-def _soft_binding(watermark: str) -> dict[str, Any]:
+def _soft_binding(watermark: str, key: str | None) -> dict[str, Any]:
     """The watermark is in all of every frame: the scope is empty."""
-    return {
-        "label": SOFT_BINDING,
-        "data": {"alg": WATERMARK_ALGORITHM, "blocks": [{"scope": {}, "value": watermark}]},
-    }
+    data: dict[str, Any] = {"alg": WATERMARK_ALGORITHM, "blocks": [{"scope": {}, "value": watermark}]}
+    return {"label": SOFT_BINDING, "data": data | ({"alg_params": f"key {key}"} if key else {})}
 
 
 def _actions(origin: Origin, watermark: str | None, time: str) -> list[dict[str, Any]]:

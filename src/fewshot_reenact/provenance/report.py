@@ -149,4 +149,5 @@ def _watermark(one: Watermark) -> str:
         known = output if one.same_file else f"the id of what was {output}"
         if one.same_file is False:
             known += "; this is another file: a changed copy, or one that the id was carried over to"
-    return f"id {one.id}, confidence {one.confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"
+    under = f", under the key {one.key}, which is not public" if one.key else ""
+    return f"id {one.id}{under}, confidence {one.confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"

@@ -24,11 +24,12 @@ from fewshot_reenact.media.pictures import read_colours
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance import history
-from fewshot_reenact.provenance.keys import own_authority
+from fewshot_reenact.provenance import trust as trust_store
 from fewshot_reenact.provenance.sign import printable
 from fewshot_reenact.provenance.signature import Signature, read_signature
 from fewshot_reenact.provenance.tags import Tags, read_tags
-from fewshot_reenact.provenance.watermark import detect
+from fewshot_reenact.provenance.watermark import PUBLIC_KEY, detect
+from fewshot_reenact.provenance.watermark_key import fingerprint, read_watermark_key
 
 MADE, NO_MARK, UNREADABLE = 0, 1, 3
 # Frames looked at together, some ten seconds: a marked part inside a longer video is found.
@@ -43,6 +44,7 @@ Picture = NDArray[np.uint8]
 class Watermark:
     """A watermark that was found. known: the entry of its id in this machine's history, if there is one. same_file:
     whether this is that output to the byte; None where that cannot be told (a series of pictures, an old entry).
+    key: the fingerprint of the key that it is under; None: the public one.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Watermark:
     mirrored: bool
     known: history.Entry | None
     same_file: bool | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,16 +91,21 @@ class MarkReport:
 
 
 def verify(
-    paths: str | Path | Sequence[str | Path], *, trust: str | Path | None = None, progress: Progress | None = None
+    paths: str | Path | Sequence[str | Path],
+    *,
+    trust: str | Path | None = None,
+    watermark_key: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> list[MarkReport]:
     """Look for marks in files, and in the pictures and videos of folders.
 
-    paths: one or several. trust: certificates (PEM) of authorities that are trusted besides this machine's own.
+    paths: one or several. trust: certificates (PEM) of authorities that are trusted besides this machine's own and
+    those trusted by `reenact keys`. watermark_key: a file of it; watermarks under it are looked for besides the public.
     progress: see progress.Progress; the stage is the file's name.
 
     Returns a MarkReport for each file, in the order given; a folder's files in the order of their names. Pictures of
     one size in a folder are also looked at together, as a series: what is too faint in one may show in all. A file that
-    cannot be read has a MarkReport too, with `unreadable` set. Raises InputError if `trust` cannot be read.
+    cannot be read has a MarkReport too, with `unreadable` set. Raises InputError if `trust` or the key cannot be read.
 
     Example:
 
@@ -106,14 +114,17 @@ def verify(
         for one in verify(["video.mp4"]):
             print(one.name, one.made_by_this_tool)
     """
-    anchors = _anchors(trust)
+    look = _Look(
+        anchors=trust_store.anchors() + ("" if trust is None else trust_store.read_pem(trust)) or None,
+        keys=(PUBLIC_KEY,) if watermark_key is None else (read_watermark_key(watermark_key)[0], PUBLIC_KEY),
+    )
     tell = progress or (lambda stage, done, total: None)
     findings = []
     for path in as_paths(paths):
         if path.is_dir():
-            findings += _folder(path, anchors, tell)
+            findings += _folder(path, look, tell)
         else:
-            findings.append(_file(path, anchors, tell))
+            findings.append(_file(path, look, tell))
     return findings
 
 
@@ -124,7 +135,15 @@ def exit_code(findings: Sequence[MarkReport]) -> int:
     return MADE if any(one.made_by_this_tool for one in findings) else NO_MARK
 
 
-def _file(path: Path, anchors: str | None, tell: Progress) -> MarkReport:
+@dataclass(frozen=True)
+class _Look:
+    """What is known to whoever looks: anchors, certificates as PEM; keys of watermarks, in the order of looking."""
+
+    anchors: str | None
+    keys: tuple[bytes, ...]
+
+
+def _file(path: Path, look: _Look, tell: Progress) -> MarkReport:
     name = printable(path)
     try:
         if not path.is_file():
@@ -133,16 +152,16 @@ def _file(path: Path, anchors: str | None, tell: Progress) -> MarkReport:
         if kind is None:
             raise InputError("is neither a picture nor a video")
         frames = iter([read_colours(path)]) if kind == "picture" else _frames(path, tell)
-        mark = _watermark(frames)
+        mark = _watermark(frames, look.keys)
         if mark is not None and mark.known is not None and mark.known.sha256:
             mark = replace(mark, same_file=sha256(path) == mark.known.sha256)
-        return MarkReport(name, read_signature(path, anchors), mark, read_tags(path))
+        return MarkReport(name, read_signature(path, look.anchors), mark, read_tags(path))
     except (InputError, OSError) as error:
         why = str(error).removeprefix(f"{path}: ") if isinstance(error, InputError) else error.strerror or str(error)
         return MarkReport(name, unreadable=printable(why))
 
 
-def _folder(folder: Path, anchors: str | None, tell: Progress) -> list[MarkReport]:
+def _folder(folder: Path, look: _Look, tell: Progress) -> list[MarkReport]:
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError as error:
@@ -152,13 +171,13 @@ def _folder(folder: Path, anchors: str | None, tell: Progress) -> list[MarkRepor
         return [MarkReport(printable(folder), unreadable="there is no picture and no video in this folder")]
     findings, series = [], dict[tuple[int, ...], list[Path]]()
     for path in files:
-        finding = _file(path, anchors, tell)
+        finding = _file(path, look, tell)
         findings.append(finding)
         if not finding.unreadable and kind_of(path) == "picture":
             series.setdefault(read_colours(path).shape, []).append(path)
     for (height, width, _), paths in series.items():
         if len(paths) > 1:
-            mark = _watermark(read_colours(path) for path in paths)
+            mark = _watermark((read_colours(path) for path in paths), look.keys)
             findings.append(
                 MarkReport(f"{printable(folder)}: {len(paths)} pictures of {width}x{height} together", None, mark)
             )
@@ -172,16 +191,18 @@ def _frames(path: Path, tell: Progress) -> Iterator[Picture]:
             yield frame.picture
 
 
-def _watermark(pictures: Iterable[Picture]) -> Watermark | None:
+def _watermark(pictures: Iterable[Picture], keys: tuple[bytes, ...]) -> Watermark | None:
     """The first watermark found, looking at some seconds at a time; the pictures are never all in memory."""
     pictures = iter(pictures)
     for number, first in enumerate(pictures, 1):
         window = _chain(first, islice(pictures, _WINDOW - 1))
         # Many looks, many chances to err: shares of 1, 1/4, 1/9, ... of the whole add up to it.
-        found = detect(window, _FALSE_ALARM * 6 / (math.pi * number) ** 2)
+        found = detect(window, _FALSE_ALARM * 6 / (math.pi * number) ** 2, keys)
         if found is not None:
             name = f"{found.payload:016x}"
-            return Watermark(name, min(found.confidence, _SUREST), found.frames, found.mirrored, history.find(name))
+            key = None if found.key == PUBLIC_KEY else fingerprint(found.key)
+            sure = min(found.confidence, _SUREST)
+            return Watermark(name, sure, found.frames, found.mirrored, history.find(name), key=key)
         for _ in window:  # what the detector did not look at
             pass
     return None
@@ -190,16 +211,3 @@ def _watermark(pictures: Iterable[Picture]) -> Watermark | None:
 def _chain(first: Picture, rest: Iterable[Picture]) -> Iterator[Picture]:
     yield first
     yield from rest
-
-
-def _anchors(trust: str | Path | None) -> str | None:
-    """Certificates that make a signature trusted: this machine's own and those given."""
-    given = ""
-    if trust is not None:
-        try:
-            given = Path(trust).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{trust}: cannot be read as certificates; give a PEM file") from error
-        if "BEGIN CERTIFICATE" not in given:
-            raise InputError(f"{trust}: has no certificate in it; give a PEM file")
-    return (own_authority() or "") + given or None
