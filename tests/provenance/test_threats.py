@@ -41,7 +41,7 @@ def made_from(portrait: Path, tiny_model: Path) -> Animation:
 def test_stripped_metadata_leaves_the_watermark(marked: Path, tmp_path: Path) -> None:
     ffmpeg("-i", marked, "-map_metadata", "-1", "-c", "copy", "-fflags", "+bitexact", tmp_path / "a.mp4")
     (found,) = found_in(tmp_path / "a.mp4")
-    assert found["signature"] is None and found["tags"] == {"comment": None, "source_type": None, "aigc": None}
+    assert found["signature"] is None and not any(found["tags"].values())
     assert found["watermark"]["id"] == found_in(marked)[0]["watermark"]["id"] and found["made_by_this_tool"]
 
 

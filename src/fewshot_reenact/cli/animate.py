@@ -9,6 +9,7 @@ import click
 
 from fewshot_reenact.cli.animate_options import (
     chosen_label,
+    consent_file_option,
     dense_option,
     driver_face_option,
     embed_thumbnails_option,
@@ -132,6 +133,7 @@ _default = AnimateOptions.default
 @no_label_option
 @label_option
 @consent_option
+@consent_file_option
 @accept_use_option
 @sign_cert_option
 @sign_key_option

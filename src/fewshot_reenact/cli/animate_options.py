@@ -102,6 +102,12 @@ runtime_option: Decorator = click.option(
     help="What computes the networks. onnx: ONNX Runtime, on the CPU, where it is faster; needs the extra onnx. "
     "onnx-int8: in int8, faster again but for some seconds to begin, and nearly the same pictures.",
 )
+consent_file_option: Decorator = click.option(
+    "--consent-file",
+    type=FILE,
+    metavar="FILE",
+    help="A statement in which the person shown agrees: its SHA-256 is kept in the result; keep the statement.",
+)
 sign_cert_option: Decorator = click.option(
     "--sign-cert", type=FILE, metavar="PEM", help="Sign with this certificate chain. [default: a key made here]"
 )

@@ -26,6 +26,7 @@ from fewshot_reenact.errors import InputError
 @animate_options.provider_option
 @animate_options.timestamp_option
 @common.consent_option
+@animate_options.consent_file_option
 @common.accept_use_option
 @common.landmarks_option
 @common.device_option

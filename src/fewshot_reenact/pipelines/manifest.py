@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fewshot_reenact.media.picture_source import numbered_frames
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.provenance.assertions import Ingredient, Origin
-from fewshot_reenact.provenance.consent import check_consent
+from fewshot_reenact.provenance.consent import check_consent, hash_of_statement
 from fewshot_reenact.provenance.keys import Credentials, read_credentials, user_credentials
 from fewshot_reenact.provenance.marks import SOURCE_TYPE, StandardMarks, standard_marks
 from fewshot_reenact.provenance.watermark_key import fingerprint, read_watermark_key
@@ -42,6 +43,7 @@ def origin_of(
         # The portrait's own picture with the head replaced in it; side by side or cut out it is a new one.
         edited=options.frame == "full" and not options.compare,
         consent=check_consent(options.consent),
+        consent_file=hash_of_statement(options.consent_file),
         settings={name: getattr(options, name) for name in _STATED} | ({"live": True} if live else {}),
         provider=options.provider,
         watermark_key=None if key is None else fingerprint(key),
@@ -93,7 +95,8 @@ def _ingredients(
     if portraits.is_person:
         # A person's file from `reenact finetune` is portraits and networks in one.
         path = portraits.files[0]
-        shown = [Ingredient("person", _hash(path), path, consent=_consent_in(path))]
+        consent, statement = _consent_in(path)
+        shown = [Ingredient("person", _hash(path), path, consent=consent, consent_file=statement)]
         networks = []
     else:
         shown = [Ingredient("portrait", _hash(path), path) for path in portraits.files]
@@ -107,9 +110,12 @@ def _ingredients(
     return [*shown, Ingredient("driver", _hash(driver.path), driver.path), *networks]
 
 
-def _consent_in(path: Path) -> str | None:
+def _consent_in(path: Path) -> tuple[str | None, str | None]:
+    consent, statement = consent_in(path)
     try:
-        return check_consent(consent_in(path))
+        if statement is not None and not re.fullmatch("[0-9a-f]{64}", statement):
+            raise UsageError("what should be a statement's SHA-256 is none")
+        return check_consent(consent), statement
     except UsageError as error:
         raise ModelError(f"{path}: damaged ({error})") from error
 

@@ -68,7 +68,8 @@ class AnimateOptions:
     Marking:
     label: the visible label "AI-generated"; "cn": the one in Chinese that GB 45438-2025 asks for, with its metadata.
         Watermark, signature and tags are always there.
-    consent: how the person shown agreed, for the signed manifest. sign_cert, sign_key: PEM files to sign with, not
+    consent: how the person shown agreed, for the signed manifest. consent_file: a statement of theirs, of which the
+        manifest has the SHA-256. sign_cert, sign_key: PEM files to sign with, not
         the key made here. embed_thumbnails: small portraits go into the manifest, otherwise only hashes of the inputs.
     watermark_key: a file made by `reenact keys`, under whose key the watermark is stamped; None: the public one.
     provider: who makes this available, as the manifest names them; None: this tool. timestamp: the address (http or
@@ -105,6 +106,7 @@ class AnimateOptions:
     runtime: Runtime = "torch"
     label: Visible = True
     consent: str | None = None
+    consent_file: str | Path | None = None
     sign_cert: str | Path | None = None
     sign_key: str | Path | None = None
     embed_thumbnails: bool = False
@@ -177,8 +179,9 @@ class AnimateOptions:
 
     @property
     def credentials(self) -> list[Path]:
-        """The files of certificates and keys named."""
-        return [Path(path) for path in (self.sign_cert, self.sign_key, self.watermark_key) if path is not None]
+        """The files of certificates, keys and consent named."""
+        named = (self.sign_cert, self.sign_key, self.watermark_key, self.consent_file)
+        return [Path(path) for path in named if path is not None]
 
     @classmethod
     def default(cls, name: str) -> Any:

@@ -12,6 +12,8 @@ from fewshot_reenact._version import __version__
 
 TOOL = "fewshot-reenact"
 STATEMENT = "org.fewshot-reenact.animation"
+PROTECTION = "org.fewshot-reenact.protection"
+TRAINING_MINING = "cawg.training-mining"
 SOFT_BINDING = "c2pa.soft-binding"
 # In the form that C2PA's list of such algorithms asks for, which allows no hyphen; it is not on the list.
 WATERMARK_ALGORITHM = "org.fewshotreenact.watermark.1"
@@ -25,7 +27,8 @@ class Ingredient:
     """An input of an output: "portrait", "driver" or "model", and the SHA-256 of its file in hexadecimal.
 
     path: None if it is no file: a built-in motion (`name` says which), or a camera (`live`). A manifest has no names of
-    files, often people's. consent: what was said of the person's agreement when the input itself was made.
+    files, often people's. consent, consent_file: what was said of the person's agreement when the input itself was
+    made, and the SHA-256 of a statement of theirs.
     """
 
     role: str
@@ -33,6 +36,7 @@ class Ingredient:
     path: Path | None = None
     name: str | None = None
     consent: str | None = None
+    consent_file: str | None = None
     live: bool = False
 
 
@@ -43,7 +47,8 @@ class Origin:
     source_type: IPTC's digitalSourceType. edited: whether the output is the portrait's picture with parts of it
     replaced (C2PA: opened and edited), rather than a new one. consent: what the user said on the agreement of the
     person shown. settings: further facts, plain data. provider: who makes this available; None: this tool.
-    watermark_key: the fingerprint of the watermark's key; None: the public one.
+    watermark_key: the fingerprint of the watermark's key; None: the public one. consent_file: the SHA-256 of a
+    statement of the person shown. protects: nothing was generated, but a picture marked as not to be animated.
     """
 
     source_type: str
@@ -53,6 +58,8 @@ class Origin:
     settings: dict[str, Any] = field(default_factory=dict)
     provider: str | None = None
     watermark_key: str | None = None
+    consent_file: str | None = None
+    protects: bool = False
 
 
 def manifest(
@@ -68,14 +75,6 @@ def manifest(
     thumbnails. now: the time that it states; None: this machine's.
     """
     time = (now or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    said = {
-        **origin.settings,
-        **_disclosure(origin, watermark, time),
-        "inputs": [_input(one) for one in origin.ingredients],
-        "watermark": watermark,
-        "watermark_key": origin.watermark_key,
-        "consent": origin.consent,
-    }
     alone = [stated(origin, n, pictures) for n in range(len(origin.ingredients)) if n not in whole]
     return {
         "claim_generator_info": [_SYSTEM],
@@ -86,9 +85,33 @@ def manifest(
                 "data": {"actions": _actions(origin, watermark, time), "allActionsIncluded": True},
             },
             *([_soft_binding(watermark, origin.watermark_key)] if watermark else []),
-            {"label": STATEMENT, "kind": "Json", "data": {k: v for k, v in said.items() if v is not None}},
+            *(_protection(time) if origin.protects else [_statement(origin, watermark, time)]),
         ],
     }
+
+
+def _statement(origin: Origin, watermark: str | None, time: str) -> dict[str, Any]:
+    """What this tool states of an output, in an assertion of its own."""
+    said = {
+        **origin.settings,
+        **_disclosure(origin, watermark, time),
+        "inputs": [_input(one) for one in origin.ingredients],
+        "watermark": watermark,
+        "watermark_key": origin.watermark_key,
+        "consent": origin.consent,
+        "consent_file": origin.consent_file,
+    }
+    return {"label": STATEMENT, "kind": "Json", "data": {k: v for k, v in said.items() if v is not None}}
+
+
+def _protection(time: str) -> list[dict[str, Any]]:
+    """Nothing is allowed that CAWG's assertion has a name for."""
+    uses = ("ai_inference", "ai_generative_training", "ai_training", "data_mining")
+    entries = {f"cawg.{use}": {"use": "notAllowed"} for use in uses}
+    return [
+        {"label": TRAINING_MINING, "data": {"entries": entries}},
+        {"label": PROTECTION, "kind": "Json", "data": {"do_not_animate": True, "time": time}},
+    ]
 
 
 def _disclosure(origin: Origin, watermark: str | None, time: str) -> dict[str, Any]:
@@ -106,6 +129,8 @@ def _actions(origin: Origin, watermark: str | None, time: str) -> list[dict[str,
     labels = [_label(origin, number) for number in range(len(origin.ingredients))]
     made: dict[str, Any] = {"digitalSourceType": origin.source_type, "softwareAgent": _SYSTEM, "when": time}
     bound = [{"action": "c2pa.watermarked.bound", "softwareAgent": _SYSTEM, "when": time}] if watermark else []
+    if origin.protects:
+        return [{"action": "c2pa.opened", "parameters": {"ingredientIds": labels[:1]}}, *bound]
     if origin.edited:
         rest = {"parameters": {"ingredientIds": labels[1:]}} if labels[1:] else {}
         return [
@@ -118,7 +143,7 @@ def _actions(origin: Origin, watermark: str | None, time: str) -> list[dict[str,
 
 
 def _input(one: Ingredient) -> dict[str, Any]:
-    more = {"name": one.name, "consent": one.consent}
+    more = {"name": one.name, "consent": one.consent, "consent_file": one.consent_file}
     return {"role": one.role, "sha256": one.sha256, **{name: value for name, value in more.items() if value}}
 
 

@@ -45,7 +45,7 @@ class PixelMarks:
     def __init__(self, visible: Visible, id: str | None = None, key: bytes | None = None) -> None:
         self.visible = visible
         # Random: it says nothing of user, machine or time.
-        payload = secrets.randbits(64) if id is None else int(id, 16)
+        payload = secrets.randbits(64) if id is None else int(id, 16)  # that of `protect` comes once in 2^64
         self.id = f"{payload:016x}"
         self._watermarker = Watermarker(payload, key or PUBLIC_KEY)
         self._label: tuple[tuple[int, int], Label] | None = None

@@ -11,6 +11,7 @@ from fewshot_reenact.provenance.sign import printable
 from fewshot_reenact.provenance.signature import Signature, TimeStamp
 from fewshot_reenact.provenance.verify import MarkReport, Watermark
 
+PROTECTED = "says of itself that it must not be animated, nor used for training (reenact protect)"
 _SHOWN = 8  # of what a manifest lists
 NOTHING = (
     f"no mark of {TOOL} found. That proves nothing: marks can be removed, and what other tools make has other marks "
@@ -47,18 +48,20 @@ def in_words(finding: MarkReport) -> list[str]:
     if missing and finding.made_by_this_tool:
         lines.append(f"  not found  {', '.join(missing)}")
     if finding.signature and finding.signature.holds:  # else it may be what was said of another file
-        for consent, when in _consents(finding.signature.statement):
+        for consent, when in _consents(finding.signature.statement, "consent"):
             lines.append(f'  consent    "{printable(consent, 1000)}" (said by who made it{when}; not checked)')
+        for digest, when in _consents(finding.signature.statement, "consent_file"):
+            lines.append(f"  consent    a statement with SHA-256 {printable(digest, 64)} (kept by who made it{when})")
     return lines
 
 
-def _consents(statement: dict[str, Any]) -> list[tuple[object, str]]:
+def _consents(statement: dict[str, Any], name: str) -> list[tuple[object, str]]:
     """What is said on consent and when, from a manifest that anybody may have written."""
     inputs = statement.get("inputs")
-    said = [one.get("consent") for one in inputs if isinstance(one, dict)] if isinstance(inputs, list) else []
+    said = [one.get(name) for one in inputs if isinstance(one, dict)] if isinstance(inputs, list) else []
     return [
         (consent, when)
-        for consent, when in ((statement.get("consent"), ""), *((one, " at fine-tuning") for one in said[:8]))
+        for consent, when in ((statement.get(name), ""), *((one, " at fine-tuning") for one in said[:8]))
         if consent
     ]
 
@@ -68,11 +71,13 @@ def _verdict(finding: MarkReport) -> str:
     signed = finding.signature is not None and finding.signature.holds and finding.signature.by_this_tool
     if finding.signature and signed and finding.signature.as_ingredient and not finding.watermark:
         return f"contains material made with {TOOL}: AI-generated"
-    if signed or finding.watermark:
+    if signed or (finding.watermark and not finding.watermark.protects):
         return f"{altered}Made with {TOOL}: AI-generated" if altered else f"made with {TOOL}: AI-generated"
     if finding.tags.by_this_tool:
         says = "it says of itself that it was" if altered else "says of itself that it was"
         return f"{altered}{says[0].upper() + says[1:] if altered else says} made with {TOOL}: AI-generated"
+    if finding.protected:
+        return f"{altered}{PROTECTED[0].upper() + PROTECTED[1:] if altered else PROTECTED}"
     if altered:
         return f"{altered}No other mark of {TOOL} found"
     if finding.tags.generated:
@@ -150,4 +155,6 @@ def _watermark(one: Watermark) -> str:
         if one.same_file is False:
             known += "; this is another file: a changed copy, or one that the id was carried over to"
     under = f", under the key {one.key}, which is not public" if one.key else ""
+    if one.protects:
+        known = "the reserved id of pictures that must not be animated"
     return f"id {one.id}{under}, confidence {one.confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"

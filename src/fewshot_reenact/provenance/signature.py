@@ -10,13 +10,13 @@ from typing import Any
 
 import c2pa
 
-from fewshot_reenact.provenance.assertions import SOFT_BINDING, STATEMENT, TOOL
+from fewshot_reenact.provenance.assertions import PROTECTION, SOFT_BINDING, STATEMENT, TOOL, TRAINING_MINING
 from fewshot_reenact.provenance.sign import damaged_manifest, opened, printable, reason, remote_manifest
 
 _STORES = (bytes.fromhex("d8fec3d61b0e483c92975828877ec481"), b"caBX", b"jumdc2pa")  # where MP4, PNG, JPEG keep theirs
 _MOST = 24  # things of a kind that are taken from a manifest, which anybody may have written
 # CAWG's assertion, and the one of C2PA up to 2.1 that it took the place of.
-TRAINING_MINING = ("cawg.training-mining", "c2pa.training-mining")
+_MINING = (TRAINING_MINING, "c2pa.training-mining")
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ class Signature:
         return self.state in ("trusted", "valid")
 
     @property
+    def protects(self) -> bool:
+        """Whether it is of a picture that must not be animated, not of one that was generated."""
+        return PROTECTION in self.said.assertions
+
+    @property
     def as_ingredient(self) -> bool:
         """Whether another tool signed, and this tool's output went into what it made."""
         return self.by_this_tool and self.tool.split(" ")[0] != TOOL
@@ -106,7 +111,7 @@ def read_signature(path: Path, anchors: str | None = None) -> Signature | None:
     return Signature(
         state=known,
         tool=_tool(active),
-        by_this_tool=any(_tool(one).split(" ")[0] == TOOL for one in manifests.values()),
+        by_this_tool=any(_tool(one).split(" ")[0] == TOOL and not _protects(one) for one in manifests.values()),
         signer=printable(signed.get("issuer") or signed.get("common_name") or "nobody named"),
         statement=statement if isinstance(statement, dict) else {},
         problems=codes["failure"],
@@ -130,7 +135,7 @@ def what_is_said(manifest: dict[str, Any]) -> ManifestContents:
         elif label.split("__")[0] == SOFT_BINDING:
             blocks = [one for one in _list(what.get("blocks")) if isinstance(one, dict)]
             bindings += [(printable(what.get("alg") or "unnamed"), printable(one.get("value"))) for one in blocks]
-        elif label.split("__")[0] in TRAINING_MINING:
+        elif label.split("__")[0] in _MINING:
             entries = what.get("entries")
             entries = entries if isinstance(entries, dict) else {}
             uses = {str(name).rsplit(".", 1)[-1]: one.get("use") for name, one in entries.items() if _is(one)}
@@ -143,6 +148,10 @@ def what_is_said(manifest: dict[str, Any]) -> ManifestContents:
         mining=mining,
         assertions=tuple(printable(label, 80) for label, _ in data[:_MOST]),
     )
+
+
+def _protects(manifest: dict[str, Any]) -> bool:
+    return PROTECTION in what_is_said(manifest).assertions
 
 
 def _action(one: Any) -> str:

@@ -26,12 +26,13 @@ _MADE_WITH = NOTE.rsplit(" ", 1)[0]  # of any version
 @dataclass(frozen=True)
 class Tags:
     """comment: the file's comment. source_type: IPTC's digitalSourceType, a URL. aigc: the elements of the label that
-    China's GB 45438-2025 wants. None: there is none.
+    China's GB 45438-2025 wants. None: there is none. protected: whether it says that it must not be animated.
     """
 
     comment: str | None
     source_type: str | None
     aigc: dict[str, str] | None = None
+    protected: bool = False
 
     @property
     def by_this_tool(self) -> bool:
@@ -48,7 +49,7 @@ class Tags:
 
 def read_tags(path: Path) -> Tags:
     """The tags of a picture or a video; none of a file that cannot be read. Text is made fit for a terminal."""
-    comment, stated, tags, label = None, None, dict[str, Any](), None
+    comment, stated, tags, label, protected = None, None, dict[str, Any](), None, False
     with contextlib.suppress(OSError, ValueError, SyntaxError, FFmpegError, InputError, Image.DecompressionBombError):
         if is_picture(path):
             tags = _of_picture(path)
@@ -60,9 +61,15 @@ def read_tags(path: Path) -> Tags:
             comment, stated = tags.get("comment"), found and found.group(1)
     with contextlib.suppress(OSError):
         stated, label = source_type(path) or stated, aigc.read(path, tags)
+        protected = do_not_animate(xmp.extract(path) or b"")
     comment = comment.decode(errors="replace") if isinstance(comment, bytes) else comment
     label = label and {name: printable(value) for name, value in label.items()}
-    return Tags(comment and printable(comment), stated and printable(stated), label)
+    return Tags(comment and printable(comment), stated and printable(stated), label, protected)
+
+
+def do_not_animate(packet: bytes) -> bool:
+    """Whether an XMP packet says so, as `reenact protect` writes it."""
+    return re.search(rb"DoNotAnimate(?:[^<>]*>|=[\"'])\s*True", packet) is not None
 
 
 def source_type(path: str | Path) -> str | None:

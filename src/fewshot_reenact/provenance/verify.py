@@ -25,6 +25,7 @@ from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance import trust as trust_store
+from fewshot_reenact.provenance.protect import RESERVED_ID
 from fewshot_reenact.provenance.sign import printable
 from fewshot_reenact.provenance.signature import Signature, read_signature
 from fewshot_reenact.provenance.tags import Tags, read_tags
@@ -55,6 +56,11 @@ class Watermark:
     same_file: bool | None = None
     key: str | None = None
 
+    @property
+    def protects(self) -> bool:
+        """Whether it is the one of pictures that must not be animated."""
+        return self.id == RESERVED_ID
+
 
 @dataclass(frozen=True)
 class MarkReport:
@@ -73,7 +79,14 @@ class MarkReport:
     def made_by_this_tool(self) -> bool:
         """Whether at least one mark of this tool holds."""
         signed = self.signature is not None and self.signature.holds and self.signature.by_this_tool
-        return signed or self.watermark is not None or self.tags.by_this_tool
+        stamped = self.watermark is not None and not self.watermark.protects
+        return signed or stamped or self.tags.by_this_tool
+
+    @property
+    def protected(self) -> bool:
+        """Whether a mark says that it must not be animated (`reenact protect`)."""
+        marks = (self.signature, self.watermark)
+        return self.tags.protected or any(one is not None and one.protects for one in marks)
 
     @property
     def foreign_manifest(self) -> bool:
@@ -87,6 +100,7 @@ class MarkReport:
             **asdict(self),
             "made_by_this_tool": self.made_by_this_tool,
             "foreign_manifest": self.foreign_manifest,
+            "protected": self.protected,
         }
 
 
