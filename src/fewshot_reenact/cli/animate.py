@@ -21,6 +21,7 @@ from fewshot_reenact.cli.animate_options import (
     neutral_option,
     no_label_option,
     portraits_option,
+    private_driver_option,
     provider_option,
     region_option,
     runtime_option,
@@ -138,6 +139,7 @@ _default = AnimateOptions.default
 @sign_cert_option
 @sign_key_option
 @embed_thumbnails_option
+@private_driver_option
 @watermark_key_option
 @provider_option
 @timestamp_option

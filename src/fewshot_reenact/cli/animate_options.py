@@ -123,6 +123,11 @@ label_option: Decorator = click.option(
 no_label_option: Decorator = click.option(
     "--no-label", is_flag=True, help='No visible "AI-generated". Watermark, signature and tags are always there.'
 )
+private_driver_option: Decorator = click.option(
+    "--private-driver",
+    is_flag=True,
+    help="Leave the driver's hash out of the manifest, and the marks that the driver itself carries.",
+)
 watermark_key_option: Decorator = click.option(
     "--watermark-key",
     type=FILE,

@@ -22,6 +22,7 @@ from fewshot_reenact.errors import InputError
 @click.option("--model", type=common.FILE, metavar="FILE", help="Other weights, where a job names none.")
 @click.option("--no-label", is_flag=True, help='No visible "AI-generated", where a job says nothing of it.')
 @animate_options.label_option
+@animate_options.private_driver_option
 @animate_options.watermark_key_option
 @animate_options.provider_option
 @animate_options.timestamp_option

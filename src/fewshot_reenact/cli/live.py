@@ -20,6 +20,7 @@ from fewshot_reenact.cli.animate_options import (
     motion_option,
     neutral_option,
     portraits_option,
+    private_driver_option,
     provider_option,
     region_option,
     runtime_option,
@@ -121,6 +122,7 @@ _default = AnimateOptions.default
 @sign_key_option
 @embed_thumbnails_option
 @label_option
+@private_driver_option
 @watermark_key_option
 @provider_option
 @timestamp_option

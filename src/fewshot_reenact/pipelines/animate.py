@@ -119,6 +119,7 @@ def animate(
     sign_cert: str | Path | None = None,
     sign_key: str | Path | None = None,
     embed_thumbnails: bool = False,
+    private_driver: bool = False,
     watermark_key: str | Path | None = None,
     provider: str | None = None,
     timestamp: str | None = None,
@@ -187,6 +188,7 @@ def animate(
         sign_cert=sign_cert,
         sign_key=sign_key,
         embed_thumbnails=embed_thumbnails,
+        private_driver=private_driver,
         watermark_key=watermark_key,
         provider=provider,
         timestamp=timestamp,
@@ -240,6 +242,7 @@ def make(
         driven = driven if film is None else film.with_sound(driven, options)
         if isinstance(marks, StandardMarks):
             kept.begin(driven, marks.id)
+            marks.notes += _heard(driven, options)
         plan: Plan | VideoPlan = (
             plan_motion(driven.motion, cast.people[0], options.retargeting, options.smooth)
             if film is None
@@ -273,6 +276,13 @@ def make(
 def _measured(job: Job, cast: Cast, options: AnimateOptions, progress: Progress | None) -> Driver:
     driven = job.driver.measure(cast.backend, stage(progress, "driver"))
     return driven if cast.film is None else cast.film.drive(driven, options)
+
+
+def _heard(driven: Driver, options: AnimateOptions) -> list[str]:
+    """What the user should know of a driver that they keep to themselves."""
+    if not options.private_driver or driven.audio_from is None or options.audio != "driver":
+        return []
+    return ["the driver's sound is in the output, and a voice can be recognised; --audio none leaves it out"]
 
 
 def _describe(

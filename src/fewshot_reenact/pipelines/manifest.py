@@ -101,13 +101,18 @@ def _ingredients(
     else:
         shown = [Ingredient("portrait", _hash(path), path) for path in portraits.files]
         networks = [Ingredient("model", model_sha256, name=None if options.model else _DEFAULT)]
+    # Its hash is known here all the same: what is kept of a half-done video is told by it.
+    return [*shown, replace(_driver(driver), private=options.private_driver), *networks]
+
+
+def _driver(driver: DriverSource | None) -> Ingredient:
     if driver is None:
-        return [*shown, Ingredient("driver", None, name="camera", live=True), *networks]
+        return Ingredient("driver", None, name="camera", live=True)
     if driver.path is None:
-        return [*shown, Ingredient("driver", None, name=driver.given), *networks]
+        return Ingredient("driver", None, name=driver.given)
     if driver.path.is_dir():  # no one file, in which marks could be looked for
-        return [*shown, Ingredient("driver", _hash_frames(driver.path), name="numbered frames"), *networks]
-    return [*shown, Ingredient("driver", _hash(driver.path), driver.path), *networks]
+        return Ingredient("driver", _hash_frames(driver.path), name="numbered frames")
+    return Ingredient("driver", _hash(driver.path), driver.path)
 
 
 def _consent_in(path: Path) -> tuple[str | None, str | None]:

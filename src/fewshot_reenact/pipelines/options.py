@@ -71,6 +71,7 @@ class AnimateOptions:
     consent: how the person shown agreed, for the signed manifest. consent_file: a statement of theirs, of which the
         manifest has the SHA-256. sign_cert, sign_key: PEM files to sign with, not
         the key made here. embed_thumbnails: small portraits go into the manifest, otherwise only hashes of the inputs.
+    private_driver: nothing by which the driver can be recognised goes into the manifest.
     watermark_key: a file made by `reenact keys`, under whose key the watermark is stamped; None: the public one.
     provider: who makes this available, as the manifest names them; None: this tool. timestamp: the address (http or
         https) of an authority that stamps the signature with the time, by RFC 3161; None: nobody is asked.
@@ -110,6 +111,7 @@ class AnimateOptions:
     sign_cert: str | Path | None = None
     sign_key: str | Path | None = None
     embed_thumbnails: bool = False
+    private_driver: bool = False
     watermark_key: str | Path | None = None
     provider: str | None = None
     timestamp: str | None = None
@@ -146,6 +148,10 @@ class AnimateOptions:
             raise UsageError("the provider's name is empty or has control characters in it; write plain text")
         if self.provider is not None and len(self.provider) > _LONGEST_PROVIDER:
             raise UsageError(f"the provider's name is longer than {_LONGEST_PROVIDER} characters")
+        if not isinstance(self.private_driver, bool):
+            raise UsageError(f"private_driver {self.private_driver!r} is not true or false")
+        if self.private_driver and self.compare:
+            raise UsageError("--compare shows the driver, which --private-driver keeps to yourself: leave one out")
         if self.label == CHINA:
             check_provider(self.provider)
         if self.timestamp is not None and not re.fullmatch(r"https?://[^\s/]+(/[!-~]*)?", self.timestamp):

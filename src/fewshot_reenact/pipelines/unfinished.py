@@ -44,7 +44,8 @@ _STATE, _MOTION = "state.json", "motion.npz"
 _LARGEST_STATE = 1 << 20  # bytes
 _OURS = r"state\.json|motion\.npz|\d{6}\.([0-9a-f]{16}\.\w+|partial)|(whole|\.state|\.motion)\..*partial"
 # What of the options is told otherwise (by what is in a file, by what was chosen), and what changes no frame.
-_NOT_COMPARED = ("matte", "model", "device", "landmarks", "keep_going", "provider", "timestamp", "consent_file")
+_TOLD_OTHERWISE = ("matte", "model", "device", "landmarks")
+_NOT_COMPARED = (*_TOLD_OTHERWISE, "keep_going", "provider", "timestamp", "consent_file", "private_driver")
 
 
 class Unfinished:

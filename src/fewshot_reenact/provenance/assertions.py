@@ -28,7 +28,7 @@ class Ingredient:
 
     path: None if it is no file: a built-in motion (`name` says which), or a camera (`live`). A manifest has no names of
     files, often people's. consent, consent_file: what was said of the person's agreement when the input itself was
-    made, and the SHA-256 of a statement of theirs.
+    made, and the SHA-256 of a statement of theirs. private: the manifest says that there was one, and nothing of it.
     """
 
     role: str
@@ -38,6 +38,7 @@ class Ingredient:
     consent: str | None = None
     consent_file: str | None = None
     live: bool = False
+    private: bool = False
 
 
 @dataclass
@@ -143,6 +144,8 @@ def _actions(origin: Origin, watermark: str | None, time: str) -> list[dict[str,
 
 
 def _input(one: Ingredient) -> dict[str, Any]:
+    if one.private:
+        return {"role": one.role, "private": True}
     more = {"name": one.name, "consent": one.consent, "consent_file": one.consent_file}
     return {"role": one.role, "sha256": one.sha256, **{name: value for name, value in more.items() if value}}
 
@@ -152,6 +155,8 @@ def stated(origin: Origin, number: int, pictures: Mapping[int, bytes]) -> dict[s
     one = origin.ingredients[number]
     what = "live pictures, which are in no file" if one.live else f"part of {TOOL} {__version__}"
     what = f"SHA-256 {one.sha256}" if one.sha256 else what
+    if one.private:
+        one, what = Ingredient(one.role, None, name="private"), "what it was is left out"
     return {
         "title": f"{one.role}: {one.name}" if one.name else one.role,
         "label": _label(origin, number),

@@ -128,6 +128,10 @@ class StandardMarks(PlainNote):
         return detect(_first_frames(partial, suffix), keys=(self._key,))
 
     @property
+    def _private(self) -> bool:
+        return any(one.private for one in self.origin.ingredients)
+
+    @property
     def _aigc(self) -> str:
         return aigc.label(self.origin.provider or TOOL, self.id)
 
@@ -139,6 +143,7 @@ class StandardMarks(PlainNote):
             "watermark_key": self.origin.watermark_key,
             "label": self.visible,
             "tag": self.origin.source_type,
+            "driver": "left out of the manifest" if self._private else "in the manifest by hash or name",
             "provider": self.origin.provider or TOOL,
             "timestamp": self._credentials.timestamp,
         }

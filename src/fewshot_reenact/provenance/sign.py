@@ -125,7 +125,7 @@ def sign(
     notes: list[str] = []
     size = partial.stat().st_size
     target = partial.with_suffix(".signed.partial")
-    marked = [n for n, one in enumerate(origin.ingredients) if one.path and _has_marks(one, notes)]
+    marked = [n for n, one in enumerate(origin.ingredients) if one.path and not one.private and _has_marks(one, notes)]
     pictures = {n: small_jpeg(path, _THUMBNAIL) for n, path in portraits(origin).items()} if thumbnails else {}
     try:
         # Second, should an input's marks turn out to be unusable or huge: its hash alone, as of inputs without marks.
