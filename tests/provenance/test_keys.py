@@ -149,6 +149,13 @@ def test_a_mark_is_found_under_its_key_alone(key: Path) -> None:
     assert public is not None and public.key == PUBLIC_KEY
 
 
+def test_a_public_mark_over_it_does_not_hide_it(key: Path) -> None:
+    mine = watermark_key.read_watermark_key(key)[0]
+    both = Watermarker(7).stamp(Watermarker(0xABCDEF, mine).stamp(scene()))
+    own, public = detect([both], keys=(mine,)), detect([both])
+    assert own is not None and own.payload == 0xABCDEF and public is not None and public.payload == 7
+
+
 def test_an_output_under_a_key_of_ones_own(tmp_path: Path, tiny_model: Path, key: Path, monkeypatch) -> None:
     monkeypatch.setitem(registry.BACKENDS, "builtin", lambda device: PaintedFaces())
     portrait = portrait_file(tmp_path / "ann.png", scale=4)

@@ -177,3 +177,46 @@ def test_an_altered_input_is_kept_as_what_it_is(tmp_path: Path, tiny_model: Path
     assert found_in(portrait)[0]["signature"]["state"] == "altered"
     made = made_from(portrait, tiny_model)
     assert found_in(made.output)[0]["signature"]["state"] == "trusted"
+
+
+def recording(frames: int) -> list[np.ndarray]:
+    """Moving ground, as a camera sees it; the same as in `stamped`."""
+    noise = np.random.default_rng(0)
+    ground = np.kron(noise.integers(60, 200, (30, 40, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
+    return [np.roll(ground, 4 * t, 1) for t in range(frames)]
+
+
+def written(path: Path, pictures: list[np.ndarray]) -> Path:
+    """A video without tags of ours."""
+    with VideoWriter(path.with_name("tagged.mp4"), 640, 480, Fraction(1, 25), Fraction(25), overwrite=True) as writer:
+        for t, picture in enumerate(pictures):
+            writer.write(picture, t)
+    ffmpeg("-i", writer.path, "-map_metadata", "-1", "-c", "copy", path)
+    return path
+
+
+def test_of_two_marks_over_each_other_one_is_found(tmp_path: Path) -> None:
+    """Mostly the second, surely where it is stamped twice: an id proves no maker, and the other is not told of."""
+    first, second = Watermarker(0x1111), Watermarker(0x2222)
+    both = [second.stamp(first.stamp(one)) for one in recording(25)]
+    ids = {"0000000000001111", "0000000000002222"}
+    assert found_in(written(tmp_path / "a.mp4", both))[0]["watermark"]["id"] in ids
+    path = written(tmp_path / "b.mp4", [second.stamp(one) for one in both])
+    assert found_in(path)[0]["watermark"]["id"] == "0000000000002222" and "not in this machine's history" in words(path)
+
+
+def test_half_a_collage_is_enough_to_be_told_of(tmp_path: Path) -> None:
+    """The left half is an output's, the right one a recording's: the whole is said to be made with this tool."""
+    mark = Watermarker(0x1111)
+    path = written(tmp_path / "a.mp4", [np.hstack([mark.stamp(one)[:, :320], one[:, 320:]]) for one in recording(25)])
+    assert found_in(path)[0]["watermark"]["id"] == "0000000000001111" and "AI-generated" in words(path)
+
+
+def test_marked_frames_in_a_recording_speak_for_all_that_were_looked_at(tmp_path: Path) -> None:
+    """A third of the frames is an output's. `verify` cannot say which: its count is of frames looked at together."""
+    mark = Watermarker(0x1111)
+    pictures = [mark.stamp(one) if 10 <= t < 20 else one for t, one in enumerate(recording(30))]
+    (found,) = found_in(written(tmp_path / "a.mp4", pictures))
+    assert found["watermark"]["id"] == "0000000000001111" and found["watermark"]["frames"] == 30
+    only_one = [mark.stamp(one) if t == 10 else one for t, one in enumerate(recording(100))]
+    assert found_in(written(tmp_path / "b.mp4", only_one))[0]["watermark"] is None
