@@ -213,8 +213,9 @@ def test_the_manifest_names_tool_inputs_and_model_by_hash(marked: Path, tiny_mod
     _, active, state = manifests(marked)
     assert state == "Valid"
     assert active["claim_generator_info"][0]["name"] == "fewshot-reenact"
-    opened, edited = actions(active)
+    opened, edited, watermarked = actions(active)
     assert (opened["action"], edited["action"]) == ("c2pa.opened", "c2pa.edited")
+    assert watermarked["action"] == "c2pa.watermarked.bound"
     assert edited["digitalSourceType"].endswith("/compositeWithTrainedAlgorithmicMedia")
     by_role = {one["role"]: one["sha256"] for one in statement(active)["inputs"]}
     assert by_role == {
@@ -234,7 +235,7 @@ def test_the_manifest_names_tool_inputs_and_model_by_hash(marked: Path, tiny_mod
 @pytest.mark.parametrize("options", [{"frame": "crop", "size": 256}, {"compare": True}])
 def test_a_new_picture_is_created_not_edited(tmp_path: Path, tiny_model: Path, options: dict) -> None:
     _, active, state = manifests(make(tmp_path, tiny_model, **options))
-    assert state == "Valid" and [one["action"] for one in actions(active)] == ["c2pa.created"]
+    assert state == "Valid" and [one["action"] for one in actions(active)] == ["c2pa.created", "c2pa.watermarked.bound"]
     assert {one["relationship"] for one in active["ingredients"]} == {"inputTo"}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from animate_samples import run
-from fewshot_reenact.provenance.sign import TOOL
+from fewshot_reenact.provenance.assertions import TOOL
 from mark_samples import ffmpeg
 
 BRIGHT = "lutrgb=r=clip(val*{0}\\,0\\,255):g=clip(val*{0}\\,0\\,255):b=clip(val*{0}\\,0\\,255)"

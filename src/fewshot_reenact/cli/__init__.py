@@ -17,6 +17,8 @@ COMMANDS: dict[str, str] = {
     "extract": "fewshot_reenact.cli.extract:extract",
     "verify": "fewshot_reenact.cli.verify:verify",
     "history": "fewshot_reenact.cli.history:history",
+    "protect": "fewshot_reenact.cli.protect:protect",
+    "keys": "fewshot_reenact.cli.keys:keys",
     "check": "fewshot_reenact.cli.check:check",
     "export": "fewshot_reenact.cli.export:export",
     "ui": "fewshot_reenact.cli.ui:ui",

@@ -8,23 +8,31 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fewshot_reenact.cli.animate_options import (
+    chosen_label,
+    consent_file_option,
     dense_option,
     driver_face_option,
     embed_thumbnails_option,
     frame_option,
+    label_option,
     matte_option,
     model_option,
     motion_option,
     neutral_option,
+    no_label_option,
     portraits_option,
+    private_driver_option,
+    provider_option,
     region_option,
     runtime_option,
     sign_cert_option,
     sign_key_option,
     size_option,
     strength_option,
+    timestamp_option,
     travel_option,
     warp_only_option,
+    watermark_key_option,
 )
 from fewshot_reenact.cli.common import (
     FILE,
@@ -123,20 +131,25 @@ _default = AnimateOptions.default
 @device_option
 @runtime_option
 @threads_option
-@click.option(
-    "--no-label", is_flag=True, help='No visible "AI-generated". Watermark, signature and tags are always there.'
-)
+@no_label_option
+@label_option
 @consent_option
+@consent_file_option
 @accept_use_option
 @sign_cert_option
 @sign_key_option
 @embed_thumbnails_option
+@private_driver_option
+@watermark_key_option
+@provider_option
+@timestamp_option
 @overwrite_option
 @report_option
 def animate(
     inputs: tuple[str, ...],
     portraits: tuple[Path, ...],
     no_label: bool,
+    label: str | None,
     accept_use: bool,
     report: Path | None,
     **options: Any,
@@ -158,13 +171,14 @@ def animate(
     SIGTERM in the middle of a long video exits with 75, as what is done is kept: see --keep-going.
     """
     given, driver = _split(inputs, portraits)
+    said = chosen_label(no_label, label)
     agree_to_rules(accept_use)
     from fewshot_reenact.pipelines.animate import animate as make
 
     shown = str(report) == "-"
     bars = _Bars()
     try:
-        made = make(given, driver, label=not no_label, report=None if shown else report, progress=bars, **options)
+        made = make(given, driver, label=said, report=None if shown else report, progress=bars, **options)
     except (KeyboardInterrupt, SystemExit) as stop:
         bars.close()
         raise _stopped(stop) from None

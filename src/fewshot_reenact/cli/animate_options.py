@@ -1,5 +1,7 @@
 """How a portrait is animated: the options that `animate` and `live` share, with one name, meaning and default."""
 
+from typing import Any
+
 import click
 
 from fewshot_reenact.cli.common import FILE, Decorator
@@ -100,14 +102,55 @@ runtime_option: Decorator = click.option(
     help="What computes the networks. onnx: ONNX Runtime, on the CPU, where it is faster; needs the extra onnx. "
     "onnx-int8: in int8, faster again but for some seconds to begin, and nearly the same pictures.",
 )
+consent_file_option: Decorator = click.option(
+    "--consent-file",
+    type=FILE,
+    metavar="FILE",
+    help="A statement in which the person shown agrees: its SHA-256 is kept in the result; keep the statement.",
+)
 sign_cert_option: Decorator = click.option(
     "--sign-cert", type=FILE, metavar="PEM", help="Sign with this certificate chain. [default: a key made here]"
 )
 sign_key_option: Decorator = click.option(
     "--sign-key", type=FILE, metavar="PEM", help="The private key of --sign-cert."
 )
+label_option: Decorator = click.option(
+    "--label",
+    type=click.Choice(("en", "cn")),
+    help='What the visible label says. cn: China\'s "AI\u751f\u6210", larger, with the metadata of GB 45438-2025. '
+    "[default: en]",
+)
+no_label_option: Decorator = click.option(
+    "--no-label", is_flag=True, help='No visible "AI-generated". Watermark, signature and tags are always there.'
+)
+private_driver_option: Decorator = click.option(
+    "--private-driver",
+    is_flag=True,
+    help="Leave the driver's hash out of the manifest, and the marks that the driver itself carries.",
+)
+watermark_key_option: Decorator = click.option(
+    "--watermark-key",
+    type=FILE,
+    metavar="FILE",
+    help="Stamp the watermark under this key (`reenact keys --new-watermark-key`), not under the public one.",
+)
+provider_option: Decorator = click.option(
+    "--provider", metavar="NAME", help="Who makes this available, for the manifest, for everyone to read."
+)
+timestamp_option: Decorator = click.option(
+    "--timestamp",
+    metavar="URL",
+    help="Have the signature stamped with the time by this authority (RFC 3161): the one thing that uses the network.",
+)
 embed_thumbnails_option: Decorator = click.option(
     "--embed-thumbnails",
     is_flag=True,
     help="Put small pictures of the portraits into the manifest. Otherwise only hashes of the inputs are in it.",
 )
+
+
+def chosen_label(no_label: bool, label: str | None) -> Any:
+    """`label` of AnimateOptions. Raises click.UsageError where both options are given."""
+    if no_label and label:
+        raise click.UsageError(f"--no-label leaves out what --label {label} asks for; give one of them")
+    return False if no_label else "cn" if label == "cn" else True

@@ -22,13 +22,28 @@ from fewshot_reenact.errors import InputError
 @click.option("--retry", is_flag=True, help="Try again what failed in an earlier call.")
 @click.option("--model", type=common.FILE, metavar="FILE", help="Other weights, where a job names none.")
 @click.option("--no-label", is_flag=True, help='No visible "AI-generated", where a job says nothing of it.')
+@animate_options.label_option
+@animate_options.private_driver_option
+@animate_options.watermark_key_option
+@animate_options.provider_option
+@animate_options.timestamp_option
 @common.consent_option
+@animate_options.consent_file_option
 @common.accept_use_option
 @common.landmarks_option
 @common.device_option
 @animate_options.runtime_option
 @common.threads_option
-def batch(jobs: Path, folder: Path, workers: int, retry: bool, no_label: bool, accept_use: bool, **options: Any) -> int:
+def batch(
+    jobs: Path,
+    folder: Path,
+    workers: int,
+    retry: bool,
+    no_label: bool,
+    label: str | None,
+    accept_use: bool,
+    **options: Any,
+) -> int:
     """Animate portraits with drivers, one job after another, with the networks loaded once.
 
     JOBS is a file of JSON lines or a CSV, a job a line, with portrait, driver and perhaps output and any option of
@@ -41,12 +56,13 @@ def batch(jobs: Path, folder: Path, workers: int, retry: bool, no_label: bool, a
 
     Prints a line of JSON a job. A second call does what is missing. Exit code 3 when a job failed.
     """
+    said = animate_options.chosen_label(no_label, label)
     common.agree_to_rules(accept_use)
     from fewshot_reenact.pipelines.batch import batch as run
     from fewshot_reenact.pipelines.jobs import read_jobs
     from fewshot_reenact.pipelines.options import AnimateOptions
 
-    found = read_jobs(jobs, folder, AnimateOptions(label=not no_label, **options))
+    found = read_jobs(jobs, folder, AnimateOptions(label=said, **options))
     failed = []
     with (
         common.progress_bar("animating", "videos") as bar,

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from fewshot_reenact.cli import common
+from fewshot_reenact.cli.animate_options import consent_file_option
 from fewshot_reenact.cli.common import say
 from fewshot_reenact.pipelines.options import LOSSES
 
@@ -61,6 +62,7 @@ from fewshot_reenact.pipelines.options import LOSSES
 @common.device_option
 @common.threads_option
 @common.consent_option
+@consent_file_option
 @common.accept_use_option
 @common.overwrite_option
 @common.report_option

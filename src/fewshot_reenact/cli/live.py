@@ -8,23 +8,30 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fewshot_reenact.cli.animate_options import (
+    chosen_label,
+    consent_file_option,
     dense_option,
     driver_face_option,
     embed_thumbnails_option,
     frame_option,
+    label_option,
     matte_option,
     model_option,
     motion_option,
     neutral_option,
     portraits_option,
+    private_driver_option,
+    provider_option,
     region_option,
     runtime_option,
     sign_cert_option,
     sign_key_option,
     size_option,
     strength_option,
+    timestamp_option,
     travel_option,
     warp_only_option,
+    watermark_key_option,
 )
 from fewshot_reenact.cli.common import (
     FILE,
@@ -109,10 +116,16 @@ _default = AnimateOptions.default
 @runtime_option
 @threads_option
 @consent_option
+@consent_file_option
 @accept_use_option
 @sign_cert_option
 @sign_key_option
 @embed_thumbnails_option
+@label_option
+@private_driver_option
+@watermark_key_option
+@provider_option
+@timestamp_option
 @overwrite_option
 @report_option
 def live(
@@ -125,6 +138,7 @@ def live(
     frames: int | None,
     seconds: float | None,
     calibrate: str,
+    label: str | None,
     any_size: bool,
     accept_use: bool,
     overwrite: bool,
@@ -157,7 +171,7 @@ def live(
         try:
             made = run(
                 given,
-                AnimateOptions(**options),
+                AnimateOptions(label=chosen_label(False, label), **options),
                 camera=camera,
                 window=not no_window,
                 record=record,

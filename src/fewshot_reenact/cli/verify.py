@@ -12,8 +12,9 @@ from fewshot_reenact.cli.common import say, to_json
 @click.argument("paths", nargs=-1, required=True, metavar="FILE|FOLDER...", type=common.FILE)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--trust", type=common.FILE, metavar="PEM", help="Certificates of authorities to trust as well.")
+@click.option("--watermark-key", type=common.FILE, metavar="FILE", help="Look for watermarks under this key as well.")
 @common.threads_option
-def verify(paths: tuple[Path, ...], as_json: bool, trust: Path | None) -> int:
+def verify(paths: tuple[Path, ...], as_json: bool, trust: Path | None, watermark_key: Path | None) -> int:
     """Say which marks of this tool FILE carries: a C2PA signature, the invisible watermark, plain tags.
 
     FILE is a video, a GIF or a picture. In a FOLDER each of them is looked at, and pictures of one size also together,
@@ -31,7 +32,9 @@ def verify(paths: tuple[Path, ...], as_json: bool, trust: Path | None) -> int:
     from fewshot_reenact.provenance.verify import verify as look
 
     with common.progress_bar("looking") as bar:
-        findings = look(paths, trust=trust, progress=lambda _, done, total: bar(done, total))
+        findings = look(
+            paths, trust=trust, watermark_key=watermark_key, progress=lambda _, done, total: bar(done, total)
+        )
     if as_json:
         click.echo(to_json([one.report() for one in findings]))
     else:

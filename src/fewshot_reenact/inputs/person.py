@@ -5,7 +5,8 @@
     pictures.N       PNG or JPEG bytes, uint8; the first is the picture that moves
     points           the 83 points of the face in each, (K, 83, 2) float32 pixels
     row              D's row for the person, where the model has a D
-Metadata: format, dimensions of the networks, version, note, consent (what was said of the person's agreement).
+Metadata: format, dimensions of the networks, version, note, consent (what was said of the person's agreement),
+consent_file (the SHA-256 of a statement of theirs).
 """
 
 import io
@@ -49,7 +50,13 @@ def is_person(path: Path) -> bool:
 
 
 def save_person(
-    person: Person, path: Path, *, note: str = "", consent: str | None = None, overwrite: bool = False
+    person: Person,
+    path: Path,
+    *,
+    note: str = "",
+    consent: str | None = None,
+    statement: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write one file, atomically. The first picture keeps every pixel; the others only lend theirs to warps."""
     tensors = {f"model.{k}": v.half() if v.is_floating_point() else v for k, v in person.model.state_dict().items()}
@@ -64,13 +71,17 @@ def save_person(
     meta = {"format": _FORMAT, "dimensions": person.model.dims.to_json(), "version": __version__, "note": note}
     if consent is not None:
         meta["consent"] = consent
+    if statement is not None:
+        meta["consent_file"] = statement
     save_weights(path, tensors, meta, overwrite=overwrite)
 
 
-def consent_in(path: Path) -> str | None:
-    """What was said at fine-tuning of the person's agreement. Raises ModelError: missing, damaged."""
+def consent_in(path: Path) -> tuple[str | None, str | None]:
+    """What was said at fine-tuning of the person's agreement, and the SHA-256 of a statement of theirs. Raises
+    ModelError: missing, damaged.
+    """
     with open_weights(path, _MISSING) as file:
-        return file.meta.get("consent")
+        return file.meta.get("consent"), file.meta.get("consent_file")
 
 
 def load_person(path: Path, device: torch.device | str = "cpu") -> Person:

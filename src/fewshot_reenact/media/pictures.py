@@ -157,8 +157,9 @@ def write_picture(
         if suffix == ".png":
             info = PngImagePlugin.PngInfo()
             for key, value in tags.items():
-                # PNG has agreed names: Title, Comment, Description, Software.
-                info.add_itxt(key.capitalize(), value)
+                # PNG has agreed names: Title, Comment, Description, Software. Names in capitals are of videos.
+                if not key.isupper():
+                    info.add_itxt(key.capitalize(), value)
             image.save(file.partial, "PNG", pnginfo=info)
         else:
             exif = Image.Exif()

@@ -31,6 +31,7 @@ from fewshot_reenact.pipelines.options import AnimateOptions, Audio, Frame, Runt
 from fewshot_reenact.pipelines.unfinished import Unfinished, made_of
 from fewshot_reenact.progress import Progress, stage
 from fewshot_reenact.provenance import history
+from fewshot_reenact.provenance.aigc import Visible
 from fewshot_reenact.provenance.marks import StandardMarks
 from fewshot_reenact.rendering.plan import Plan, plan_motion
 from fewshot_reenact.rendering.video_plan import VideoPlan
@@ -112,11 +113,16 @@ def animate(
     dense: bool | None = None,
     device: str = "auto",
     runtime: Runtime = "torch",
-    label: bool = True,
+    label: Visible = True,
     consent: str | None = None,
+    consent_file: str | Path | None = None,
     sign_cert: str | Path | None = None,
     sign_key: str | Path | None = None,
     embed_thumbnails: bool = False,
+    private_driver: bool = False,
+    watermark_key: str | Path | None = None,
+    provider: str | None = None,
+    timestamp: str | None = None,
     marks: Marks | None = None,
     report: str | Path | None = None,
     overwrite: bool = False,
@@ -131,7 +137,7 @@ def animate(
         "motion:smile", "motion:surprise", "motion:blink".
     output: where to write (.mp4, .m4v, .mov; .png, .jpg for a pose; .mov, .webm, .png with background="transparent").
         None: PORTRAIT--DRIVER.mp4 in the current folder, .mov if transparent.
-    motion ... embed_thumbnails: see AnimateOptions.
+    motion ... timestamp: see AnimateOptions.
     marks: other marks instead of all of these; for measuring alone, where the pixels themselves are judged.
     report: write what was done as JSON there. overwrite: replace files that exist. progress: see progress.Progress.
 
@@ -178,9 +184,14 @@ def animate(
         runtime=runtime,
         label=label,
         consent=consent,
+        consent_file=consent_file,
         sign_cert=sign_cert,
         sign_key=sign_key,
         embed_thumbnails=embed_thumbnails,
+        private_driver=private_driver,
+        watermark_key=watermark_key,
+        provider=provider,
+        timestamp=timestamp,
     )
     return animate_with(
         options, portrait, driver, output, marks=marks, report=report, overwrite=overwrite, progress=progress
@@ -231,6 +242,7 @@ def make(
         driven = driven if film is None else film.with_sound(driven, options)
         if isinstance(marks, StandardMarks):
             kept.begin(driven, marks.id)
+            marks.notes += _heard(driven, options)
         plan: Plan | VideoPlan = (
             plan_motion(driven.motion, cast.people[0], options.retargeting, options.smooth)
             if film is None
@@ -264,6 +276,13 @@ def make(
 def _measured(job: Job, cast: Cast, options: AnimateOptions, progress: Progress | None) -> Driver:
     driven = job.driver.measure(cast.backend, stage(progress, "driver"))
     return driven if cast.film is None else cast.film.drive(driven, options)
+
+
+def _heard(driven: Driver, options: AnimateOptions) -> list[str]:
+    """What the user should know of a driver that they keep to themselves."""
+    if not options.private_driver or driven.audio_from is None or options.audio != "driver":
+        return []
+    return ["the driver's sound is in the output, and a voice can be recognised; --audio none leaves it out"]
 
 
 def _describe(

@@ -31,6 +31,7 @@ from fewshot_reenact.pipelines.networks import Networks, device_for, load_networ
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.pipelines.side_by_side import side_by_side
 from fewshot_reenact.progress import Progress, stage
+from fewshot_reenact.provenance.protect import refuse_protected
 from fewshot_reenact.rendering.dense_motion import dense_motion_of
 from fewshot_reenact.rendering.matte import with_matte
 from fewshot_reenact.rendering.plan import Plan
@@ -130,6 +131,8 @@ def load(
     """Find the face in each portrait, or in each frame of a video. loaded: networks that are there already; None: they
     are loaded.
     """
+    for path in [] if portraits.is_person else portraits.files:
+        refuse_protected(path, "animate")
     where, why = device_for(options)
     person = portraits.person(options.model, where)
     loaded = loaded or load_networks(options, person is not None)

@@ -32,7 +32,8 @@ from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.teachers import Teachers, load_teachers
 from fewshot_reenact.pipelines.options import LOSSES
 from fewshot_reenact.progress import Count, Progress, stage
-from fewshot_reenact.provenance.consent import check_consent
+from fewshot_reenact.provenance.consent import check_consent, hash_of_statement
+from fewshot_reenact.provenance.protect import refuse_protected
 from fewshot_reenact.rendering.flow import to_signed
 from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.rendering.textured import TexturedRenderer
@@ -95,6 +96,7 @@ def finetune(
     landmarks: Landmarks | LandmarkBackend = "builtin",
     device: str = "auto",
     consent: str | None = None,
+    consent_file: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> FineTuning:
@@ -104,14 +106,15 @@ def finetune(
     person's file, .safetensors. take: frames of each video, as different from each other as can be. steps: updates;
     None: by the number of frames, none for a single one. model, discriminator: weights (.safetensors); None: the
     built-in model, and the discriminator.safetensors beside the model's file if there is one and its weight in the
-    loss is not 0. perceptual, identity:
-    self-describing networks (models.perceptual), of features and of faces, with which pictures are compared; None: the
-    built-in ones; the paper's content terms, where they are weighed, take them for VGG19 and VGGFace. losses: what is
-    learnt by: "trained" is what the model's file says that it was trained by, "person", "textured", "paper-v1" and
+    loss is not 0. perceptual, identity: self-describing networks (models.perceptual), of features and of faces, with
+    which pictures are compared; None: the built-in ones; the paper's content terms, where they are weighed, take them
+    for VGG19 and VGGFace. losses: what is learnt by: "trained" is what the model's file says that it was trained by,
+    "person", "textured", "paper-v1" and
     "paper-v2" are presets (models.losses), "auto" is "person" for a model that corrects a warp and "trained" for one
     that paints, as in the paper. weights: other weights of parts of it, by the names of models.losses.LossWeights.
     face: "largest" or N from the left. landmarks: "builtin", "fan", or a backend. device: "auto", "cpu", "cuda",
     "cuda:1", "mps". consent: how the person agreed; kept in the file and in the manifest of every video made from it.
+    consent_file: a statement of theirs; its SHA-256 is kept in the same way.
     overwrite: replace a file that exists. progress: see progress.Progress; the stages are "frames" and "steps".
 
     Returns a FineTuning. Raises UsageError, InputError, ModelError (see errors); then nothing is written.
@@ -127,7 +130,7 @@ def finetune(
     files = as_paths(inputs)
     path = check_output(output, overwrite, files, (SUFFIX,))
     choice = parse_face(face)
-    consent = check_consent(consent)
+    consent, statement = check_consent(consent), hash_of_statement(consent_file)
     where, why = choose_device(device)
     networks = load_model(model, where)
     loss_weights = choose_losses(networks, model, losses, weights)
@@ -152,7 +155,8 @@ def finetune(
     )
     if steps and tuned.kept == 0:
         notes.append("tuning did not help on the held-out frame: the networks are kept as they were")
-    save_person(person, path, note=f"{len(frames)} frames, step {tuned.kept}", consent=consent, overwrite=overwrite)
+    note = f"{len(frames)} frames, step {tuned.kept}"
+    save_person(person, path, note=note, consent=consent, statement=statement, overwrite=overwrite)
     return FineTuning(
         output=path,
         frames=len(frames),
@@ -277,6 +281,7 @@ def _gather(
         tell(number, len(inputs))
         if not path.is_file():
             raise InputError(f"{path}: no such file; check the name")
+        refuse_protected(path, "train")
         if is_picture(path):
             found, said = PortraitSource([path], face).load(backend)
             frames, notes = frames + found, notes + said

@@ -118,7 +118,7 @@ def _job(row: dict[Any, Any], where: str, home: Path, folder: Path, base: Animat
     driver = str(row["driver"])
     driver = driver if driver.startswith("motion:") else str(home / driver)
     more = {name: value for name, value in row.items() if name in _OPTIONS}
-    for name in ("matte", "model", "sign_cert", "sign_key"):
+    for name in ("matte", "model", "sign_cert", "sign_key", "watermark_key", "consent_file"):
         if more.get(name):
             more[name] = str(home / str(more[name]))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from fewshot_reenact.landmarks.selection import parse_face
 from fewshot_reenact.media.timestamps import rate_of_frames
 from fewshot_reenact.motion.pacing import FITS, Fit
 from fewshot_reenact.motion.retarget import MotionMode, Region, Retargeting
+from fewshot_reenact.provenance.aigc import CHINA, Visible, check_provider
 
 Frame = Literal["full", "crop"]
 Audio = Literal["driver", "portrait", "none"]
@@ -23,6 +25,7 @@ RUNTIMES: tuple[str, ...] = get_args(Runtime)
 # By what `finetune` learns: see pipelines.finetune; the last ones are the presets of models.losses.
 LOSSES = ("auto", "trained", "textured", "person", "paper-v1", "paper-v2")
 CROP_SIZES = (256, 1024)
+_LONGEST_PROVIDER = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,15 @@ class AnimateOptions:
         extra onnx.
 
     Marking:
-    label: the visible label "AI-generated". Watermark, signature and tags are always there.
-    consent: how the person shown agreed, for the signed manifest. sign_cert, sign_key: PEM files to sign with, not
+    label: the visible label "AI-generated"; "cn": the one in Chinese that GB 45438-2025 asks for, with its metadata.
+        Watermark, signature and tags are always there.
+    consent: how the person shown agreed, for the signed manifest. consent_file: a statement of theirs, of which the
+        manifest has the SHA-256. sign_cert, sign_key: PEM files to sign with, not
         the key made here. embed_thumbnails: small portraits go into the manifest, otherwise only hashes of the inputs.
+    private_driver: nothing by which the driver can be recognised goes into the manifest.
+    watermark_key: a file made by `reenact keys`, under whose key the watermark is stamped; None: the public one.
+    provider: who makes this available, as the manifest names them; None: this tool. timestamp: the address (http or
+        https) of an authority that stamps the signature with the time, by RFC 3161; None: nobody is asked.
     """
 
     motion: MotionMode = "relative"
@@ -96,11 +105,16 @@ class AnimateOptions:
     dense: bool | None = None
     device: str = "auto"
     runtime: Runtime = "torch"
-    label: bool = True
+    label: Visible = True
     consent: str | None = None
+    consent_file: str | Path | None = None
     sign_cert: str | Path | None = None
     sign_key: str | Path | None = None
     embed_thumbnails: bool = False
+    private_driver: bool = False
+    watermark_key: str | Path | None = None
+    provider: str | None = None
+    timestamp: str | None = None
 
     def __post_init__(self) -> None:
         if self.dense is None:
@@ -122,9 +136,26 @@ class AnimateOptions:
             raise UsageError(f"runtime {self.runtime!r} is not one of {', '.join(RUNTIMES)}")
         if self.runtime != "torch" and self.device not in ("auto", "cpu"):
             raise UsageError(f"runtime {self.runtime!r} computes on the CPU: leave out device {self.device!r}")
+        self._check_marks()
         rate_of_frames(self.fps)
         parse_face(self.face)
         parse_face(self.driver_face)
+
+    def _check_marks(self) -> None:
+        if self.label not in (True, False, CHINA):
+            raise UsageError(f"label {self.label!r} is not true, false or {CHINA!r}")
+        if self.provider is not None and (not self.provider.strip() or not self.provider.isprintable()):
+            raise UsageError("the provider's name is empty or has control characters in it; write plain text")
+        if self.provider is not None and len(self.provider) > _LONGEST_PROVIDER:
+            raise UsageError(f"the provider's name is longer than {_LONGEST_PROVIDER} characters")
+        if not isinstance(self.private_driver, bool):
+            raise UsageError(f"private_driver {self.private_driver!r} is not true or false")
+        if self.private_driver and self.compare:
+            raise UsageError("--compare shows the driver, which --private-driver keeps to yourself: leave one out")
+        if self.label == CHINA:
+            check_provider(self.provider)
+        if self.timestamp is not None and not re.fullmatch(r"https?://[^\s/]+(/[!-~]*)?", self.timestamp):
+            raise UsageError(f"--timestamp {self.timestamp}: is no address; it begins with http:// or https://")
 
     @property
     def retargeting(self) -> Retargeting:
@@ -154,8 +185,9 @@ class AnimateOptions:
 
     @property
     def credentials(self) -> list[Path]:
-        """The PEM files named."""
-        return [Path(path) for path in (self.sign_cert, self.sign_key) if path is not None]
+        """The files of certificates, keys and consent named."""
+        named = (self.sign_cert, self.sign_key, self.watermark_key, self.consent_file)
+        return [Path(path) for path in named if path is not None]
 
     @classmethod
     def default(cls, name: str) -> Any:

@@ -28,6 +28,7 @@ from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.marks import PixelMarks, StandardMarks
+from fewshot_reenact.provenance.watermark_key import read_watermark_key
 from fewshot_reenact.rendering.live import LivePlan, Still
 from fewshot_reenact.rendering.renderer import Renderer, open_renderer
 
@@ -93,7 +94,8 @@ class Session:
             raise
         self.notes = list(self._cast.notes)
         self._settle = SETTLE if settle is None else settle
-        self._marks = PixelMarks(self.options.label)
+        key = self.options.watermark_key
+        self._marks = PixelMarks(self.options.label, key=None if key is None else read_watermark_key(key)[0])
         self._plan: LivePlan | None = None
         self._renderer: Renderer | None = None
         self._last: np.ndarray | None = None

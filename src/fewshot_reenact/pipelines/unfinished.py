@@ -33,7 +33,7 @@ from fewshot_reenact.media import segments, timestamps
 from fewshot_reenact.motion.files import load_motion, save_motion
 from fewshot_reenact.pipelines.animate_steps import Cast, Job
 from fewshot_reenact.pipelines.options import AnimateOptions
-from fewshot_reenact.provenance.sign import Origin
+from fewshot_reenact.provenance.assertions import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ _STATE, _MOTION = "state.json", "motion.npz"
 _LARGEST_STATE = 1 << 20  # bytes
 _OURS = r"state\.json|motion\.npz|\d{6}\.([0-9a-f]{16}\.\w+|partial)|(whole|\.state|\.motion)\..*partial"
 # What of the options is told otherwise (by what is in a file, by what was chosen), and what changes no frame.
-_NOT_COMPARED = ("matte", "model", "device", "landmarks", "keep_going")
+_TOLD_OTHERWISE = ("matte", "model", "device", "landmarks")
+_NOT_COMPARED = (*_TOLD_OTHERWISE, "keep_going", "provider", "timestamp", "consent_file", "private_driver")
 
 
 class Unfinished:
@@ -198,6 +199,7 @@ def made_of(job: Job, options: AnimateOptions, cast: Cast, origin: Origin) -> di
     chosen = options.as_data()
     if job.ground is not None and job.ground.files:
         chosen["background"] = [sha256(path) for path in job.ground.files]
+    chosen["watermark_key"] = origin.watermark_key
     said = {f"--{name.replace('_', '-')}": value for name, value in chosen.items() if name not in _NOT_COMPARED}
     made_by = {"version of this tool": __version__, "device": str(cast.device), "kind of landmarks": cast.backend.name}
     libraries = {

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import json
 import os
+from pathlib import Path
 
 from fewshot_reenact.config_folder import config_folder, write_private
-from fewshot_reenact.errors import UsageError
+from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.files import sha256
 
 VARIABLE = "REENACT_ACCEPT_USE"
 LONGEST = 1000  # characters of a consent text
@@ -33,6 +35,20 @@ def check_consent(text: str | None) -> str | None:
     if not all(c.isprintable() or c == "\n" for c in text):
         raise UsageError("the consent text has control characters in it; write plain text")
     return text
+
+
+def hash_of_statement(path: str | Path | None) -> str | None:
+    """The SHA-256 of a file in which the person shown agrees, of whatever kind: a letter, a scan, a signed mail. It is
+    not read otherwise. None without one. Raises InputError: it cannot be read, or is empty.
+    """
+    if path is None:
+        return None
+    try:
+        if Path(path).stat().st_size == 0:
+            raise InputError(f"{path}: is empty; give the statement itself")
+        return sha256(Path(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the name") from error
 
 
 def state() -> str | None:

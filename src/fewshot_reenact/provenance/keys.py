@@ -42,7 +42,8 @@ _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 class Credentials:
     """A leaf's private key and the certificates from the leaf up, as PEM, and the signature algorithm as C2PA calls it.
 
-    notes: what the user should know about them.
+    notes: what the user should know about them. timestamp: the address of an authority that stamps each signature with
+    the time (RFC 3161); None: nobody is asked.
     """
 
     chain: bytes
@@ -50,6 +51,7 @@ class Credentials:
     algorithm: str
     own: bool
     notes: tuple[str, ...] = ()
+    timestamp: str | None = None
 
 
 def user_credentials() -> Credentials:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fewshot_reenact.provenance.sign import TOOL, printable
-from fewshot_reenact.provenance.verify import MarkReport, Signature, Watermark
+from fewshot_reenact.provenance.aigc import MEANINGS
+from fewshot_reenact.provenance.assertions import TOOL
+from fewshot_reenact.provenance.sign import printable
+from fewshot_reenact.provenance.signature import Signature, TimeStamp
+from fewshot_reenact.provenance.verify import MarkReport, Watermark
 
+PROTECTED = "says of itself that it must not be animated, nor used for training (reenact protect)"
+_SHOWN = 8  # of what a manifest lists
 NOTHING = (
     f"no mark of {TOOL} found. That proves nothing: marks can be removed, and what other tools make has other marks "
     "or none"
@@ -21,6 +26,8 @@ def in_words(finding: MarkReport) -> list[str]:
     lines = [f"{finding.name}: {_verdict(finding)}"]
     if finding.signature:
         lines.append(f"  signature  {_signature(finding.signature)}")
+    if finding.signature:
+        lines += [f"  {name:<9}  {line}" for name, line in _manifest(finding.signature)]
     if finding.watermark:
         lines.append(f"  watermark  {_watermark(finding.watermark)}")
     if finding.foreign_manifest:
@@ -31,6 +38,8 @@ def in_words(finding: MarkReport) -> list[str]:
         tags.append(f"digitalSourceType {finding.tags.source_type.rsplit('/', 1)[-1]}")
     if tags:
         lines.append(f"  tags       {', '.join(tags)} (anybody can write or remove these)")
+    if finding.tags.aigc:
+        lines.append(f"  AIGC       {_aigc(finding.tags.aigc)} (GB 45438-2025; anybody can write or remove it)")
     missing = [
         name
         for name, there in (("signature", finding.signature), ("watermark", finding.watermark), ("tags", tags))
@@ -39,18 +48,20 @@ def in_words(finding: MarkReport) -> list[str]:
     if missing and finding.made_by_this_tool:
         lines.append(f"  not found  {', '.join(missing)}")
     if finding.signature and finding.signature.holds:  # else it may be what was said of another file
-        for consent, when in _consents(finding.signature.statement):
+        for consent, when in _consents(finding.signature.statement, "consent"):
             lines.append(f'  consent    "{printable(consent, 1000)}" (said by who made it{when}; not checked)')
+        for digest, when in _consents(finding.signature.statement, "consent_file"):
+            lines.append(f"  consent    a statement with SHA-256 {printable(digest, 64)} (kept by who made it{when})")
     return lines
 
 
-def _consents(statement: dict[str, Any]) -> list[tuple[object, str]]:
+def _consents(statement: dict[str, Any], name: str) -> list[tuple[object, str]]:
     """What is said on consent and when, from a manifest that anybody may have written."""
     inputs = statement.get("inputs")
-    said = [one.get("consent") for one in inputs if isinstance(one, dict)] if isinstance(inputs, list) else []
+    said = [one.get(name) for one in inputs if isinstance(one, dict)] if isinstance(inputs, list) else []
     return [
         (consent, when)
-        for consent, when in ((statement.get("consent"), ""), *((one, " at fine-tuning") for one in said[:8]))
+        for consent, when in ((statement.get(name), ""), *((one, " at fine-tuning") for one in said[:8]))
         if consent
     ]
 
@@ -60,11 +71,13 @@ def _verdict(finding: MarkReport) -> str:
     signed = finding.signature is not None and finding.signature.holds and finding.signature.by_this_tool
     if finding.signature and signed and finding.signature.as_ingredient and not finding.watermark:
         return f"contains material made with {TOOL}: AI-generated"
-    if signed or finding.watermark:
+    if signed or (finding.watermark and not finding.watermark.protects):
         return f"{altered}Made with {TOOL}: AI-generated" if altered else f"made with {TOOL}: AI-generated"
     if finding.tags.by_this_tool:
         says = "it says of itself that it was" if altered else "says of itself that it was"
         return f"{altered}{says[0].upper() + says[1:] if altered else says} made with {TOOL}: AI-generated"
+    if finding.protected:
+        return f"{altered}{PROTECTED[0].upper() + PROTECTED[1:] if altered else PROTECTED}"
     if altered:
         return f"{altered}No other mark of {TOOL} found"
     if finding.tags.generated:
@@ -96,6 +109,43 @@ def _signature(one: Signature) -> str:
     return f"is there and cannot be relied on{problems}"
 
 
+def _manifest(one: Signature) -> list[tuple[str, str]]:
+    """What a manifest says, of this tool or any other, each a line with its name: who said it is said above."""
+    lines = []
+    worth = "not checked" if one.holds else "of the file before it was changed, or of another file"
+    if one.time_stamp:
+        lines.append(("stamped", _time_stamp(one.time_stamp)))
+    ours = {name: printable(one.statement[name]) for name in ("provider", "time", "id") if one.statement.get(name)}
+    if ours:
+        told = "".join(f', {name} "{what}"' for name, what in ours.items() if name != "provider")
+        lines.append(("says", f'made available by "{ours.get("provider", "nobody named")}"{told} ({worth})'))
+    said = [f"actions {'; '.join(one.said.actions[:_SHOWN])}"] if one.said.actions else []
+    if one.said.ingredients:
+        said.append("made from " + ", ".join(f'"{title}"' for title in one.said.ingredients[:_SHOWN]))
+    if one.said.mining:
+        said.append("use by AI: " + ", ".join(f"{name} {use}" for name, use in one.said.mining.items()))
+    lines += [("says", f"{line} ({worth})") for line in said]
+    lines += [("binding", f"{alg}: {value}") for alg, value in one.said.bindings[:_SHOWN]]
+    codes = [f"{kind}: {', '.join(found)}" for kind, found in one.codes.items() if found]
+    if codes:
+        lines.append(("C2PA", "; ".join(codes)))
+    return lines
+
+
+def _time_stamp(one: TimeStamp) -> str:
+    if one.time is None:
+        return "by a time stamp that does not fit the signature: it says nothing"
+    known = "trusted here" if one.trusted else "not known here, so the time is not proven; --trust names authorities"
+    return f'{one.time}, by "{one.authority}", an authority {known}'
+
+
+def _aigc(label: dict[str, str]) -> str:
+    """The elements of the label that say something."""
+    meaning = MEANINGS.get(label["Label"], "no known value")
+    others = [f'{name} "{value}"' for name, value in label.items() if name != "Label" and value]
+    return ", ".join([f'Label "{label["Label"]}" ({meaning})', *others])
+
+
 def _watermark(one: Watermark) -> str:
     frames = f"{one.frames} frame{'s' if one.frames != 1 else ''}"
     known = "not in this machine's history"
@@ -104,4 +154,7 @@ def _watermark(one: Watermark) -> str:
         known = output if one.same_file else f"the id of what was {output}"
         if one.same_file is False:
             known += "; this is another file: a changed copy, or one that the id was carried over to"
-    return f"id {one.id}, confidence {one.confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"
+    under = f", under the key {one.key}, which is not public" if one.key else ""
+    if one.protects:
+        known = "the reserved id of pictures that must not be animated"
+    return f"id {one.id}{under}, confidence {one.confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"

@@ -1,6 +1,7 @@
 """The signed C2PA manifest of an output: what made it, from which inputs, and that nothing was changed since.
 
-Everything happens on this machine: no time-stamp server, no remote manifests, no revocation service.
+Everything happens on this machine: no remote manifests, no revocation service, and a time-stamp authority only where
+the user names one.
 """
 
 from __future__ import annotations
@@ -9,24 +10,22 @@ import contextlib
 import errno
 import io
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import c2pa
 from PIL import Image
 
-from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.media.pictures import small_jpeg
 from fewshot_reenact.provenance import webm
+from fewshot_reenact.provenance.assertions import Ingredient, Origin, manifest, portraits, stated
 from fewshot_reenact.provenance.keys import Credentials
 
-TOOL = "fewshot-reenact"
-STATEMENT = "org.fewshot-reenact.animation"
 _TYPES = {
     ".mp4": "video/mp4",
     ".m4v": "video/x-m4v",
@@ -59,36 +58,7 @@ _OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 _NO_ACTIONS = {f"auto_{name}_action": {"enabled": False} for name in ("created", "opened", "placed")}
 
 
-@dataclass(frozen=True)
-class Ingredient:
-    """An input of an output: "portrait", "driver" or "model", and the SHA-256 of its file in hexadecimal.
-
-    path: None if it is no file: a built-in motion (`name` says which), or a camera (`live`). A manifest has no names of
-    files, often people's. consent: what was said of the person's agreement when the input itself was made.
-    """
-
-    role: str
-    sha256: str | None
-    path: Path | None = None
-    name: str | None = None
-    consent: str | None = None
-    live: bool = False
-
-
-@dataclass
-class Origin:
-    """What an output's manifest says of how it came about.
-
-    source_type: IPTC's digitalSourceType. edited: whether the output is the portrait's picture with parts of it
-    replaced (C2PA: opened and edited), rather than a new one. consent: what the user said on the agreement of the
-    person shown. settings: further facts, plain data.
-    """
-
-    source_type: str
-    ingredients: Sequence[Ingredient] = ()
-    edited: bool = False
-    consent: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+logger = logging.getLogger(__name__)
 
 
 def context(anchors: str | None = None) -> c2pa.Context:
@@ -103,15 +73,40 @@ def context(anchors: str | None = None) -> c2pa.Context:
 
 
 def check_credentials(credentials: Credentials) -> None:
-    """Signs a small picture, so that credentials that C2PA refuses are told of before the work. InputError."""
-    picture = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(picture, "PNG")
+    """Signs a small picture, so that credentials that C2PA refuses are told of before the work. InputError.
+
+    Where signatures are to be stamped, that is tried too, after it was said. Raises UsageError if it fails.
+    """
     try:
-        with _signer(credentials) as signer:
-            builder = c2pa.Builder(_manifest(Origin(""), None, (), {}), context=context())
-            builder.sign(signer, "image/png", picture, io.BytesIO())
+        _sign_small(replace(credentials, timestamp=None))
     except c2pa.C2paError as error:
         raise InputError(f"the certificate cannot be used for C2PA ({reason(error)}); give another") from error
+    if credentials.timestamp is None:
+        return
+    logger.warning(
+        "%s is asked for time stamps: now, to try it, and when the output is signed. It learns this machine's address "
+        "and the signature's hash, no picture",
+        credentials.timestamp,
+    )
+    try:
+        _sign_small(credentials)
+    except c2pa.C2paError as error:
+        raise _without_stamp(credentials, error) from error
+
+
+def _sign_small(credentials: Credentials) -> None:
+    picture, signed = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (16, 16)).save(picture, "PNG")
+    with _signer(credentials) as signer:
+        builder = c2pa.Builder(manifest(Origin(""), None, (), {}), context=context())
+        builder.sign(signer, "image/png", picture, signed)
+
+
+def _without_stamp(credentials: Credentials, error: c2pa.C2paError) -> UsageError:
+    return UsageError(
+        f"--timestamp {credentials.timestamp}: no time stamp came from there ({reason(error)}), so nothing is written; "
+        "check the address, or leave it out"
+    )
 
 
 def sign(
@@ -130,15 +125,15 @@ def sign(
     notes: list[str] = []
     size = partial.stat().st_size
     target = partial.with_suffix(".signed.partial")
-    marked = [n for n, one in enumerate(origin.ingredients) if one.path and _has_marks(one, notes)]
-    pictures = {n: small_jpeg(path, _THUMBNAIL) for n, path in _portraits(origin).items()} if thumbnails else {}
+    marked = [n for n, one in enumerate(origin.ingredients) if one.path and not one.private and _has_marks(one, notes)]
+    pictures = {n: small_jpeg(path, _THUMBNAIL) for n, path in portraits(origin).items()} if thumbnails else {}
     try:
         # Second, should an input's marks turn out to be unusable or huge: its hash alone, as of inputs without marks.
         for whole in (marked, []):
             try:
                 _write_signed(partial, target, suffix, origin, credentials, watermark, whole, pictures)
             except c2pa.C2paError as error:
-                if not whole:
+                if not whole or _is_of_stamp(credentials, error):
                     raise
                 notes.append(f"marks of the inputs are not kept, their hashes are ({reason(error)})")
                 continue
@@ -147,6 +142,8 @@ def sign(
             notes.append(f"marks of the inputs are over {LARGEST_KEPT >> 20} MiB and not kept, their hashes are")
         target.replace(partial)
     except c2pa.C2paError as error:
+        if _is_of_stamp(credentials, error):
+            raise _without_stamp(credentials, error) from error
         # The library wraps what the system says about a full disk.
         if shutil.disk_usage(partial.parent).free < size + LARGEST_KEPT:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(partial)) from error
@@ -207,85 +204,20 @@ def _write_signed(
     pictures: Mapping[int, bytes],
 ) -> None:
     """The signed copy. whole: which ingredients the library reads, for their marks. pictures: their thumbnails."""
-    builder = c2pa.Builder(_manifest(origin, watermark, whole, pictures), context=context())
+    builder = c2pa.Builder(manifest(origin, watermark, whole, pictures), context=context())
     for number, picture in pictures.items():
         builder.add_resource(f"thumbnail-{number}", io.BytesIO(picture))
     for number in whole:
         path = origin.ingredients[number].path
         assert path is not None
         with path.open("rb") as file:
-            builder.add_ingredient_from_stream(json.dumps(_stated(origin, number, pictures)), _type_of(path), file)
+            builder.add_ingredient_from_stream(json.dumps(stated(origin, number, pictures)), _type_of(path), file)
     if suffix == ".webm":
         builder.set_no_embed()
     with _signer(credentials) as signer, source.open("rb") as before, target.open("w+b") as after:
-        manifest = builder.sign(signer, _TYPES[suffix], before, after)
+        made = builder.sign(signer, _TYPES[suffix], before, after)
     if suffix == ".webm":
-        webm.append(target, manifest)
-
-
-def _manifest(
-    origin: Origin, watermark: str | None, whole: Sequence[int], pictures: Mapping[int, bytes]
-) -> dict[str, Any]:
-    """The definition that the library makes a manifest of, with the ingredients that are stated by hash alone."""
-    tool = {"name": TOOL, "version": __version__}
-    labels = [_label(origin, number) for number in range(len(origin.ingredients))]
-    made: dict[str, Any] = {"digitalSourceType": origin.source_type, "softwareAgent": tool}
-    if origin.edited:
-        rest = {"parameters": {"ingredientIds": labels[1:]}} if labels[1:] else {}
-        actions = [
-            {"action": "c2pa.opened", "parameters": {"ingredientIds": labels[:1]}},
-            {"action": "c2pa.edited", **made, **rest},
-        ]
-    else:
-        parameters = {"parameters": {"ingredientIds": labels}} if labels else {}
-        actions = [{"action": "c2pa.created", **made, **parameters}]
-    said = {
-        **origin.settings,
-        "inputs": [
-            {
-                "role": one.role,
-                "sha256": one.sha256,
-                **({"name": one.name} if one.name else {}),
-                **({"consent": one.consent} if one.consent else {}),
-            }
-            for one in origin.ingredients
-        ],
-        "watermark": watermark,
-        "consent": origin.consent,
-    }
-    alone = [_stated(origin, number, pictures) for number in range(len(labels)) if number not in whole]
-    return {
-        "claim_generator_info": [tool],
-        "ingredients": [{**one, "format": "application/octet-stream"} for one in alone],
-        "assertions": [
-            {"label": "c2pa.actions.v2", "data": {"actions": actions, "allActionsIncluded": True}},
-            {"label": STATEMENT, "kind": "Json", "data": {k: v for k, v in said.items() if v is not None}},
-        ],
-    }
-
-
-def _stated(origin: Origin, number: int, pictures: Mapping[int, bytes]) -> dict[str, Any]:
-    """An ingredient as the library wants it described."""
-    one = origin.ingredients[number]
-    what = "live pictures, which are in no file" if one.live else f"part of {TOOL} {__version__}"
-    what = f"SHA-256 {one.sha256}" if one.sha256 else what
-    return {
-        "title": f"{one.role}: {one.name}" if one.name else one.role,
-        "label": _label(origin, number),
-        "relationship": "parentOf" if origin.edited and number == 0 else "inputTo",
-        "instance_id": f"urn:sha256:{one.sha256}" if one.sha256 else f"urn:{TOOL}:{one.name}",
-        "description": what,
-        **({"thumbnail": {"format": "image/jpeg", "identifier": f"thumbnail-{number}"}} if number in pictures else {}),
-    }
-
-
-def _portraits(origin: Origin) -> dict[int, Path]:
-    """Their files, by the number of the ingredient."""
-    return {n: one.path for n, one in enumerate(origin.ingredients) if one.role == "portrait" and one.path is not None}
-
-
-def _label(origin: Origin, number: int) -> str:
-    return f"{origin.ingredients[number].role}-{number + 1}"
+        webm.append(target, made)
 
 
 def _has_marks(one: Ingredient, notes: list[str]) -> bool:
@@ -316,5 +248,11 @@ def _type_of(path: Path) -> str:
 
 
 def _signer(credentials: Credentials) -> c2pa.Signer:
-    # None: no time-stamp server, since nothing here uses the network.
-    return c2pa.Signer.from_info(c2pa.C2paSignerInfo(credentials.algorithm, credentials.chain, credentials.key, None))
+    return c2pa.Signer.from_info(
+        c2pa.C2paSignerInfo(credentials.algorithm, credentials.chain, credentials.key, credentials.timestamp)
+    )
+
+
+def _is_of_stamp(credentials: Credentials, error: c2pa.C2paError) -> bool:
+    """Whether the time stamp is what failed: that the key signs was tried before the work."""
+    return credentials.timestamp is not None and isinstance(error, c2pa.C2paError.Signature)

@@ -15,15 +15,15 @@ is. Fewer than 2^40 geometries can be looked at (128 x 128 positions, fewer than
 2^18 refinements about each) and there are 2^64 payloads: P(false alarm) <= 2^104 exp(-t^2 / 2), below 1e-6 from
 t = 13.12 on. The payload's check of 8 bits, of which this makes no use, guards against a wrong payload where a mark is.
 
-The key is public, as all of this tool is: the mark tells honest people what they see. Who knows it can remove or forge
-it.
+The key is public, as all of this tool is, unless one of the user's own is given: the mark tells honest people what they
+see. Who knows the key can remove or forge it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -36,7 +36,7 @@ from fewshot_reenact.provenance.payload import CODED_BITS, PAYLOAD_BITS, decode,
 Floats = NDArray[np.float32]
 
 _TILE = 64  # cells
-_KEY = b"fewshot-reenact watermark 1"
+PUBLIC_KEY = b"fewshot-reenact watermark 1"
 _SYNC_CELLS = _TILE * _TILE // 4
 
 _SMALL_SIDE = 400  # pixels; frames below it have larger cells
@@ -57,10 +57,10 @@ _FALSE_ALARM = 1e-6
 
 
 class Watermarker:
-    """Stamps one payload (64 bits) into frames. Raises ValueError for a payload of more bits."""
+    """Stamps one payload (64 bits) into frames, under a key. Raises ValueError for a payload of more bits."""
 
-    def __init__(self, payload: int) -> None:
-        self._signs = _signs(payload).astype(np.float32)
+    def __init__(self, payload: int, key: bytes = PUBLIC_KEY) -> None:
+        self._signs = _signs(payload, key).astype(np.float32)
         self._shape: tuple[int, int] | None = None
         self._pattern = np.zeros((0, 0), np.float32)
         self._spared = 0.0
@@ -109,12 +109,17 @@ class Detection:
     frames: int
     """How many pictures went into it."""
     mirrored: bool
+    key: bytes = PUBLIC_KEY
+    """Under which it was stamped."""
 
 
-def detect(pictures: Iterable[NDArray[np.uint8]], false_alarm: float = _FALSE_ALARM) -> Detection | None:
+def detect(
+    pictures: Iterable[NDArray[np.uint8]], false_alarm: float = _FALSE_ALARM, keys: Sequence[bytes] = (PUBLIC_KEY,)
+) -> Detection | None:
     """Looks for a mark in frames of one video, or in one picture, each (H, W, 3) uint8 RGB; None if none is found.
 
-    false_alarm: the chance that may be taken, of finding one where there is none.
+    false_alarm: the chance that may be taken, of finding one where there is none, whatever the number of keys.
+    keys: those looked for, in this order.
 
     The pictures are averaged one by one, so memory does not grow with their number; those of another size than the
     first are scaled to it. None means that no mark was found, not that the pictures are real.
@@ -132,16 +137,17 @@ def detect(pictures: Iterable[NDArray[np.uint8]], false_alarm: float = _FALSE_AL
     if total is None or min(total.shape) < 16 or max(total.shape) > 8 * min(total.shape):
         return None  # nothing that could hold a mark
     white = _whiten((total / frames).astype(np.float32))
-    for candidate in _search(white):
-        place = _refine(white, candidate)
-        cells = _cells(white, place)
-        payload = _read(cells)
-        if payload is None:
-            continue
-        z = _likeness(cells, _signs(payload))
-        if z >= _threshold(false_alarm):
-            chance = math.exp(min(0.0, _HYPOTHESES_LOG2 * math.log(2) - z * z / 2))
-            return Detection(payload, 1 - chance, frames, place.mirrored)
+    for key in keys:
+        for candidate in _search(white, key):
+            place = _refine(white, candidate, key)
+            cells = _cells(white, place)
+            payload = _read(cells, key)
+            if payload is None:
+                continue
+            z = _likeness(cells, _signs(payload, key))
+            if z >= _threshold(false_alarm / len(keys)):
+                chance = math.exp(min(0.0, _HYPOTHESES_LOG2 * math.log(2) + math.log(len(keys)) - z * z / 2))
+                return Detection(payload, 1 - chance, frames, place.mirrored, key)
     return None
 
 
@@ -149,14 +155,14 @@ def _threshold(false_alarm: float) -> float:
     return math.sqrt(2 * (_HYPOTHESES_LOG2 * math.log(2) - math.log(false_alarm)))
 
 
-@lru_cache(maxsize=1)
-def _layout() -> tuple[NDArray[np.int8], NDArray[np.intp]]:
+@lru_cache(maxsize=4)
+def _layout(key: bytes) -> tuple[NDArray[np.int8], NDArray[np.intp]]:
     """Per cell (TILE, TILE): the key's sign, and the coded bit it carries; -1 for signs known in advance.
 
     Drawn from a hash, because the streams of NumPy's generators may change from version to version.
     """
     count = _TILE * _TILE
-    stream = hashlib.shake_256(_KEY).digest(9 * count)
+    stream = hashlib.shake_256(key).digest(9 * count)
     order = np.argsort(np.frombuffer(stream[: 8 * count], "<u8"), kind="stable")
     signs = (np.frombuffer(stream[8 * count :], np.uint8) & 1).astype(np.int8) * 2 - 1
     bits = np.full(count, -1, np.intp)
@@ -164,9 +170,9 @@ def _layout() -> tuple[NDArray[np.int8], NDArray[np.intp]]:
     return signs.reshape(_TILE, _TILE), bits.reshape(_TILE, _TILE)
 
 
-def _signs(payload: int) -> NDArray[np.int8]:
+def _signs(payload: int, key: bytes) -> NDArray[np.int8]:
     """(TILE, TILE) of -1 and 1: the pattern of a payload."""
-    signs, bits = _layout()
+    signs, bits = _layout(key)
     return signs * np.append(encode(payload), np.int8(1))[bits]
 
 
@@ -223,9 +229,9 @@ def _cells(white: Floats, place: _Place) -> Floats:
     return _fold(white, place, 1)
 
 
-def _search(white: Floats) -> list[_Place]:
+def _search(white: Floats, key: bytes) -> list[_Place]:
     """The places where the signs known in advance agree best, best first: all sizes, half-cell positions, mirrored."""
-    signs, bits = _layout()
+    signs, bits = _layout(key)
     known = np.conj(np.fft.rfft2(np.where(bits < 0, signs, 0)))
     found = []
     for mirrored in (False, True):
@@ -242,9 +248,9 @@ def _search(white: Floats) -> list[_Place]:
     return [place for _, place in found[:_CANDIDATES]]
 
 
-def _refine(white: Floats, place: _Place) -> _Place:
+def _refine(white: Floats, place: _Place, key: bytes) -> _Place:
     """Climbs to a better place by small steps of size and position, by the signs known in advance."""
-    signs, bits = _layout()
+    signs, bits = _layout(key)
     known = bits < 0
 
     def rate(place: _Place) -> float:
@@ -271,8 +277,8 @@ def _refine(white: Floats, place: _Place) -> _Place:
     return place
 
 
-def _read(cells: Floats) -> int | None:
-    signs, bits = _layout()
+def _read(cells: Floats, key: bytes) -> int | None:
+    signs, bits = _layout(key)
     data = bits >= 0
     return decode(np.bincount(bits[data], (cells * signs)[data], CODED_BITS).astype(np.float64))
 

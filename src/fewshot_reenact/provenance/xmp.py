@@ -21,11 +21,21 @@ _PNG_HEADER = b"XML:com.adobe.xmp\0\0\0\0\0"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 1 << 20  # bytes; an XMP packet beyond this is not ours and not read
 
+# How a picture says that it must not be animated, and, in the words of PLUS, that it is not for training.
+DO_NOT_ANIMATE = (
+    '<fewshot:DoNotAnimate xmlns:fewshot="urn:fewshot-reenact:xmp:1">True</fewshot:DoNotAnimate>'
+    '<plus:DataMining xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/" '
+    'rdf:resource="http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED"/>'
+)
+
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 
 
-def packet(source_type: str, tool: str, description: str) -> bytes:
-    """An XMP packet that states IPTC's digitalSourceType (a URL), the tool and a sentence for people."""
+def packet(source_type: str | None, tool: str, description: str, more: str = "") -> bytes:
+    """An XMP packet that states IPTC's digitalSourceType (a URL; None: none), the tool and a sentence for people. more:
+    further properties, as elements that declare their namespaces.
+    """
+    source = f"<Iptc4xmpExt:DigitalSourceType>{escape(source_type or '')}</Iptc4xmpExt:DigitalSourceType>"
     return f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -33,9 +43,10 @@ def packet(source_type: str, tool: str, description: str) -> bytes:
     xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
     xmlns:dc="http://purl.org/dc/elements/1.1/"
     xmlns:xmp="http://ns.adobe.com/xap/1.0/">
-   <Iptc4xmpExt:DigitalSourceType>{escape(source_type)}</Iptc4xmpExt:DigitalSourceType>
+   {source if source_type else ""}
    <xmp:CreatorTool>{escape(tool)}</xmp:CreatorTool>
    <dc:description><rdf:Alt><rdf:li xml:lang="x-default">{escape(description)}</rdf:li></rdf:Alt></dc:description>
+   {more}
   </rdf:Description>
  </rdf:RDF>
 </x:xmpmeta>

@@ -18,6 +18,7 @@ from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.video import track_video
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.motion.motion import Motion
+from fewshot_reenact.provenance.protect import why_refused
 from fewshot_reenact.training.data.codec import ClipEncoder
 
 MAX_SIDE = 512  # float16 still tells an eighth of a pixel there
@@ -78,6 +79,9 @@ def cut_video(path: Path, person: str, backend: LandmarkBackend, options: ClipOp
 
 def find_clips(path: Path, backend: LandmarkBackend, options: ClipOptions) -> TrackedVideo:
     """The first half of it: networks, which may be on a graphics card. Raises InputError as `cut_video`."""
+    refuse = why_refused(path, "train")
+    if refuse is not None:
+        raise InputError(f"must not be used for training, it says so: {refuse}")
     source = DriverSource("video", path.stem, path, any_size=options.any_size).upright(backend)
     with source.open() as reader:
         motion = source.told(track_video(reader, backend))
