@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     "finetune": "fewshot_reenact.cli.finetune:finetune",
     "prepare": "fewshot_reenact.cli.prepare:prepare",
     "train": "fewshot_reenact.cli.train:train",
+    "plot": "fewshot_reenact.cli.plot:plot",
     "evaluate": "fewshot_reenact.cli.evaluate:evaluate",
     "extract": "fewshot_reenact.cli.extract:extract",
     "verify": "fewshot_reenact.cli.verify:verify",
