@@ -20,6 +20,8 @@ COMMANDS: dict[str, str] = {
     "history": "fewshot_reenact.cli.history:history",
     "check": "fewshot_reenact.cli.check:check",
     "export": "fewshot_reenact.cli.export:export",
+    "models": "fewshot_reenact.cli.models:models",
+    "push": "fewshot_reenact.cli.push:push",
     "ui": "fewshot_reenact.cli.ui:ui",
     "info": "fewshot_reenact.cli.info:info",
 }
