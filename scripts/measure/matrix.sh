@@ -40,7 +40,8 @@ fi
 pythons=${REENACT_MATRIX_PYTHONS:-}
 if [ -z "$pythons" ]; then
   for minor in 10 11 12 13 14; do
-    if command -v "python3.$minor" >/dev/null; then pythons="$pythons 3.$minor"; fi
+    # Asked for its version: a manager of versions puts names there that do not run.
+    if "python3.$minor" --version >/dev/null 2>&1; then pythons="$pythons 3.$minor"; fi
   done
 fi
 if [ -z "$pythons" ]; then
@@ -61,9 +62,9 @@ for version in $pythons; do
     venv=$work/venv
     rm -rf "$venv"
     echo "== $name" >&2
-    uv venv -q --python "python$version" "$venv"
     python=$venv/bin/python
-    if ! uv pip compile -q --no-header --no-annotate --resolution "$resolution" --python "$python" \
+    if ! uv venv -q --no-python-downloads --python "$(command -v "python$version")" "$venv" ||
+      ! uv pip compile -q --no-header --no-annotate --resolution "$resolution" --python "$python" \
       "$work/wanted.in" -o "$work/wanted.txt" >/dev/null ||
       ! uv pip install -q --python "$python" -r "$work/wanted.txt" 'pytest>=8' 'pytest-xdist>=3.6' 'setuptools>=77' ||
       ! uv pip install -q --python "$python" --no-deps --no-build-isolation -e "$root"; then
