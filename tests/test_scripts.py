@@ -17,7 +17,7 @@ import yaml
 from places import ROOT
 
 SHELL = ("scripts/setup.sh", "scripts/demo.sh", "scripts/test.sh", ".ci/run")
-SHELL += ("scripts/measure/clean_wheel.sh", "scripts/measure/matrix.sh")
+SHELL += ("scripts/docs.sh", "scripts/measure/clean_wheel.sh", "scripts/measure/matrix.sh")
 PYTHON = sorted(path for path in (ROOT / "scripts").rglob("*.py") if "__main__" in path.read_text("utf-8"))
 
 
@@ -213,3 +213,29 @@ def test_the_matrix_says_what_it_needs(tmp_path: Path) -> None:
     environment = {"PATH": str(tmp_path), "UV_TORCH_BACKEND": "cpu", "TMPDIR": str(tmp_path)}
     done = subprocess.run([ROOT / ".ci/run", "--matrix"], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "no python3.10 or newer is here" in done.stderr
+
+
+# ---- workflows
+
+
+def steps_of(workflow: dict) -> list[dict]:
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=lambda path: path.stem)
+def test_workflows_run_what_is_here_and_may_only_read(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text("utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+    called = [
+        word for step in steps_of(workflow) for word in re.findall(r"[\w./]+", step.get("run", "")) if "/" in word
+    ]
+    scripts = [word.removeprefix("./") for word in called if re.match(r"(\./)?(scripts|\.ci)/", word)]
+    assert scripts and all(os.access(ROOT / script, os.X_OK) for script in scripts), scripts
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in steps_of(workflow) if "uses" in step)
+
+
+def test_the_versions_that_are_tried_are_those_that_are_claimed() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/versions.yml").read_text("utf-8"))
+    claimed = re.findall(r'Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text("utf-8"))
+    assert workflow["jobs"]["matrix"]["strategy"]["matrix"]["python"] == claimed
