@@ -15,7 +15,7 @@ MOST = 20_000_000  # bytes of each
 PACKAGE = "fewshot_reenact"
 KINDS = {".py", ".typed", ".md", ".safetensors", ".npz", ".jpg", ".mp4", ".html", ".yaml", ".json"}  # no pickles
 BESIDE = re.compile(  # of an sdist
-    r"(PKG-INFO|pyproject\.toml|setup\.cfg|README\.md|LICENSE|RESPONSIBLE_USE\.md|tests/test_\w+\.py|"
+    r"(PKG-INFO|pyproject\.toml|setup\.cfg|README\.md|LICENSE|RESPONSIBLE_USE\.md|tests[/]test_\w+\.py|"
     r"src/fewshot_reenact\.egg-info/[\w.-]+)"
 )
 
@@ -51,7 +51,7 @@ def faults(wheel: Path, sdist: Path, source: Path) -> list[str]:
                 for one, all_of in ((wheel, inside), (sdist, own))
                 if name not in all_of
             ]
-    for wanted in ("METADATA", "licenses/LICENSE", "licenses/RESPONSIBLE_USE.md", "entry_points.txt"):
+    for wanted in ("METADATA", "LICENSE", "RESPONSIBLE_USE.md", "entry_points.txt"):
         if not any(info.match(name) and name.endswith(f"/{wanted}") for name in inside):
             wrong.append(f"{wheel.name}: has no {wanted}")
     return wrong
