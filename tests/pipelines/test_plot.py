@@ -106,13 +106,36 @@ def test_numbers_are_chosen_and_smoothed(tmp_path):
 
 
 def test_what_is_damaged_is_left_out_and_told(tmp_path):
-    lines = ["nonsense", '{"step": "x"}', "[1]", '{"step": 40, "loss": NaN, "note": "hi", "ok": true, "l1": 1e300}']
+    lines = [
+        "nonsense",
+        '{"step": "x"}',
+        "[1]",
+        '"a"',
+        '{"step": 9, "held_out": [1]}',
+        '{"step": 9, "\\ud800": 1}',
+        '{"step": 40, "loss": NaN, "note": "hi", "ok": true, "l1": 1e300}',
+    ]
     folder = write_run(tmp_path / "run", [1.0, 2.0], *lines, '{"step": 50, "<b>": 3}', pictures=(10,))
     (folder / "pictures" / "step_0000020.png").write_text("no picture")
     made = plot(folder, tmp_path / "p.html")
-    assert made.curves == ["loss", "<b>"] and made.samples == 1 and made.runs == {str(folder): 50}
-    assert "3 lines could not be read" in made.warnings[0] and "step_0000020.png" in made.warnings[1]
+    assert made.curves == ["loss", "?", "<b>"] and made.samples == 1 and made.runs == {str(folder): 50}
+    assert "5 lines could not be read" in made.warnings[0] and "step_0000020.png" in made.warnings[1]
     assert "<b>" not in made.output.read_text("utf-8")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_numbers_can_be_drawn(tmp_path, seed):
+    """From 1e-29 to 1e29, of either sign, close together or far apart, one or many."""
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** rng.integers(-29, 29)
+    values = rng.choice([0.0, scale, -scale, 1e-29, 1e29], rng.integers(1, 30)) * (1 + rng.random() * 1e-9)
+    made = plot(write_run(tmp_path / "run", [float(value) for value in values]), tmp_path / "p.html")
+    page = Page(made.output)
+    numbers = [pair for one in page.of("polyline") for point in one["points"].split() for pair in point.split(",")]
+    assert all(-1 <= float(number) <= 500 for number in numbers)
+    ticks = [words for words in page.words if re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", words)]
+    assert len(ticks) < 40
+    assert plot(tmp_path / "run", tmp_path / "p.png").output.is_file()
 
 
 def test_a_step_that_was_done_twice_counts_as_it_was_done_last(tmp_path):

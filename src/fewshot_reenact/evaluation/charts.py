@@ -127,9 +127,9 @@ def _ticks(low: float, high: float, count: int) -> list[float]:
     """Round numbers between low and high, about so many."""
     rough = (high - low) / count
     unit = 10 ** math.floor(math.log10(rough))
-    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough * 0.999)
+    step = next((unit * factor for factor in (1, 2, 2.5, 5) if unit * factor >= rough * 0.999), unit * 10)
     numbers = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
-    return [round(number * step, 12) + 0.0 for number in numbers]
+    return [float(f"{number * step:.12g}") for number in numbers]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -138,7 +138,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
     every = math.ceil((last - first) / 6)
     factors = (1, 2, 5) if last - first <= 2 else (1,)
     ticks = [factor * 10.0**power for power in range(first, last + 1, every) for factor in factors]
-    return [tick for tick in ticks if low <= math.log10(tick) <= high]
+    return [tick for tick in ticks if tick and low <= math.log10(tick) <= high]
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -14,8 +14,8 @@ import numpy as np
 from fewshot_reenact.errors import InputError
 
 METRICS, PICTURES = "metrics.jsonl", "pictures"
-_LARGEST = 1e30  # what lies beyond is no figure of a run, and cannot be drawn
-_NUMBERS_A_LINE = 200
+_LARGEST, _SMALLEST = 1e30, 1e-30  # what lies beyond is no figure of a run, and cannot be drawn
+_CURVES = 200  # a run has about twenty
 _LONGEST_NAME = 60
 
 
@@ -59,12 +59,13 @@ def read_run(folder: Path) -> RunCurves:
             for line in file:
                 try:
                     step, numbers = _numbers(line)
-                except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+                except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                     damaged += bool(line.strip())
                     continue
                 last = max(last, step)
                 for name, value in numbers:
-                    points.setdefault(name, {})[step] = value  # of a step that was done twice the later line holds
+                    if name in points or len(points) < _CURVES:
+                        points.setdefault(name, {})[step] = value  # of a step that was done twice the later line holds
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     if not points:
@@ -82,13 +83,18 @@ def _numbers(line: str) -> tuple[float, list[tuple[str, float]]]:
     read.pop("time", None)
     held_out = read.pop("held_out", {})
     named = [*read.items(), *((f"held_out/{name}", value) for name, value in held_out.items())]
-    return step, [(name[:_LONGEST_NAME], float(value)) for name, value in named[:_NUMBERS_A_LINE] if _is_number(value)]
+    return step, [(_text(name), float(value)) for name, value in named if _is_number(value)]
+
+
+def _text(name: str) -> str:
+    """A name that can be written: short, without halves of letters."""
+    return name[:_LONGEST_NAME].encode("utf-8", "replace").decode()
 
 
 def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and abs(value) < _LARGEST
+    return math.isfinite(value) and (value == 0 or _SMALLEST < abs(value) < _LARGEST)
 
 
 def _curve(points: dict[float, float]) -> Curve:
