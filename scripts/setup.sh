@@ -2,7 +2,7 @@
 # A private environment with this package in it; demo.sh and test.sh call it, and it may be called alone.
 #
 #   scripts/setup.sh              what animate, extract, check, info and verify need
-#   scripts/setup.sh ui evaluate  the same and these extras: ui, evaluate, train, cluster, onnx; dev is what the tests need
+#   scripts/setup.sh ui evaluate  the same and these extras: ui, evaluate, train, cluster, onnx, hub, docs; dev is what the tests need
 #
 # Extras are added to what is there. The build of torch that is there stays, whatever an extra asks for.
 # Prints the path of the environment's python on stdout, everything else on stderr. A second call with the same

@@ -24,6 +24,7 @@ from painted_clips import write_clips
 from places import ROOT
 
 FUNCTIONS = ("animate", "live", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate", "export")
+FUNCTIONS += ("plot",)
 TINY = {
     "kind": "textured", "size": 32, "embedding": 8, "embedder_channels": [8, 8], "down_channels": [8, 8],
     "up_channels": [8, 8], "residual_blocks": 1, "embedder_unshuffle": 2, "generator_unshuffle": 2, "stem": 8,
@@ -173,6 +174,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, assets: Path, tiny_model: P
     clips = write_clips(here / "painted", people=2, frames=8)
     config = {"model": TINY, "data": {"clips": str(clips), "frame_step": 1}, "batch": 2, "steps": 2, "log_every": 1}
     (here / "config.yaml").write_text(yaml.safe_dump(config))
+    (here / "run" / "mine").mkdir(parents=True)
+    (here / "run" / "mine" / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
     return here
 
 

@@ -1,9 +1,13 @@
 """The scripts: each can be run as the docs write it, says what it does, and does nothing when it is asked that."""
 
+import io
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +17,7 @@ import yaml
 from places import ROOT
 
 SHELL = ("scripts/setup.sh", "scripts/demo.sh", "scripts/test.sh", ".ci/run")
+SHELL += ("scripts/docs.sh", "scripts/measure/clean_wheel.sh", "scripts/measure/matrix.sh")
 PYTHON = sorted(path for path in (ROOT / "scripts").rglob("*.py") if "__main__" in path.read_text("utf-8"))
 
 
@@ -147,3 +152,90 @@ def test_setup_adds_extras_and_never_replaces_torch(tmp_path: Path) -> None:
     assert all((packages / name).exists() for name in needed)
     assert setup("ui") == [] and setup("evaluate", "ui") == [], "what is there is not installed again"
     assert any("install" in line for line in setup("ui", "train")), "another extra is added"
+
+
+# ---- what is in a wheel
+
+
+def packed(folder: Path, change: str = "") -> tuple[Path, Path, Path]:
+    """A small wheel, sdist and checkout that are in order but for `change`: "+NAME", a file more in both; "-NAME", a
+    file less; "size", an incompressible file of 21 MB.
+    """
+    own = {"__init__.py": b"", "weights/a.safetensors": b"1", "assets/b.jpg": b"2"}
+    for name, data in own.items():
+        path = folder / "checkout" / "src" / "fewshot_reenact" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    inside = {f"fewshot_reenact/{name}": data for name, data in own.items()}
+    if change == "size":
+        inside["fewshot_reenact/weights/a.safetensors"] = os.urandom(21_000_000)
+    if change.startswith("-"):
+        del inside[change[1:]]
+    info = "fewshot_reenact-0.1.0.dist-info"
+    notes = ("METADATA", "licenses/LICENSE", "licenses/RESPONSIBLE_USE.md", "entry_points.txt")
+    more = {change[1:]: b""} if change.startswith("+") else {}
+    wheel, sdist = folder / "x-0.1.0-py3-none-any.whl", folder / "x-0.1.0.tar.gz"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, data in {**inside, **{f"{info}/{note}": b"" for note in notes}, **more}.items():
+            archive.writestr(name, data)
+    with tarfile.open(sdist, "w:gz") as archive:
+        for name, data in {**{f"src/{k}": v for k, v in inside.items()}, "pyproject.toml": b"", **more}.items():
+            entry = tarfile.TarInfo(f"x-0.1.0/{name}")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return wheel, sdist, folder / "checkout"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("", None),
+        ("+tests/data/demo_frames.npz", "tests/data/demo_frames.npz: is no part of the package"),
+        ("+fewshot_reenact/weights/old.pth", "old.pth: is no part of the package"),
+        ("+fewshot_reenact/tests/a.py", "a.py: is no part of the package"),
+        ("+shared/clip.mp4", "shared/clip.mp4: does not belong here"),
+        ("-fewshot_reenact/assets/b.jpg", "b.jpg: is missing"),
+        ("size", "20,000,000 at most"),
+    ],
+)
+def test_what_is_wrong_with_a_wheel_is_told(tmp_path: Path, change: str, complaint: str | None) -> None:
+    command = [sys.executable, str(ROOT / "scripts/measure/wheel_contents.py"), *map(str, packed(tmp_path, change))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == (complaint is not None), done.stderr
+    assert (complaint or "") in done.stderr and "x-0.1.0.tar.gz: " in done.stdout
+
+
+def test_the_matrix_says_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "uv").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "uv").chmod(0o755)
+    for name in ("bash", "dirname", "mktemp", "rm", "cat"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    environment = {"PATH": str(tmp_path), "UV_TORCH_BACKEND": "cpu", "TMPDIR": str(tmp_path)}
+    done = subprocess.run([ROOT / ".ci/run", "--matrix"], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "no python3.10 or newer is here" in done.stderr
+
+
+# ---- workflows
+
+
+def steps_of(workflow: dict) -> list[dict]:
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=lambda path: path.stem)
+def test_workflows_run_what_is_here_and_may_only_read(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text("utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+    called = [
+        word for step in steps_of(workflow) for word in re.findall(r"[\w./]+", step.get("run", "")) if "/" in word
+    ]
+    scripts = [word.removeprefix("./") for word in called if re.match(r"(\./)?(scripts|\.ci)/", word)]
+    assert scripts and all(os.access(ROOT / script, os.X_OK) for script in scripts), scripts
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in steps_of(workflow) if "uses" in step)
+
+
+def test_the_versions_that_are_tried_are_those_that_are_claimed() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/versions.yml").read_text("utf-8"))
+    claimed = re.findall(r'Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text("utf-8"))
+    assert workflow["jobs"]["matrix"]["strategy"]["matrix"]["python"] == claimed

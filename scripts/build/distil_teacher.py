@@ -13,6 +13,7 @@ import cv2
 import torch
 
 from fewshot_reenact.files import sha256
+from fewshot_reenact.models.cards import built_in_head
 from fewshot_reenact.models.teachers import TEACHER
 from fewshot_reenact.training.landmarks.data import read_names
 from fewshot_reenact.training.teacher import VECTOR, TeacherConfig, distil
@@ -70,7 +71,7 @@ def ship(run: Path) -> None:
         digest=sha256(TEACHER),
         **{**about, "held_out": ", ".join(f"{name} {value:.3f}" for name, value in about["held_out"].items())},
     )
-    TEACHER.with_suffix(".md").write_text(card)
+    TEACHER.with_suffix(".md").write_text(built_in_head("face_teacher") + "\n" + card)
     click.echo(card)
 
 

@@ -12,6 +12,7 @@ import click
 import numpy as np
 
 from fewshot_reenact.files import partial_file, sha256
+from fewshot_reenact.models.cards import built_in_head
 from fewshot_reenact.motion.blendshapes import MODEL, NAMES
 from fewshot_reenact.training.fitting.blendshapes import LEAST, fit_rig, read_labelled
 
@@ -37,7 +38,7 @@ def main(labels: Path, clips: Path, output: Path) -> None:
         people=len({one.name.split("_")[0] for one in found}), frames=sum(len(one.solid) for one in found),
         none=", ".join(none), least=LEAST, pivot=rig.pivot, behind=-rig.pivot[2],
     )  # fmt: skip
-    output.with_suffix(".md").write_text(card, "utf-8")
+    output.with_suffix(".md").write_text(built_in_head("blendshapes") + "\n" + card, "utf-8")
     click.echo(f"{output}: {output.stat().st_size} bytes; pivot {rig.pivot.round(2)}; none: {', '.join(none)}")
 
 

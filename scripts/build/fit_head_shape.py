@@ -12,6 +12,7 @@ import numpy as np
 
 from fewshot_reenact.files import partial_file, sha256
 from fewshot_reenact.geometry.solid import MODEL
+from fewshot_reenact.models.cards import built_in_head
 from fewshot_reenact.training.fitting.head_shape import NEARNESS, fit_head_shape, pick_frames
 from fewshot_reenact.training.fitting.point_spread import backend_spread, spread_in_use
 from fewshot_reenact.training.fitting.shape_basis import read_points
@@ -69,7 +70,7 @@ def main(clips: Path, own: Path, output: Path, frames: int, modes: int, rounds: 
         modes=modes, frames=frames, rounds=rounds, distance=1 / NEARNESS,
         identity=_sizes(shapes.identity), expression=_sizes(shapes.expression),
     )  # fmt: skip
-    output.with_suffix(".md").write_text(card, "utf-8")
+    output.with_suffix(".md").write_text(built_in_head("head_shape") + "\n" + card, "utf-8")
     click.echo(f"{output}: {output.stat().st_size} bytes; {quality}")
 
 

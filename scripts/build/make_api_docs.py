@@ -20,7 +20,7 @@ from fewshot_reenact import errors
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 FUNCTIONS = ("animate", "live", "extract", "check", "verify", "finetune", "train", "prepare", "evaluate", "export")
-FUNCTIONS += ("animate_with",)
+FUNCTIONS += ("plot", "animate_with")
 HEAD = """# The Python API
 
 `scripts/build/make_api_docs.py` writes this page from the docstrings; do not edit it by hand.

@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from fewshot_reenact.files import sha256
+from fewshot_reenact.models.cards import built_in_head
 from fewshot_reenact.motion.builtins import FILE, FPS
 from fewshot_reenact.training.fitting.motions import load_clips, make_motions, stored
 
@@ -34,7 +35,8 @@ def main(clips: Path) -> None:
     rows = "\n".join(
         f"- `motion:{name}`: {len(points)} frames, {len(points) / FPS:.1f} s" for name, points in arrays.items()
     )
-    FILE.with_suffix(".md").write_text(CARD.format(digest=sha256(FILE), size=FILE.stat().st_size, fps=FPS, rows=rows))
+    card = CARD.format(digest=sha256(FILE), size=FILE.stat().st_size, fps=FPS, rows=rows)
+    FILE.with_suffix(".md").write_text(built_in_head("motions") + "\n" + card)
     click.echo(f"{FILE}: {FILE.stat().st_size} bytes\n{rows}")
 
 

@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from fewshot_reenact.files import partial_file, sha256
+from fewshot_reenact.models.cards import built_in_head
 from fewshot_reenact.weights import WEIGHTS
 
 ABOUT = {
@@ -162,7 +163,15 @@ def main(points: tuple[Path, ...], detector: Path | None, irises: Path | None, f
     for name, about in ABOUT.items():
         file, digest, note = describe(name)
         size = (WEIGHTS / file).stat().st_size
-        lines = [f"# {file}", "", about, f"{size} bytes, SHA-256 {digest}.", "", f"Made by `{MADE[name]}`: {note}."]
+        lines = [
+            built_in_head(name),
+            f"# {file}",
+            "",
+            about,
+            f"{size} bytes, SHA-256 {digest}.",
+            "",
+            f"Made by `{MADE[name]}`: {note}.",
+        ]
         lines += [
             "",
             "Points only, no pictures." if name == "forehead" else "Data, figures and limits: README.md here.",
@@ -171,7 +180,9 @@ def main(points: tuple[Path, ...], detector: Path | None, irises: Path | None, f
         files.append(f"- `{file}`: {about} {size:,} bytes, SHA-256 {digest}")
         click.echo(files[-1])
     stages = AGREED if "mean of" in describe("landmarks")[2] else FIRST_ONLY
-    (WEIGHTS / "README.md").write_text(CARD.format(files="\n".join(files), figures=table, stages=stages))
+    (WEIGHTS / "README.md").write_text(
+        built_in_head("README") + "\n" + CARD.format(files="\n".join(files), figures=table, stages=stages)
+    )
 
 
 if __name__ == "__main__":

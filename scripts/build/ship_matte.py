@@ -13,6 +13,7 @@ import click
 from safetensors import safe_open
 
 from fewshot_reenact.files import partial_file, sha256
+from fewshot_reenact.models.cards import built_in_head
 from fewshot_reenact.weights import WEIGHTS
 
 CARD = """# matte.safetensors
@@ -62,7 +63,7 @@ def main(weights: Path) -> None:
         **figures,
     )
     with partial_file(target.with_suffix(".md"), overwrite=True) as partial:
-        partial.write_text(card, encoding="utf-8")
+        partial.write_text(built_in_head("matte") + "\n" + card, encoding="utf-8")
     click.echo(f"{target}: {target.stat().st_size:,} bytes; {figures}")
 
 

@@ -15,6 +15,7 @@ import click
 from safetensors import safe_open
 
 from fewshot_reenact.files import sha256
+from fewshot_reenact.models.cards import built_in_head
 from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_losses, load_model, save_model
 from fewshot_reenact.models.discriminator import DISCRIMINATOR, load_discriminator, save_discriminator
 from fewshot_reenact.models.reenactor import Reenactor
@@ -103,7 +104,7 @@ def main(run: Path, data: str, begun: str, refiners: tuple[Path, ...], kept: Pat
         refiners=_said_of(refined, bool(refiners), model),
         digest=sha256(DEFAULT_MODEL),
     )
-    DEFAULT_MODEL.with_suffix(".md").write_text(text)
+    DEFAULT_MODEL.with_suffix(".md").write_text(built_in_head("textured") + "\n" + text)
     if (run / DISCRIMINATOR).is_file():
         ship_discriminator(run, config, rows[-1], step)
     click.echo(f"{DEFAULT_MODEL}: step {step}, {DEFAULT_MODEL.stat().st_size / 1e6:.1f} MB; {figures}")
@@ -145,7 +146,7 @@ def ship_discriminator(run: Path, config: dict, last: dict, step: int) -> None:
         judges=settings["judges"],
         digest=sha256(path),
     )
-    path.with_suffix(".md").write_text(text)
+    path.with_suffix(".md").write_text(built_in_head("discriminator") + "\n" + text)
     click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

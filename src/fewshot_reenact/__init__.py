@@ -4,9 +4,9 @@
 
     made = animate("portrait.jpg", "driver.mp4", "out.mp4")
 
-A function for each command: animate, live, extract, check, verify, finetune, train, prepare, evaluate, export.
-`errors` has what they raise. All are imported when they are used: `import fewshot_reenact` loads neither torch nor
-OpenCV.
+A function for each command: animate, live, extract, check, verify, finetune, train, prepare, plot, evaluate,
+export. `errors` has what they raise. All are imported when they are used: `import fewshot_reenact` loads neither torch
+nor OpenCV.
 """
 
 import os
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fewshot_reenact.pipelines.live import LiveRun, live
     from fewshot_reenact.pipelines.live_figures import LiveFigures
     from fewshot_reenact.pipelines.options import AnimateOptions
+    from fewshot_reenact.pipelines.plot import Plotted, plot
     from fewshot_reenact.pipelines.session import Session
     from fewshot_reenact.pipelines.train import TrainingRun, train
     from fewshot_reenact.provenance.verify import MarkReport, verify
@@ -64,6 +65,8 @@ _PLACES = {
     "prepare": "training.data.prepare",
     "Prepared": "training.data.prepare",
     "ClipOptions": "training.data.clipping",
+    "plot": "pipelines.plot",
+    "Plotted": "pipelines.plot",
     "evaluate": "pipelines.evaluate",
     "Evaluation": "pipelines.evaluate",
     "export": "pipelines.export",
@@ -82,6 +85,7 @@ __all__ = [
     "LiveRun",
     "MarkReport",
     "Motion",
+    "Plotted",
     "Prepared",
     "Report",
     "Session",
@@ -96,6 +100,7 @@ __all__ = [
     "extract",
     "finetune",
     "live",
+    "plot",
     "prepare",
     "train",
     "verify",

@@ -53,7 +53,7 @@ class ModelError(ReenactError):
 
 
 class MissingExtra(UsageError):
-    """A package of an extra (`ui`, `evaluate`, `train`, `cluster`, `onnx`) is not there; says how to get it here."""
+    """A package of an extra (`ui`, `evaluate`, `train`, `cluster`, `onnx`, `hub`) is not there; says how to get it."""
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what}: {how_to_add(extra)}")

@@ -204,6 +204,16 @@ def test_the_annotated_picture_is_written_once(painted, tmp_path):
     assert names_in(tmp_path) == ["a.png", "seen.png"]
 
 
+def test_the_annotated_picture_leaves_no_file_out(painted, tmp_path):
+    good, bad, out = portrait_file(tmp_path / "a.png", scale=3), tmp_path / "bad.png", tmp_path / "seen.png"
+    bad.write_text("no picture")
+    assert run("check", bad, good, "--picture", out).exit_code == 3
+    shown = read_picture(out)
+    assert shown.shape[0] == 2 * 480
+    assert shown[:480, :480].max() < 200 < shown[480:, :480].max(), "nothing is seen of the first, but why"
+    assert shown[:480, 480:].max() > 200
+
+
 def test_what_makes_no_sense_is_a_usage_error(painted, tmp_path):
     file = portrait_file(tmp_path / "a.png")
     assert "8 files" in complaint(run("check", *[file] * 9, "--picture", tmp_path / "p.png"), 2)

@@ -15,17 +15,18 @@ from video_samples import make_video, steady
 
 ASSETS = ROOT / "src" / "fewshot_reenact" / "assets"
 FPS = Fraction(10)
-_HEADS: dict[str, np.ndarray] = {}
+_HEADS: dict[tuple[str, int], np.ndarray] = {}
 
 
 def head(name: str, side: int = 160) -> np.ndarray:
     """A bundled portrait's upper part as a square picture."""
-    if name not in _HEADS:
+    if (name, side) not in _HEADS:
         picture = read_picture(ASSETS / name)
         width = min(picture.shape[:2])
         left = (picture.shape[1] - width) // 2
-        _HEADS[name] = cv2.resize(picture[:width, left : left + width], (side, side), interpolation=cv2.INTER_AREA)
-    return _HEADS[name]
+        square = picture[:width, left : left + width]
+        _HEADS[name, side] = cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
+    return _HEADS[name, side]
 
 
 def film(path: Path, *shots: tuple[str, int], seed: int = 0) -> Path:

@@ -215,7 +215,7 @@ def test_files_that_are_no_person(person, tmp_path):
         load_person(tmp_path / "none.safetensors")
     save_person(person, path, overwrite=True)
     with safe_open(path, "pt") as file:
-        meta, tensors = file.metadata(), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        meta, tensors = file.metadata(), {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
     for change in ({"psi": torch.zeros(1, 3)}, {"pictures.1": torch.zeros(9, dtype=torch.uint8)}, {"points": None}):
         wrong = {k: v for k, v in {**tensors, **change}.items() if v is not None}
         save_file(wrong, path, metadata=meta)

@@ -244,7 +244,7 @@ def test_shoulders_go_a_part_of_the_heads_way_and_do_not_turn_with_it():
     frames = one.warp(motion, face_frame(motion.points, 64))
     chin = own.points[8]
     for below, least, most in ((0.5, 0.55, 0.95), (0.8, 0.3, 0.95), (1.7, -0.01, 0.1)):
-        place = torch.tensor([[[[chin[0] + 0.35 * SCALE, chin[1] + below * SCALE]]]])
+        place = torch.tensor([[[[chin[0] + 0.35 * SCALE, chin[1] + below * SCALE]]]], dtype=torch.float32)
         offset = one.onto.look_up(frames.box, place.expand(3, -1, -1, -1))[:, 0, 0, 0] / SCALE
         assert abs(float(offset[0])) < 0.01
         assert least * 0.5 <= -float(offset[1]) <= most * 0.5, below

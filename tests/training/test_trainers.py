@@ -101,6 +101,7 @@ def count(folder: Path, minutes: float | None = None, **settings: object) -> int
 
 
 def test_a_stage_keeps_what_its_config_says(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra train")
     assert count(tmp_path / "run", keep=1, tensorboard=True) == 5
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step_0000005.pt"]
     assert json.loads((tmp_path / "run" / "value.json").read_text())["value"] == 10

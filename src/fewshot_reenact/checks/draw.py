@@ -44,6 +44,13 @@ def annotated_driver(report: Report, driver: DriverSource, motion: Motion) -> np
     return np.concatenate([*views, _panel(report)], 1)
 
 
+def annotated_unreadable(report: Report) -> np.ndarray:
+    """(480, W, 3) uint8: nothing to be seen, and why; so that no file is missing among several."""
+    view = np.zeros((_SIDE, _SIDE, 3), np.uint8)
+    _write(view, "cannot be shown", (16, _SIDE // 2), (150, 150, 150))
+    return np.concatenate([view, _panel(report)], 1)
+
+
 def _view(picture: np.ndarray, points: np.ndarray | None) -> np.ndarray:
     """A square of _SIDE pixels about the head, points drawn; without points the whole picture on black."""
     h, w = picture.shape[:2]

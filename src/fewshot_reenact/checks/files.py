@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fewshot_reenact._version import __version__
-from fewshot_reenact.checks.draw import annotated_driver, annotated_portrait
+from fewshot_reenact.checks.draw import annotated_driver, annotated_portrait, annotated_unreadable
 from fewshot_reenact.checks.driver import check_driver
 from fewshot_reenact.checks.portrait import check_portrait
 from fewshot_reenact.checks.report import Report, unreadable, worst
@@ -51,10 +51,10 @@ def check(
 
     files: one or several. portrait: the picture that the drivers among them are to move; how far they go beyond
     what it can show is said too. picture: also write a picture (.png, .jpg) of them, annotated, one below the
-    other; of eight files at most. face: "largest" or N from the left. fps: frames a second of the folders of
-    numbered frames among them. any_size: videos beyond the limits of size too. landmarks: "builtin", "fan", or a
-    backend. device: "auto", "cpu", "cuda", "cuda:1", "mps". overwrite: replace `picture` if it exists. progress:
-    see progress.Progress; the stage is the file's name.
+    other; of eight files at most; none where no file can be shown. face: "largest" or N from the left. fps: frames
+    a second of the folders of numbered frames among them. any_size: videos beyond the limits of size too. landmarks:
+    "builtin", "fan", or a backend. device: "auto", "cpu", "cuda", "cuda:1", "mps". overwrite: replace `picture` if it
+    exists. progress: see progress.Progress; the stage is the file's name.
 
     Returns a Report for each file, in the order given. A file that cannot be read is unusable and its report says why.
     Raises UsageError (no file, an output that cannot be written), InputError (`portrait`), ModelError.
@@ -77,7 +77,8 @@ def check(
     where, _ = choose_device(device)
     backend = load_backend(landmarks, str(where)) if isinstance(landmarks, str) else landmarks
     moved = None if portrait is None else PortraitSource.parse(portrait).load(backend)[0][0]
-    reports, drawn = [], []
+    reports: list[Report] = []
+    drawn: list[np.ndarray | None] = []
     for path in paths:
         kind = "portrait" if is_picture(path) and path.suffix.lower() not in READ else "driver"
         shown: np.ndarray | None = None
@@ -95,11 +96,14 @@ def check(
                     shown = annotated_driver(report, driver.source, driver.motion)
         except InputError as error:
             report = unreadable(str(path), kind, str(error).removeprefix(f"{path}: "))
-        if shown is not None:
-            drawn.append(shown)
+        drawn.append(shown)
         reports.append(report)
-    if picture is not None and drawn:
-        write_picture(picture, _one_below_the_other(drawn), overwrite, inputs=paths, marks=_Annotated())
+    if picture is not None and any(shown is not None for shown in drawn):
+        rows = [
+            annotated_unreadable(report) if shown is None else shown
+            for shown, report in zip(drawn, reports, strict=True)
+        ]
+        write_picture(picture, _one_below_the_other(rows), overwrite, inputs=paths, marks=_Annotated())
     return reports
 
 

@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     "finetune": "fewshot_reenact.cli.finetune:finetune",
     "prepare": "fewshot_reenact.cli.prepare:prepare",
     "train": "fewshot_reenact.cli.train:train",
+    "plot": "fewshot_reenact.cli.plot:plot",
     "evaluate": "fewshot_reenact.cli.evaluate:evaluate",
     "extract": "fewshot_reenact.cli.extract:extract",
     "verify": "fewshot_reenact.cli.verify:verify",
@@ -21,6 +22,8 @@ COMMANDS: dict[str, str] = {
     "keys": "fewshot_reenact.cli.keys:keys",
     "check": "fewshot_reenact.cli.check:check",
     "export": "fewshot_reenact.cli.export:export",
+    "models": "fewshot_reenact.cli.models:models",
+    "push": "fewshot_reenact.cli.push:push",
     "ui": "fewshot_reenact.cli.ui:ui",
     "info": "fewshot_reenact.cli.info:info",
 }

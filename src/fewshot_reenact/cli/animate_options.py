@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from fewshot_reenact.cli.common import FILE, Decorator
+from fewshot_reenact.cli.common import FILE, MODEL, Decorator
 from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES
 from fewshot_reenact.pipelines.options import CROP_SIZES, FRAMES, RUNTIMES, AnimateOptions
 
@@ -84,7 +84,7 @@ matte_option: Decorator = click.option(
     "whose picture moves. [default: PORTRAIT's own transparency, or found by a network]",
 )
 model_option: Decorator = click.option(
-    "--model", type=FILE, metavar="FILE", help="Other weights (safetensors). [default: the built-in model]"
+    "--model", type=FILE, metavar=MODEL, help="Other weights (safetensors). [default: the built-in model]"
 )
 warp_only_option: Decorator = click.option(
     "--warp-only", is_flag=True, help="Leave the networks out: the plain warp, for comparison."

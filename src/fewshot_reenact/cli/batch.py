@@ -20,7 +20,7 @@ from fewshot_reenact.errors import InputError
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Processes that work."
 )
 @click.option("--retry", is_flag=True, help="Try again what failed in an earlier call.")
-@click.option("--model", type=common.FILE, metavar="FILE", help="Other weights, where a job names none.")
+@click.option("--model", type=common.FILE, metavar=common.MODEL, help="Other weights, where a job names none.")
 @click.option("--no-label", is_flag=True, help='No visible "AI-generated", where a job says nothing of it.')
 @animate_options.label_option
 @animate_options.private_driver_option

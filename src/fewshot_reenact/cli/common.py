@@ -171,6 +171,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic from click 
 
 
 FILE = click.Path(readable=False, path_type=Path)  # what is wrong with it is the library's to say: exit code 3, not 2
+MODEL = "FILE|hf:OWNER/NAME[@REV]"  # hf: the Hugging Face Hub, see docs/hub.md
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 device_option: Decorator = click.option(

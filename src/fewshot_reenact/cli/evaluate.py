@@ -32,7 +32,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
 @click.option(
     "--methods", default="copy,warp,dense,points,model", show_default=True, metavar="NAME,...", help="What is compared."
 )
-@click.option("--model", type=common.FILE, metavar="FILE", help="Other weights. [default: the built-in model]")
+@click.option("--model", type=common.FILE, metavar=common.MODEL, help="Other weights. [default: the built-in model]")
 @click.option(
     "--perceptual", type=common.FILE, metavar="FILE", help="Network of the perceptual distance. [default: built-in]"
 )

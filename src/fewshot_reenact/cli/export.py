@@ -16,7 +16,7 @@ from fewshot_reenact.cli.common import say
     metavar="DIR",
     help="The folder to write into; it is made if it is not there.",
 )
-@click.option("--model", type=common.FILE, metavar="FILE", help="Other weights. [default: the built-in model]")
+@click.option("--model", type=common.FILE, metavar=common.MODEL, help="Other weights. [default: the built-in model]")
 @common.threads_option
 @common.overwrite_option
 @common.report_option

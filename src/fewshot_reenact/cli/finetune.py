@@ -23,7 +23,7 @@ from fewshot_reenact.pipelines.options import LOSSES
 @click.option(
     "--take", type=click.IntRange(1, 256), default=8, show_default=True, metavar="N", help="Frames taken of each video."
 )
-@click.option("--model", type=common.FILE, metavar="FILE", help="Other weights to start from. [default: built-in]")
+@click.option("--model", type=common.FILE, metavar=common.MODEL, help="Weights to start from. [default: built-in]")
 @click.option(
     "--discriminator",
     type=common.FILE,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -242,8 +242,8 @@ def _why_not(index: int) -> str:
 
 def _log_level(level: int) -> int:
     """Sets how much OpenCV says on stderr of itself; returns how much it was."""
-    logging = getattr(cv2.utils, "logging", None)
-    if logging is None:
+    logging: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 4.8 has them at its root
+    if not hasattr(logging, "setLogLevel"):
         return level
     before = int(logging.getLogLevel())
     logging.setLogLevel(level)

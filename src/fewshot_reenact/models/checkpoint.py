@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from fewshot_reenact._version import __version__
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.models.dimensions import ModelDimensions
+from fewshot_reenact.models.hub import fetch, is_on_hub
 from fewshot_reenact.models.losses import LossWeights
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.weights import WEIGHTS, open_weights, save_weights
 
 DEFAULT_MODEL = WEIGHTS / "textured.safetensors"
-_FORMAT = "fewshot-reenact/model/1"
+FORMAT = "fewshot-reenact/model/1"
 
 
 def save_model(
@@ -25,20 +26,29 @@ def save_model(
     """Write the weights atomically. half: as float16, half the size (rounding far below what training resolves).
     losses: by what they were trained, for `load_losses`.
     """
-    meta = {"format": _FORMAT, "dimensions": model.dims.to_json(), "version": __version__, "note": note}
+    meta = {"format": FORMAT, "dimensions": model.dims.to_json(), "version": __version__, "note": note}
     meta |= {"losses": losses.to_json()} if losses is not None else {}
     save_weights(path, model.state_dict(), meta, half=half)
 
 
+def model_file(model: Path | str | None = None) -> Path:
+    """Where the file of a model is. None: the built-in one. "hf:OWNER/NAME[@REV]": one on the Hugging Face Hub, which
+    is downloaded when it is first asked for; see models.hub.
+    """
+    if model is None:
+        return DEFAULT_MODEL
+    return fetch(model) if is_on_hub(model) else Path(model)
+
+
 def load_model(path: Path | str | None = None, device: torch.device | str = "cpu") -> Reenactor:
-    """Build the networks that the file describes and fill them, ready for inference. None: the built-in model.
+    """Build the networks that the file describes and fill them, ready for inference. path: see `model_file`.
 
     Raises ModelError when the file is missing, damaged, a Git-LFS pointer or of a newer format.
     """
-    path = Path(path) if path is not None else DEFAULT_MODEL
+    path = model_file(path)
     missing = "no such model; give another with --model, or install the package again"
     with open_weights(path, missing, "damaged or not a model of this tool ({reason})") as file:
-        file.expect(_FORMAT, f"made for {{found}}, this version reads {_FORMAT}")
+        file.expect(FORMAT, f"made for {{found}}, this version reads {FORMAT}")
         model = Reenactor(ModelDimensions.from_json(file.meta["dimensions"]))
         model.load_state_dict({name: tensor.float() for name, tensor in file.tensors().items()})
     return model.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
@@ -56,7 +66,7 @@ def take_over(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def load_losses(path: Path | str | None = None) -> LossWeights | None:
     """By which losses the file's weights were trained; None: it does not say. Raises ModelError: missing, damaged."""
-    path = Path(path) if path is not None else DEFAULT_MODEL
+    path = model_file(path)
     with open_weights(path, "no such model") as file:
         said = file.meta.get("losses")
     try:

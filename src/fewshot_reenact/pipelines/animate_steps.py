@@ -24,7 +24,7 @@ from fewshot_reenact.media.marks import Marks
 from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, TRANSPARENT_PICTURES, write_picture
 from fewshot_reenact.media.segments import Segments
 from fewshot_reenact.media.writer import VideoWriter
-from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
+from fewshot_reenact.models.checkpoint import load_model, model_file
 from fewshot_reenact.models.reenactor import FaceNetworks
 from fewshot_reenact.pipelines.film import Film
 from fewshot_reenact.pipelines.networks import Networks, device_for, load_networks, running
@@ -163,7 +163,7 @@ def load(
     return Cast(
         model=networks,
         model_name=str(first if person else options.model or "built-in"),
-        model_sha256=sha256(first if person else Path(options.model or DEFAULT_MODEL)),
+        model_sha256=sha256(first if person else model_file(options.model)),
         psi=person.psi if person else None,
         backend=backend,
         people=people,
@@ -187,7 +187,7 @@ def _load_film(
     return Cast(
         model=model,
         model_name=str(options.model or "built-in"),
-        model_sha256=sha256(Path(options.model or DEFAULT_MODEL)),
+        model_sha256=sha256(model_file(options.model)),
         psi=None,
         backend=loaded.backend,
         people=[],

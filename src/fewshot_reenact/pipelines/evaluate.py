@@ -23,7 +23,7 @@ from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.registry import Landmarks, load_backend
 from fewshot_reenact.media.marks import NOTE
 from fewshot_reenact.media.pictures import write_picture
-from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
+from fewshot_reenact.models.checkpoint import load_model, model_file
 from fewshot_reenact.models.inception import load_inception
 from fewshot_reenact.models.teachers import TEACHER, load_teachers
 from fewshot_reenact.pipelines.evaluate_steps import Run
@@ -160,7 +160,7 @@ def evaluate(
         "shots": list(run.shots),
         "methods": list(methods),
         "model": str(model or "built-in"),
-        "model_sha256": sha256(Path(model) if model else DEFAULT_MODEL),
+        "model_sha256": sha256(model_file(model)),
         "perceptual": None if cross else str(perceptual or "built-in"),
         "identity": str(identity or "built-in"),
         "lpips": str(lpips) + f" ({judge.lpips.net})" if judge.lpips is not None else None,

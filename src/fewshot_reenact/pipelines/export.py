@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import time
@@ -14,14 +13,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from fewshot_reenact._version import __version__
-from fewshot_reenact.errors import UsageError
-from fewshot_reenact.files import check_output, output_error, partial_file, sha256
+from fewshot_reenact.files import sha256
 from fewshot_reenact.landmarks.detector import DetectorNet
 from fewshot_reenact.landmarks.graphs import detector_graph, points_graph
 from fewshot_reenact.landmarks.network import PointNet, load_network
-from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_model
+from fewshot_reenact.models.checkpoint import load_model, model_file
 from fewshot_reenact.models.matte import SIDE, MatteNet
 from fewshot_reenact.models.onnx_graphs import OPSET, Graph, Port, graphs_of
+from fewshot_reenact.pipelines.folders import check_folder, write_folder
 from fewshot_reenact.progress import Progress, stage
 from fewshot_reenact.rendering.matte import WEIGHTS_FILE
 from fewshot_reenact.weights import WEIGHTS
@@ -93,7 +92,7 @@ def matte_graph(network: MatteNet) -> Graph:
 
 def all_graphs(model: str | Path | None = None) -> list[tuple[Graph, Path]]:
     """Every network with the file of its weights. Raises ModelError: weights are missing or damaged."""
-    path = DEFAULT_MODEL if model is None else Path(model)
+    path = model_file(model)
     landmarks: tuple[tuple[type[nn.Module], Callable[[Any], Graph], Path], ...] = (
         (DetectorNet, detector_graph, WEIGHTS / "detector.safetensors"),
         (PointNet, points_graph, WEIGHTS / "landmarks.safetensors"),
@@ -112,9 +111,9 @@ def export(
 ) -> Exported:
     """Write the networks into the folder `onnx`, an ONNX file each, with networks.json and README.md, all or none.
 
-    onnx: the folder, made if it is not there; other files in it stay. model: a safetensors file; None: the built-in
-    one. Detector, points and matte are always the built-in ones. overwrite: replace files that exist.
-    progress: see progress.Progress.
+    onnx: the folder, made if it is not there; other files in it stay. model: a safetensors file, or
+    "hf:OWNER/NAME[@REV]"; None: the built-in one. Detector, points and matte are always the built-in ones. overwrite:
+    replace files that exist. progress: see progress.Progress.
 
     Returns an Exported. Raises UsageError (MissingExtra where the package onnx is not there), ModelError (see errors);
     then nothing is written.
@@ -128,12 +127,9 @@ def export(
     """
     began = time.perf_counter()
     folder = Path(onnx)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; --onnx wants a folder")
-    if not folder.parent.is_dir():
-        raise UsageError(f"{folder}: there is no folder {folder.parent}; make it first or write somewhere else")
+    check_folder(folder, (), overwrite, "--onnx")
     graphs = all_graphs(model)
-    _check(folder, [graph for graph, _ in graphs], overwrite)
+    check_folder(folder, (*(f"{graph.name}.onnx" for graph, _ in graphs), CARD, PAGE), overwrite, "--onnx")
     tell, made, networks = stage(progress, "export"), {}, []
     for number, (graph, weights) in enumerate(graphs):
         digest = sha256(weights)
@@ -141,11 +137,11 @@ def export(
         made[f"{graph.name}.onnx"] = data
         networks.append(_card(graph, data, weights, digest))
         tell(number + 1, len(graphs))
-    path = DEFAULT_MODEL if model is None else Path(model)
+    path = model_file(model)
     about = {"format": FORMAT, "version": __version__, "opset": OPSET, "model": path.name, "model_sha256": sha256(path)}
     made[CARD] = (json.dumps({**about, "networks": networks}, indent=2) + "\n").encode()
     made[PAGE] = _page(networks).encode()
-    _write(folder, made, overwrite, path)
+    write_folder(folder, made, overwrite, path)
     return Exported(
         folder=folder,
         files=[folder / name for name in made],
@@ -154,31 +150,6 @@ def export(
         model_sha256=str(about["model_sha256"]),
         seconds=time.perf_counter() - began,
     )
-
-
-def _check(folder: Path, graphs: list[Graph], overwrite: bool) -> None:
-    """Complain before the work about files that could not be written after it."""
-    if folder.is_dir():
-        for name in (*(f"{graph.name}.onnx" for graph in graphs), CARD, PAGE):
-            check_output(folder / name, overwrite)
-
-
-def _write(folder: Path, made: dict[str, bytes], overwrite: bool, model: Path) -> None:
-    """All files, or none: they get their names when all are on the disk."""
-    new = not folder.exists()
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    try:
-        with contextlib.ExitStack() as stack:
-            for name, data in made.items():
-                stack.enter_context(partial_file(folder / name, overwrite, [model])).write_bytes(data)
-    except BaseException:
-        if new:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
 
 
 def _card(graph: Graph, data: bytes, weights: Path, digest: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from fewshot_reenact.landmarks.selection import FaceChoice, choose_face, parse_f
 from fewshot_reenact.media.pictures import is_picture, is_video
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.models.backbones import load_content
-from fewshot_reenact.models.checkpoint import DEFAULT_MODEL, load_losses, load_model
+from fewshot_reenact.models.checkpoint import load_losses, load_model, model_file
 from fewshot_reenact.models.discriminator import DISCRIMINATOR, Discriminator, load_discriminator
 from fewshot_reenact.models.losses import PRESETS, LossWeights
 from fewshot_reenact.models.reenactor import Reenactor
@@ -179,7 +179,7 @@ def _opponent(
     """D: the one asked for, or that beside the model's file; None: there is none there, or nothing is to heed it.
     Raises ModelError.
     """
-    beside = Path(model or DEFAULT_MODEL).with_name(DISCRIMINATOR)
+    beside = model_file(model).with_name(DISCRIMINATOR)
     if discriminator is None and (not beside.is_file() or not (weights.adversarial or weights.feature_matching)):
         return None
     path = Path(discriminator or beside)

@@ -1,23 +1,20 @@
 """`reenact info`: what is installed, which device is used and why, which models are there and whole."""
 
-import hashlib
 import platform
-import re
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from fewshot_reenact._version import __version__
 from fewshot_reenact.device import choose_device
 from fewshot_reenact.errors import how_to_complete
-from fewshot_reenact.weights import WEIGHTS, is_pointer
+from fewshot_reenact.pipelines.models import built_in
+from fewshot_reenact.weights import WEIGHTS
 
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "av", "imageio-ffmpeg", "face-alignment", "safetensors")
 # Other names under which a package may be installed.
 _ALSO = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}
 _LEFT_OUT = ("torchvision", "face-alignment")  # by scripts/setup.sh
 _ENCODERS = ("libx264", "libopenh264", "h264_nvenc", "h264_videotoolbox", "mpeg4", "aac")
-_MODELS = (".safetensors", ".npz")
 
 
 def gather(device: str = "auto") -> dict[str, Any]:
@@ -29,9 +26,7 @@ def gather(device: str = "auto") -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "packages": {name: _version(name) for name in _PACKAGES},
         "device": {"name": str(where), "why": why},
-        "models": [_model(path) for path in sorted(WEIGHTS.iterdir()) if path.suffix in _MODELS]
-        if WEIGHTS.is_dir()
-        else [],
+        "models": built_in(WEIGHTS),
         "left_out": [name for name in _LEFT_OUT if _version(name) is None],
         "ffmpeg": _ffmpeg(),
         "encoders": _encoders(),
@@ -67,21 +62,6 @@ def _version(name: str) -> str | None:
         except PackageNotFoundError:
             continue
     return None
-
-
-def _model(path: Path) -> dict[str, Any]:
-    """One file of weights, and whether it is what its model card (same name, .md or .json) says."""
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    cards = [card for card in (path.with_suffix(".md"), path.with_suffix(".json")) if card.is_file()]
-    stated = [found for card in cards for found in re.findall(r"\b[0-9a-f]{64}\b", card.read_text(encoding="utf-8"))]
-    if is_pointer(path):
-        state = "a Git-LFS pointer instead of the weights: run `git lfs pull`"
-    elif not stated:
-        state = "no model card states its SHA-256"
-    else:
-        state = "ok" if digest in stated else "differs from its model card: install the package again"
-    return {"name": path.name, "bytes": len(data), "sha256": digest, "state": state}
 
 
 def _ffmpeg() -> str | None:

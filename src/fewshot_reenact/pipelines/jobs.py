@@ -14,6 +14,7 @@ from typing import Any
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.inputs.grounds import TRANSPARENT
 from fewshot_reenact.media.file_types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from fewshot_reenact.models.hub import is_on_hub
 from fewshot_reenact.pipelines.animate_steps import output_kinds
 from fewshot_reenact.pipelines.options import AnimateOptions
 
@@ -119,7 +120,7 @@ def _job(row: dict[Any, Any], where: str, home: Path, folder: Path, base: Animat
     driver = driver if driver.startswith("motion:") else str(home / driver)
     more = {name: value for name, value in row.items() if name in _OPTIONS}
     for name in ("matte", "model", "sign_cert", "sign_key", "watermark_key", "consent_file"):
-        if more.get(name):
+        if more.get(name) and not (name == "model" and is_on_hub(str(more[name]))):
             more[name] = str(home / str(more[name]))
     try:
         options = replace(base, **more)

@@ -58,7 +58,8 @@ class AnimateOptions:
     keep_going: a long video is made in pieces that survive a kill, and goes on where it ended; False: in one piece.
 
     Compute:
-    landmarks: "builtin", "fan", or a LandmarkBackend. model: a safetensors file; None: the built-in one.
+    landmarks: "builtin", "fan", or a LandmarkBackend. model: a safetensors file, or
+    "hf:OWNER/NAME[@REV]" of the Hugging Face Hub; None: the built-in one.
     warp_only: leave the networks out, for comparison. dense: also take from a driver's video what its points miss of
         the motion; None: unless warp_only. device: "auto", "cpu", "cuda", "cuda:1", "mps".
     runtime: what computes the networks: "torch"; "onnx", ONNX Runtime, on the CPU, where it is faster; "onnx-int8", the
