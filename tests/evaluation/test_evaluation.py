@@ -185,7 +185,8 @@ def test_the_sheet_shows_every_picture_whole():
     sheet = Sheet(["portrait", "output"])
     sheet.add("clip T=1", [np.full((100, 50, 3), 200, np.uint8), np.full((400, 400, 3), 90, np.uint8)])
     shown = sheet.picture()
-    assert (shown == 200).all(-1).sum() == 192 * 96 and (shown == 90).all(-1).sum() >= 192 * 192
+    pictures = shown[-194:, 96:]  # beside the words, whose smooth edges may have any grey
+    assert (pictures == 200).all(-1).sum() == 192 * 96 and (pictures == 90).all(-1).sum() >= 192 * 192
     with pytest.raises(ValueError, match="titles"):
         sheet.add("clip", [np.zeros((4, 4, 3), np.uint8)])
 
