@@ -47,7 +47,8 @@ def write_pages(folder: Path) -> list[str]:
     (folder / "weights").mkdir()
     for card in WEIGHTS.glob("*.md"):
         shutil.copy(card, folder / "weights" / card.name)
-    shutil.copy(ROOT / "RESPONSIBLE_USE.md", folder)
+    rules = (ROOT / "RESPONSIBLE_USE.md").read_text("utf-8")
+    (folder / "RESPONSIBLE_USE.md").write_text(rules.replace("](docs/", "]("), "utf-8")  # beside the others there
     (folder / "api.md").write_text(api_page(), "utf-8")
     (folder / "cli.md").write_text(cli_page(), "utf-8")
     for page in folder.glob("*.md"):
