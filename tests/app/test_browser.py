@@ -42,7 +42,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a page that is served."""
     port, folder = free_port(), tmp_path_factory.mktemp("served")
     command = [sys.executable, "-m", "fewshot_reenact", "ui", "--port", str(port), "--accept-use"]
-    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
+    own = {"TMPDIR": str(folder), "REENACT_CONFIG": str(tmp_path_factory.mktemp("config")), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, **own}  # a history of its own: other tests look into theirs
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()

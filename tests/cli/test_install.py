@@ -16,7 +16,7 @@ from fewshot_reenact.config_folder import config_folder
 from fewshot_reenact.media.pictures import read_picture
 from places import ROOT
 
-COMPUTE = set(COMMANDS) - {"history", "info", "models", "plot", "push"}
+COMPUTE = set(COMMANDS) - {"history", "info", "keys", "models", "plot", "protect", "push"}
 
 
 def python(code: str, **environment: str) -> str:

@@ -27,8 +27,10 @@ from fewshot_reenact.training.refiner.episodes import faces_of
 from fewshot_reenact.training.refiner.train import join
 from fewshot_reenact.training.resident.store import build_store
 from fewshot_reenact.training.schedule import slot_share
+from fewshot_reenact.training.slot import run as slot_run
 from fewshot_reenact.training.slot.films import pack_films, unpack_films
 from fewshot_reenact.training.slot.merge import merge
+from fewshot_reenact.training.slot.opening import Packed
 from fewshot_reenact.training.slot.pack import pack
 from fewshot_reenact.training.slot.pieces import read_pieces, write_pieces
 from fewshot_reenact.training.slot.run import split
@@ -136,6 +138,22 @@ def test_a_slot_is_packed_run_with_few_packages_merged_and_gone_on_with(
     other = config.model_copy(update={"data": config.data.model_copy(update={"frame_step": 2})})
     with pytest.raises(UsageError, match=r"data\.frame_step: 1, not 2"):
         pack(other, tmp_path / "other", **how)
+
+
+def test_a_slot_saves_again_and_again_and_is_gone_on_with(
+    setting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state on the other machine is replaced at every save, and a second process goes on from it."""
+    monkeypatch.setattr(slot_run, "_SAVE_EVERY", 0.0)
+    parts = pack(load_config(setting / "slot.yaml"), tmp_path / "parts", held_out=setting / "held_out", tell=_quiet)
+    packed, said = Packed(parts), list[str]()
+    monkeypatch.setattr(slot_run, "_say", said.append)
+    how = {"device": torch.device("cpu"), "timed": 1, "looks": 2, "keep": tmp_path / "keep"}
+    for _ in range(2):
+        slot_run.run(packed, tmp_path / "out", minutes=0.08, **how)
+    reached = json.loads((tmp_path / "out" / "report.json").read_text())["step"]
+    begun = [int(line.split()[-1]) for line in said if line.startswith("gone on from step")]
+    assert len(begun) == 1 and 8 < begun[0] < reached
 
 
 def test_a_refiner_is_trained_on_what_the_slot_made_first(setting: Path, tmp_path: Path, root: Path) -> None:

@@ -231,7 +231,7 @@ def _write(learner: Learner, slot: Slot, out: Path, report: dict[str, Any], most
     whole = learner.state()
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-        with partial_file(keep / _KEPT) as partial:
+        with partial_file(keep / _KEPT, overwrite=True) as partial:
             partial.write_bytes(encode_state(whole)[0])
     state, moments = encode_state(whole, most)
     if not moments:
