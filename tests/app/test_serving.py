@@ -20,6 +20,7 @@ from fewshot_reenact.app.serving import remove_leftovers, serve
 from fewshot_reenact.app.visitors import Limits
 from fewshot_reenact.errors import UsageError, how_to_add
 from fewshot_reenact.files import held_folder
+from local_ports import free_port
 
 GRADIO = importlib.util.find_spec("gradio") is not None
 
@@ -32,12 +33,6 @@ def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 
 # ---- the page as it is served
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 def test_a_port_that_is_taken_is_one_line():

@@ -1,6 +1,5 @@
 """Streams: addresses, true times, H.264 at the other end, and an end that is told. Loopback only."""
 
-import socket
 import subprocess
 import threading
 import time
@@ -12,6 +11,7 @@ import pytest
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.media.sender import StreamAddress, StreamSender
+from local_ports import free_port
 from stream_receivers import receiving
 from video_samples import number_of, numbered
 
@@ -83,12 +83,6 @@ def test_a_slow_encoder_gets_the_newest_picture(monkeypatch: pytest.MonkeyPatch,
         sender.close()
     with VideoReader(tmp_path / "got.ts") as reader:
         assert [number_of(frame.picture) for frame in reader] == [4]
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return trial.getsockname()[1]
 
 
 def test_rtmp(tmp_path: Path) -> None:

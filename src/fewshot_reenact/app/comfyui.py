@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, cast, get_args
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from fewshot_reenact.motion.builtins import NAMES, PREFIX
 from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES
 from fewshot_reenact.pipelines.networks import Networks
-from fewshot_reenact.pipelines.options import AnimateOptions, Audio
+from fewshot_reenact.pipelines.options import AUDIO, FRAMES, AnimateOptions
 from fewshot_reenact.pipelines.session import Session
 
 _CATEGORY = "video/reenact"
@@ -34,7 +34,7 @@ _OPTIONS: dict[str, tuple[Any, dict[str, Any]]] = {
     "strength": ("FLOAT", {"default": _default.strength, "min": 0.0, "max": 2.0, "step": 0.05}),
     "smooth": ("FLOAT", {"default": _default.smooth, "min": 0.0, "max": 1.0, "step": 0.05}),
     "frame": (
-        ["full", "crop"],
+        list(FRAMES),
         {"default": _default.frame, "tooltip": "All of the picture, or a square about the head."},
     ),
 }
@@ -103,7 +103,7 @@ class ReenactVideo:
             "driver": ("STRING", {"default": f"{PREFIX}{NAMES[0]}", "tooltip": f"A file, or {motions}."}),
             "name": ("STRING", {"default": "reenact", "tooltip": "Of the output; a number is added."}),
             **_OPTIONS,
-            "audio": (list(get_args(Audio)), {"default": "driver"}),
+            "audio": (list(AUDIO), {"default": "driver"}),
             "consent": ("STRING", {"default": "", "tooltip": "How the person agreed; goes into the signed manifest."}),
         }
         return {"required": required, "optional": _COMPUTE}

@@ -9,6 +9,7 @@ import numpy as np
 
 from fewshot_reenact.errors import ReenactError
 from fewshot_reenact.landmarks.backend import LandmarkBackend
+from fewshot_reenact.landmarks.selection import from_left
 from fewshot_reenact.media.pictures import read_picture
 
 _LARGEST_SIDE = 900  # pixels of what is shown
@@ -24,7 +25,7 @@ def faces_in(path: str | Path, backend: LandmarkBackend) -> tuple[np.ndarray, li
         picture = read_picture(Path(path))
     except ReenactError:
         return None  # what is wrong with it is said by whoever uses it
-    faces = sorted(backend.detect(picture), key=lambda one: float(one.points[:, 0].mean()))
+    faces = from_left(backend.detect(picture))
     if len(faces) < 2:
         return None
     scale = min(1.0, _LARGEST_SIDE / max(picture.shape[:2]))

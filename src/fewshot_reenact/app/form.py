@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES
 from fewshot_reenact.pipelines.options import CROP_SIZES, FRAMES, AnimateOptions
 
 
@@ -98,8 +99,8 @@ class Words(Field):
 
 
 FIELDS: tuple[Field, ...] = (
-    OneOf("motion", "Motion", ("relative", "absolute")),
-    OneOf("region", "What moves", ("all", "expression", "pose", "lips", "eyes")),
+    OneOf("motion", "Motion", MOTIONS),
+    OneOf("region", "What moves", REGION_CHOICES),
     Share("strength", "Strength", high=2.0),
     Share("travel", "How far the head goes"),
     Share("smooth", "Smoothness"),

@@ -1,4 +1,4 @@
-"""The page in the browser: tabs for animate, live, check and verify. Needs the extra `ui`; `serving` serves it.
+"""The page in the browser: tabs for animate, fine-tune, live, check, verify. Needs the extra `ui`; `serving` serves it.
 
 No annotations from the future here: gradio reads the types of the functions it is given.
 """
@@ -11,7 +11,7 @@ import gradio as gr
 
 from fewshot_reenact.app.faces import face_at
 from fewshot_reenact.app.form import FIELDS, options_from
-from fewshot_reenact.app.visitors import Visitors, look_at, look_for_marks
+from fewshot_reenact.app.visitors import Tell, Visitors, look_at, look_for_marks
 from fewshot_reenact.errors import ReenactError
 from fewshot_reenact.motion.builtins import NAMES
 from fewshot_reenact.provenance.consent import RULES
@@ -33,7 +33,7 @@ def make_page(visitors: Visitors, texts: Mapping[str, str]) -> gr.Blocks:
         with gr.Tab("Live"):
             _live_tab(visitors)
         with gr.Tab("Check"):
-            _look_tab(visitors, "Pictures and videos", "Check", "What reenact check says")
+            _check_tab(visitors)
         with gr.Tab("Verify"):
             _verify_tab()
 
@@ -63,13 +63,8 @@ def _animate_tab(visitors: Visitors, texts: Mapping[str, str]) -> None:
             )
             with gr.Accordion("Options", open=False):
                 parts = [field.part(gr, texts.get(field.name, "")) for field in FIELDS]
-            agreed = gr.Checkbox(
-                label="I may use this picture in this way, and keep to the rules above", elem_id="agreed"
-            )
-            consent = gr.Textbox(label="How the person shown agreed; kept in the signed manifest", elem_id="consent")
-            with gr.Row():
-                button = gr.Button("Animate", variant="primary", elem_id="animate")
-                stop = gr.Button("Stop", elem_id="stop")
+            agreed, consent = _agreement("this picture", "the signed manifest", "")
+            button = _start_and_stop(visitors, "Animate", "animate", "stop")
         with gr.Column():
             output = gr.Video(label="Output", interactive=False, elem_id="output")
             said = gr.Textbox(label="What was done", interactive=False, elem_id="said")
@@ -100,13 +95,10 @@ def _animate_tab(visitors: Visitors, texts: Mapping[str, str]) -> None:
                 builtin,
                 options,
                 agreed=agreed,
-                tell=lambda share, what: progress(share, desc=what),
+                tell=_shown_by(progress),
             )
 
         return _said(work)
-
-    def end(request: gr.Request) -> None:
-        visitors.of(request.session_hash).stop()
 
     def offer(given: list[str] | None) -> tuple[Any, list[Any]]:
         found = visitors.several_faces(given)
@@ -124,7 +116,6 @@ def _animate_tab(visitors: Visitors, texts: Mapping[str, str]) -> None:
     video.change(look, video, [verdict, seen])
     file.change(look, file, [verdict, seen])
     button.click(make, [portraits, video, file, builtin, agreed, consent, *parts], [output, said, marks])
-    stop.click(end, queue=False)
 
 
 def _finetune_tab(visitors: Visitors) -> None:
@@ -132,13 +123,8 @@ def _finetune_tab(visitors: Visitors) -> None:
     pictures = gr.File(
         label="Pictures of one person", file_count="multiple", type="filepath", elem_id="person-pictures"
     )
-    agreed = gr.Checkbox(
-        label="I may use these pictures in this way, and keep to the rules above", elem_id="person-agreed"
-    )
-    consent = gr.Textbox(label="How the person shown agreed; kept in the file", elem_id="person-consent")
-    with gr.Row():
-        go = gr.Button("Fine-tune", variant="primary", elem_id="finetune")
-        stop = gr.Button("Stop", elem_id="person-stop")
+    agreed, consent = _agreement("these pictures", "the file", "person-")
+    go = _start_and_stop(visitors, "Fine-tune", "finetune", "person-stop")
     person = gr.File(label="The person", interactive=False, elem_id="person")
     said = gr.Textbox(label="What was done", interactive=False, elem_id="person-said")
 
@@ -149,17 +135,32 @@ def _finetune_tab(visitors: Visitors) -> None:
     ) -> tuple[str, str]:
         files, agreed, consent = given
         visitor = visitors.of(request.session_hash)
-        return _said(
-            lambda: visitor.fit_person(
-                files, consent, agreed=agreed, tell=lambda share, what: progress(share, desc=what)
-            )
-        )
+        return _said(lambda: visitor.fit_person(files, consent, agreed=agreed, tell=_shown_by(progress)))
+
+    go.click(fit, [pictures, agreed, consent], [person, said])
+
+
+def _agreement(what: str, kept: str, prefix: str) -> tuple[gr.Checkbox, gr.Textbox]:
+    """The box and the line that go before anything is made. kept: where the line is. prefix: of their names."""
+    agreed = gr.Checkbox(label=f"I may use {what} in this way, and keep to the rules above", elem_id=f"{prefix}agreed")
+    return agreed, gr.Textbox(label=f"How the person shown agreed; kept in {kept}", elem_id=f"{prefix}consent")
+
+
+def _start_and_stop(visitors: Visitors, action: str, name: str, stop_name: str) -> gr.Button:
+    """The button that starts something, beside the one that ends it. Returns the first."""
 
     def end(request: gr.Request) -> None:
         visitors.of(request.session_hash).stop()
 
-    go.click(fit, [pictures, agreed, consent], [person, said])
-    stop.click(end, queue=False)
+    with gr.Row():
+        go = gr.Button(action, variant="primary", elem_id=name)
+        gr.Button("Stop", elem_id=stop_name).click(end, queue=False)
+    return go
+
+
+def _shown_by(progress: Any) -> Tell:
+    """What shows on the page how far something is."""
+    return lambda share, what: progress(share, desc=what)
 
 
 def _live_tab(visitors: Visitors) -> None:
@@ -179,10 +180,10 @@ def _live_tab(visitors: Visitors) -> None:
     )
 
 
-def _look_tab(visitors: Visitors, label: str, button: str, said: str) -> None:
-    given = gr.File(label=label, file_count="multiple", type="filepath", elem_id="check-files")
-    go = gr.Button(button, variant="primary", elem_id="check")
-    words = gr.Textbox(label=said, interactive=False, lines=12, elem_id="check-said")
+def _check_tab(visitors: Visitors) -> None:
+    given = gr.File(label="Pictures and videos", file_count="multiple", type="filepath", elem_id="check-files")
+    go = gr.Button("Check", variant="primary", elem_id="check")
+    words = gr.Textbox(label="What reenact check says", interactive=False, lines=12, elem_id="check-said")
     picture = gr.Image(label="What it saw", elem_id="check-seen", **_SHOWN)
 
     def look(given: list[str] | None, request: gr.Request) -> tuple[str, str | None]:

@@ -47,8 +47,7 @@ class Limits:
 
     def check(self, portraits: Sequence[str], driver: str, options: AnimateOptions) -> None:
         """Raises UsageError: more than that."""
-        if len(portraits) > self.portraits:
-            raise UsageError(f"{len(portraits)} portraits: this page takes {self.portraits}; put in fewer")
+        self.check_pictures(len(portraits), "portraits")
         if not DriverSource.parse(driver).is_video:
             return
         with VideoReader(driver) as reader:
@@ -56,6 +55,11 @@ class Limits:
         length = min(length, (options.end or length)) - (options.start or 0.0)
         if length > self.seconds:
             raise UsageError(f"the driver lasts {length:.0f} s: this page takes {self.seconds:g} s; set start and end")
+
+    def check_pictures(self, count: int, what: str) -> None:
+        """Raises UsageError: too many of one person."""
+        if count > self.portraits:
+            raise UsageError(f"{count} {what}: this page takes {self.portraits}; put in fewer")
 
 
 class Stopped(ReenactError):
@@ -140,8 +144,7 @@ class Visitor:
         if not pictures:
             raise UsageError("give some pictures of one person, or a video")
         self._agreed(agreed, consent)
-        if len(pictures) > self.limits.portraits:
-            raise UsageError(f"{len(pictures)} pictures: this page takes {self.limits.portraits}; put in fewer")
+        self.limits.check_pictures(len(pictures), "pictures")
         self._remember(pictures)
         output = Path(tempfile.mkdtemp(dir=self.folder)) / f"{Path(pictures[0]).stem}.safetensors"
         self._stop.clear()

@@ -14,7 +14,7 @@ from fewshot_reenact.files import as_file
 from fewshot_reenact.inputs.person import Person, is_person, load_person
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.landmarks.backend import LandmarkBackend
-from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, choose_face, find_face, parse_face
+from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, choose_face, find_face, from_left, parse_face
 from fewshot_reenact.landmarks.upright import how_it_lies, quarter_turns, turned
 from fewshot_reenact.media.pictures import PICTURE_SUFFIXES, is_picture, is_video, read_alpha, read_picture
 from fewshot_reenact.motion.builtins import is_builtin_motion
@@ -96,7 +96,7 @@ class PortraitSource:
             if chosen is None:
                 chosen = find_face(picture, backend, wanted, path.name)  # raises, with the reason
             if len(faces) > 1 and wanted == LARGEST:
-                at = sorted(faces, key=lambda one: float(one.points[:, 0].mean())).index(chosen) + 1
+                at = from_left(faces).index(chosen) + 1
                 notes.append(
                     f"{path.name}: {len(faces)} faces; the largest (number {at} from the left) is used, "
                     "choose another with --face N"

@@ -1,5 +1,6 @@
 """Which face is meant: the largest, or one counted from the left; and where a face is."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -24,13 +25,18 @@ def parse_face(value: str | int) -> FaceChoice:
     raise UsageError(f"face {value!r} is not known: use 'largest', or a number counted from the left, beginning with 1")
 
 
+def from_left(faces: Iterable[Face]) -> list[Face]:
+    """Faces in the order in which N counts them."""
+    return sorted(faces, key=lambda one: float(one.points[:, 0].mean()))
+
+
 def choose_face(faces: list[Face], face: FaceChoice, fewer: bool = False) -> Face | None:
     """The largest face, or the Nth from the left; None when there are fewer than N (the rightmost with `fewer`)."""
     if not faces:
         return None
     if face == LARGEST:
         return max(faces, key=lambda one: Place.of(one).size)
-    ordered = sorted(faces, key=lambda one: float(one.points[:, 0].mean()))
+    ordered = from_left(faces)
     if face > len(ordered) and not fewer:
         return None
     return ordered[min(face, len(ordered)) - 1]

@@ -98,9 +98,8 @@ def _known(job: BatchJob, before: BatchResult | None, retry: bool) -> BatchResul
 
 
 def _work(jobs: list[BatchJob], workers: int) -> Generator[BatchResult, None, None]:
-    jobs = sorted(
-        jobs, key=lambda job: same_session(job.portrait, job.options)
-    )  # those of one session after each other
+    # Those of one session after each other.
+    jobs = sorted(jobs, key=lambda job: same_session(job.portrait, job.options))
     if workers == 1 or len(jobs) < 2:
         with contextlib.closing(Sessions()) as sessions:
             for job in jobs:

@@ -77,8 +77,8 @@ def push(
         raise ModelError(f"{path}: holds one person's face; it is not for publishing. Give a model of `reenact train`")
     load_model(path)  # whole, and one of this tool's
     digest = str(facts["sha256"])
-    told = _own_card() if own else _told(path, data)
-    card = _card(facts, on_hub, licence or _OWN_LICENCE, told, str(digest))
+    told = _own_card() if own else _told(path, facts, data)
+    card = _card(facts, on_hub, licence or _OWN_LICENCE, told)
     made = {MODEL: path.read_bytes(), CARD: card.encode(), SUMS: f"{digest}  {MODEL}\n".encode()}
     write_folder(where, made, overwrite, path)
     upload = f"hf upload {on_hub.repo if on_hub else 'OWNER/NAME'} {where}"
@@ -92,7 +92,7 @@ def _named(name: str) -> OnHub:
     return found
 
 
-def _card(facts: dict[str, Any], on_hub: OnHub | None, licence: str, told: str, digest: str) -> str:
+def _card(facts: dict[str, Any], on_hub: OnHub | None, licence: str, told: str) -> str:
     repo = on_hub.repo if on_hub else "OWNER/NAME"
     return f"""{model_head(licence)}
 # {repo.split("/")[1]}
@@ -112,7 +112,7 @@ The file is safetensors: numbers, no code. With fewshot-reenact and its extra `h
 
 What `reenact` makes with it is signed, watermarked and labelled as AI-generated.
 
-SHA-256 of `{MODEL}`: `{digest}`
+SHA-256 of `{MODEL}`: `{facts["sha256"]}`
 """
 
 
@@ -122,8 +122,7 @@ def _own_card() -> str:
     return "## The model\n\n" + "\n\n".join(part for part in text.strip().split("\n\n")[1:] if "SHA-256" not in part)
 
 
-def _told(path: Path, data: str | None) -> str:
-    facts = described(path)
+def _told(path: Path, facts: dict[str, Any], data: str | None) -> str:
     losses = load_losses(path)
     lines = [f"- **Data**: {' '.join((data or _UNSAID).split())}"]
     lines += [f"- **Made with** version {facts['version']}."] if facts.get("version") else []

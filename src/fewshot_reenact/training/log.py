@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fewshot_reenact.errors import MissingExtra
 from fewshot_reenact.files import partial_file
+from fewshot_reenact.training.curves import METRICS, PICTURES
 
 
 def say(line: str) -> None:
@@ -40,7 +41,7 @@ class Log:
         """Write the means since the last line, and return them."""
         means = {name: round(float(np.mean(values)), 6) for name, values in self.sums.items()}
         self.sums.clear()
-        with (self.folder / "metrics.jsonl").open("a") as file:
+        with (self.folder / METRICS).open("a") as file:
             file.write(json.dumps({"step": step, "time": round(time.time(), 1), **means}) + "\n")
         if self.events is not None:
             for name, value in means.items():
@@ -49,7 +50,7 @@ class Log:
 
     def held_out(self, step: int, figures: dict[str, float]) -> None:
         """A line of figures on what is held out."""
-        with (self.folder / "metrics.jsonl").open("a") as file:
+        with (self.folder / METRICS).open("a") as file:
             file.write(json.dumps({"step": step, "held_out": figures}) + "\n")
         if self.events is not None:
             for name, value in figures.items():
@@ -59,7 +60,7 @@ class Log:
         """A grid: a row an episode, a column for each of `columns`, (B, 3, S, S) in -1..1."""
         sheet = [((c.float().clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).cpu().numpy() for c in columns]
         grid = np.ascontiguousarray(np.concatenate(sheet, 2).reshape(-1, sum(c.shape[2] for c in sheet), 3))
-        path = self.folder / "pictures" / f"step_{step:07d}.png"
+        path = self.folder / PICTURES / f"step_{step:07d}.png"
         path.parent.mkdir(exist_ok=True)
         cv2.imwrite(str(path), grid[..., ::-1])
         if self.events is not None:
@@ -67,7 +68,7 @@ class Log:
 
     def trim(self, step: int) -> None:
         """Drop the lines of steps that a killed run had logged but not saved: they will be done again."""
-        path = self.folder / "metrics.jsonl"
+        path = self.folder / METRICS
         if not path.is_file():
             return
         lines = path.read_text("utf-8", "replace").splitlines(keepends=True)

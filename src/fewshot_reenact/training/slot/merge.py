@@ -11,6 +11,7 @@ import torch
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.training.checkpoints import newest_checkpoint, remember_clips, remember_config, write_checkpoint
 from fewshot_reenact.training.config import TrainConfig
+from fewshot_reenact.training.curves import METRICS
 from fewshot_reenact.training.log import Log
 from fewshot_reenact.training.loop import FIXED
 from fewshot_reenact.training.refiner.config import RefinerConfig
@@ -44,7 +45,7 @@ def merge(came: Path, folder: Path) -> int:
     remember_clips(found["fingerprint"].decode(), folder)
     log = Log(folder, False)
     log.trim(step)
-    with (folder / "metrics.jsonl").open("ab") as file:
+    with (folder / METRICS).open("ab") as file:
         file.write(found["metrics"])
         file.write((json.dumps({"step": step, "slot": json.loads(found["report"])}) + "\n").encode())
     if refines:

@@ -71,23 +71,22 @@ def pack(
     stage = make_stage(config, train, held, torch.device("cpu"), out)
     learner = stage.learner(False)
     _begin(learner, config, begin, tell)
-    state_blob, _ = encode_state(learner.state())
+    at_hand = begin is None and isinstance(config, TrainConfig) and config.init is not None and _built_in(config.init)
+    state = {} if at_hand else {"state": encode_state(learner.state())[0]}
     about = {"flop": count_operations(learner, stage), "tool": "reenact slot 2", "base": stage.base()}
     blobs = {
         "about": json.dumps(about).encode(),
         "config": config.model_dump_json().encode(),
-        "state": state_blob,
+        **state,
         **_networks(config),
         **clips,
     }
-    if begin is None and isinstance(config, TrainConfig) and config.init is not None and _built_in(config.init):
-        blobs.pop("state")
     for name in [name for name in blobs if second and (name == "model" or name.startswith(_CLIPS))]:
         blobs.pop(name)
     for kind, one in zip(_CLIPS, (train, held), strict=True):
         size = len(clips[f"{kind}.films"]) / 1e6
         tell(f"{kind}: {len(one.count)} clips, {len(one.frames)} frames, films {size:.1f} MB")
-    tell(f"state {len(state_blob) / 1e6:.1f} MB")
+    tell(f"state {len(state['state']) / 1e6:.1f} MB" if state else "state: the built-in weights, in the checkout")
     folders = write_pieces(out, blobs, piece=min(PIECE, part), part=part)
     for folder in folders:
         tell(f"{folder}: {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fewshot_reenact.files import partial_file
 from fewshot_reenact.models.checkpoint import save_model
+from fewshot_reenact.training.curves import METRICS
 from fewshot_reenact.training.faults import Diverged
 from fewshot_reenact.training.log import Log
 from fewshot_reenact.training.log import say as _say
@@ -229,14 +230,14 @@ class _Pace:
 def _write(learner: Learner, slot: Slot, out: Path, report: dict[str, Any], most: int, keep: Path | None) -> None:
     """State, config and log as pieces, the report beside them. most: bytes of the state. keep: gets all of it."""
     whole = learner.state()
+    state, moments = encode_state(whole, most)
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         with partial_file(keep / _KEPT, overwrite=True) as partial:
-            partial.write_bytes(encode_state(whole)[0])
-    state, moments = encode_state(whole, most)
+            partial.write_bytes(state if moments else encode_state(whole)[0])
     if not moments:
         _say("Adam's moments do not fit into what may come back: the next run warms up anew")
-    metrics = slot.folder / "metrics.jsonl"
+    metrics = slot.folder / METRICS
     written = {
         "state": state,
         "config": slot.blobs["config"],
