@@ -20,7 +20,7 @@ from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.shape import take_out
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
-from fewshot_reenact.models.feather import feather
+from fewshot_reenact.models.feather import feather, feather_on
 from fewshot_reenact.models.reenactor import FaceNetworks
 from fewshot_reenact.motion.heads import HeadMotion, lift
 from fewshot_reenact.rendering.composing import Composer, InferredFace, OtherSide
@@ -88,9 +88,10 @@ class TexturedRenderer:
         self.device, self.size, self.shown = self.faces.device, self.faces.size, self.faces.shown
         self.seconds = {"dense": 0.0, "warp": 0.0, "networks": 0.0, "compose": 0.0}
         self.edge = feather(self.shown, self.shown)
+        self.inner = feather_on(self.size, torch.device(self.device))
         self.frames, self.lifts = self.faces.frames, self.faces.lifts
         self.solids = [
-            SolidPortrait(own, box if k == 0 else moving_box(own, None, p.size), box, self.size)
+            SolidPortrait(own, box if k == 0 else moving_box(own, None, p.size), box, self.size, p.matte)
             for k, (own, p) in enumerate(zip(self.lifts, portraits, strict=True))
         ]
         self.composer = Composer(portraits[0], self.lifts[0], box, self.size, self.shown)
@@ -140,7 +141,7 @@ class TexturedRenderer:
         mirrors: list[OtherSide | None] = [None] * len(heads)
         if warp.mirror is not None and view.tone is not None:
             away, share = as_pictures(warp.mirror.box), warp.mirror.box_share[:, 0].numpy()
-            tone = as_pictures(view.tone) * 127.5
+            tone = as_pictures(view.tone * self.inner) * 127.5
             mirrors = [OtherSide(*parts) for parts in zip(away, share, tone, strict=True)]
         return [
             InferredFace(frames[i], shown[i], face[i], box[i], covered[i], shifts[i], warped[i], change[i], mirrors[i])

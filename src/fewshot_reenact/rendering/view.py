@@ -14,7 +14,9 @@ from fewshot_reenact.rendering.flow import displace, displace_flow, enlarge
 from fewshot_reenact.rendering.warp import sample
 
 _NEAR = 16  # the side is this many times the reach over which light is compared
-_LEAST = 1e-3
+_DOUBT = 0.03  # of a weight: where so little is seen of both, nothing is known of how their light differs
+_KNOWN = (0.02, 0.98)  # light, 0..1, of which exponents are sought
+_BRIGHTEST, _HUE = 1.7, 1.15  # the greatest exponent, of all colours and of one against all
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,21 @@ class View:
 
 
 def match_light(seen: Tensor, other: Tensor, visible: Tensor) -> Tensor:
-    """What has to be added to `other` to have the light of `seen`, both (B, 3, S, S): smooth, from where both are seen.
-    visible: (B, 1, S, S). The two sides of a face are lit differently, and the colours of skin go on.
+    """What has to be added to `other` to have the light of `seen`, both (B, 3, S, S), -1..1: as a gamma curve would, by
+    an exponent that is smooth and is known where both are seen, so that black stays black and white white. visible:
+    (B, 1, S, S). The two sides of a face are lit differently, and the colours of skin go on.
     """
-    side = seen.shape[-1]
-    weight = visible.square() + _LEAST
-    sums = torch.cat([(seen - other) * weight, weight], 1)
+    side, weight = seen.shape[-1], visible.square()
+    light = other.clamp(-1, 1) / 2 + 0.5
+    sums = torch.cat([(seen.clamp(-1, 1) / 2 + 0.5) * weight, light * weight, weight], 1)
     small = F.avg_pool2d(sums, max(1, side // 32))
     reach = max(1, small.shape[-1] // _NEAR)
     for _ in range(3):
         small = F.avg_pool2d(F.pad(small, (reach,) * 4, "replicate"), 2 * reach + 1, 1)
-    return F.interpolate(small[:, :-1] / small[:, -1:], size=seen.shape[-2:], mode="bilinear", align_corners=False)
+    own, there = ((small[:, k : k + 3] + _DOUBT / 2) / (small[:, 6:] + _DOUBT) for k in (0, 3))
+    exponents = [part.clamp(*_KNOWN).log() for part in (own, there)]
+    bright = exponents[0].mean(1, keepdim=True) / exponents[1].mean(1, keepdim=True)
+    hue = exponents[0] / exponents[1] / bright
+    exponent = bright.clamp(1 / _BRIGHTEST, _BRIGHTEST) * hue.clamp(1 / _HUE, _HUE)
+    exponent = F.interpolate(exponent, size=seen.shape[-2:], mode="bilinear", align_corners=False)
+    return 2 * (light.clamp(min=1e-3) ** exponent - light)

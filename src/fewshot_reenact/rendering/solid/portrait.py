@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,16 +10,19 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.face_frame import face_frame, part_box
 from fewshot_reenact.geometry.head_crop import box_within
+from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.solid import HeadPose, head_shapes
 from fewshot_reenact.motion.heads import HeadMotion, Lift
 from fewshot_reenact.rendering.flow import enlarge_flow, frame_places
 from fewshot_reenact.rendering.solid.splat import Grid
 from fewshot_reenact.rendering.solid.surface import Placing, head_surface
 from fewshot_reenact.rendering.solid.warp import BOX_GRID, Expression, Heads, Mirror, turn_heads
+from fewshot_reenact.rendering.warp import sample
 
 _CELL = 0.055  # eye distances a node, so that lips and lids keep their form
 REACH = 3.0  # eye distances about the head's origin in which pixels move with it, a little or wholly
 _ASIDE = 4.0  # degrees of yaw from which a portrait's sides differ enough for the one to show what the other hides
+_EDGE = 0.25  # eye distances from the picture's edge, within which a mirror image fades
 _SOME = 0.05  # shares of the mirror image below this are not worth it
 _NODES = (48, 176)  # least and most nodes a side
 _FACE_GRID = (
@@ -43,7 +47,8 @@ class Frames:
 
 class SolidPortrait:
     """lift: the portrait's head in its own picture. box: x0, y0, x1, y1, the part of that picture whose pixels move,
-    and onto: the part of the output in which they are seen. size: side S of the face frames.
+    and onto: the part of the output in which they are seen. size: side S of the face frames. matte: (H, W) float32, 1
+    where that picture has the person; None: all of it may be.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class SolidPortrait:
         box: tuple[int, int, int, int],
         onto: tuple[int, int, int, int],
         size: int,
+        matte: np.ndarray | None = None,
     ):
         self.lift, self.size = lift, size
         self.nodes, self.onto = _grid(box, float(lift.pose.scale)), _grid(onto, float(lift.pose.scale))
@@ -61,7 +67,20 @@ class SolidPortrait:
         self.points = _tensor(placed[None, :, :2])
         self.depth = _tensor(placed[None, :, 2] / lift.pose.scale)
         self.own = placing(lift.pose)
-        self.surface = head_surface(self.points, self.depth, self.own, self.nodes.places(), self.nodes.shape)
+        self.surface = head_surface(
+            self.points, self.depth, self.own, self.nodes.places(), self.nodes.shape, self.nearness,
+            cut_out=matte is not None,
+        )  # fmt: skip
+        self.person = None if matte is None else self._person(matte)
+
+    def _person(self, matte: np.ndarray) -> Tensor:
+        """The matte at the nodes, and as much of it as is away from the picture's edge, (1, 2, rows, columns)."""
+        h, w = matte.shape
+        cell, scale = max(1, round(float(self.nodes.step.min()))), float(self.lift.pose.scale)
+        x, y = (np.arange(n, dtype=np.float32) for n in (w, h))
+        inwards = np.minimum(np.minimum(x, w - 1 - x), np.minimum(y, h - 1 - y)[:, None]) / (_EDGE * scale)
+        both = np.stack([cv2.blur(matte, (cell, cell)), matte * smoothstep(inwards.clip(0, 1))])
+        return sample(_tensor(both)[None], self.nodes.map())
 
     def warp(self, motion: HeadMotion, frames: np.ndarray) -> Frames:
         """motion: B frames, in the output's picture; frames: (B, 2, 3), their face frames."""
@@ -92,7 +111,7 @@ class SolidPortrait:
             _enlarged(visible, self.size),
         )
         box = (expression.source(turn.seen.where) - self.onto.map()).permute(0, 3, 1, 2)
-        mirror = turn.mirrored(expression, wanted)
+        mirror = turn.mirrored(expression, wanted, self.person)
         if mirror is None or float(mirror.box_share.max()) < _SOME:
             return Frames(flow, visible, box, turn.seen.covered)
         other = enlarge_flow(mirror.face, face, self.size)

@@ -17,15 +17,17 @@ from torch import Tensor
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.solid_fit import NEAREST
 from fewshot_reenact.geometry.topology import CHIN
-from fewshot_reenact.rendering.warp import PIECES, interpolated
+from fewshot_reenact.rendering.solid.relief import Relief
+from fewshot_reenact.rendering.warp import PIECES
 
 _MIDDLE = -0.78  # eye distances, depth of the plane in the head's own axes
 # Eye distances beyond the outline over which the depth gets there: above, beside, below the face; and its centre.
 _ABOVE, _BESIDE, _BELOW, _CENTRE = 0.62, 0.30, 0.38, 0.35
-_ALIKE = 0.3  # eye distances beyond the outline over which a head's two sides cease to be alike
-# Eye distances from the head's middle: nearer, the mirror image of a nose would stand beside the nose; from twice as
-# far on a side is a side.
-_RIDGE = 0.2
+# Eye distances beyond the outline over which two sides cease to be alike, and how much hair and ears still are:
+# better than nothing, down to the jaw; shoulders are not the head's.
+_ALIKE, _BESIDE_IT = 0.3, 0.6
+_HANGS_FROM, _HANGS_TO = 0.7, 1.1  # eye distances below the eyes
+_RIDGE = 0.06  # eye distances from the head's middle: nearer there are no sides
 DEPTH_SLACK = 1e-3  # how freely the spline of depths may miss a point
 # A head's turn ends this many eye distances below the chin; to the sides all ends between these shares of _FAR.
 _NECK = 0.3
@@ -82,8 +84,9 @@ class Surface:
     """Nodes of B portraits' pictures, on a grid of (rows, columns).
 
     where: (B, N, 2) pixels. depth: (B, N) eye distances. rigid: (B, N), 1 where a place is the head's, 0 where it
-    is not. sway: (B, N), 1 where what is not the head's goes with the neck, 0 where it stays. face: (B, N), 1 on the
-    cheeks, less towards the ears, where a left and a right side are no longer alike, and 0 along the face's middle.
+    is not. sway: (B, N), 1 where what is not the head's goes with the neck, 0 where it stays. alike: (B, N), how far a
+    place may stand for its mirror image: 1 on the cheek that is turned to the viewer, less beside the face, 0 below it,
+    along its middle, and on the other side.
     shape: (rows, columns), N of them.
     """
 
@@ -91,26 +94,43 @@ class Surface:
     depth: Tensor
     rigid: Tensor
     sway: Tensor
-    face: Tensor
+    alike: Tensor
     shape: tuple[int, int]
 
 
-def head_surface(points: Tensor, depth: Tensor, pose: Placing, where: Tensor, shape: tuple[int, int]) -> Surface:
+def head_surface(
+    points: Tensor,
+    depth: Tensor,
+    pose: Placing,
+    where: Tensor,
+    shape: tuple[int, int],
+    nearness: float,
+    *,
+    cut_out: bool = False,
+) -> Surface:
     """points: (B, 83, 2) pixels of the portraits, depth: (B, 83) eye distances, pose: their heads'. where: (B, N, 2)
-    pixels of the nodes.
+    pixels of the nodes. nearness: see `geometry.solid_fit.project`. cut_out: it is known what of the picture is the
+    person, so that hair and ears may stand for those of the other side.
     """
     own, nodes = pose.to_units(points), pose.to_units(where)
     outside, beside = _beyond(nodes, own[:, OUTLINE], depth[:, OUTLINE])
-    # Within the outline the spline; beyond it that would run away, and the depth at the outline's nearest place counts.
-    front = torch.where(outside > 0, beside, interpolated(own, depth, nodes, DEPTH_SLACK))
+    # Within the outline the face; beyond it a spline would run away: the depth at the outline's nearest place counts.
+    relief = Relief.of(pose.lifted(points, depth, nearness), depth, pose.rotation, nearness)
+    front = torch.where(outside > 0, beside, relief.depth(nodes))
     back = 1 - (1 - (outside / _thickness(nodes, pose.rotation)).clamp(max=1).square()).clamp(min=0).sqrt()
     near = front + back * (_middle(nodes, pose.rotation) - front)
-    across = (torch.cat([nodes, near[..., None]], -1) @ pose.rotation)[..., 0].abs()
-    face = smoothstep((1 - outside / _ALIKE).clamp(0, 1)) * smoothstep(((across - _RIDGE) / _RIDGE).clamp(0, 1))
+    across, down, _ = (torch.cat([nodes, near[..., None]], -1) @ pose.rotation).unbind(-1)
+    alike = smoothstep((1 - outside / _ALIKE).clamp(0, 1))
+    if cut_out:
+        beside = _BESIDE_IT * smoothstep(((_HANGS_TO - down) / (_HANGS_TO - _HANGS_FROM)).clamp(0, 1))
+        alike = beside + (1 - beside) * alike
+    # Only the side that is turned to the viewer stands for the other.
+    nearer = -across * pose.rotation[:, 0, 2, None].sign()
+    alike = alike * smoothstep(((nearer - _RIDGE) / _RIDGE).clamp(0, 1))
     below, within = _below_chin(nodes, near, own, depth, pose.rotation), _within(nodes)
     rigid = smoothstep((1 - below / _NECK).clamp(0, 1)) * within
     sway = smoothstep(((_SWAY_END - below) / (_SWAY_END - _SWAY_FROM)).clamp(0, 1)) * within * (below > 0)
-    return Surface(where, near, rigid, sway, face, shape)
+    return Surface(where, near, rigid, sway, alike, shape)
 
 
 def _beyond(where: Tensor, outline: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

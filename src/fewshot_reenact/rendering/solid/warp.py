@@ -24,10 +24,12 @@ from fewshot_reenact.rendering.warp import fit_warp, interpolated, sample
 BOX_GRID = 32  # places a side at which the box's expression is computed
 _DEPTH_GRID = 24  # and its change of depth
 _RIM = 6  # places a side of its edge that are held
-_BETTER = 0.4  # by how much more the mirror image has to show of a place to stand for it wholly
+# By how much more of a place the mirror image has to show to stand for it wholly, of what it shows itself or at least
+# of this.
+_BETTER, _LITTLE = 0.4, 0.2
 # Visibility up to which the mirror image may stand for a place, and over how much more it fades: drawn-out skin has its
 # own light, where the other side's shadows would lie on it like dirt.
-_HIDDEN, _HARDLY = 0.25, 0.3
+_HIDDEN, _HARDLY = 0.4, 0.25
 _SURE = 0.15  # visibility from which on the inverse of a map is worth refining
 
 
@@ -108,16 +110,29 @@ class Turn:
     seen: Seen
     mirror: Seen | None = None
 
-    def mirrored(self, expression: Expression, wanted: Tensor) -> Mirror | None:
-        """What the mirror image shows better at the places of `onto`, and at output pixels (B, h, w, 2)."""
+    def mirrored(self, expression: Expression, wanted: Tensor, person: Tensor | None = None) -> Mirror | None:
+        """What the mirror image shows better at the places of `onto`, and at output pixels (B, h, w, 2). person: (1, 2,
+        rows, columns) over the nodes, how much of each is the person, and how much of that is away from the picture's
+        edge: ground shows nothing of a head, and an edge would be seen.
+        """
         if self.mirror is None:
             return None
-        better = ((self.mirror.visible - self.seen.visible) / _BETTER).clamp(0, 1)
-        better = better * (1 - ((self.seen.visible - _HIDDEN) / _HARDLY).clamp(0, 1))
-        better = F.avg_pool2d(F.pad(better, (2,) * 4, "replicate"), 5, 1)
-        share = smoothstep(better) * self.seen.covered
-        away = (expression.source(self.mirror.where) - self.onto.map()).permute(0, 3, 1, 2)
-        found = self.onto.look_up(torch.cat([away, share], 1), wanted)
+        shown, other = self.seen.visible, self.mirror.visible
+        source, opposite = expression.source(self.seen.where), expression.source(self.mirror.where)
+        there, drawn = self.seen.covered, self.seen.covered
+        if person is not None:
+            drawn = torch.ones_like(drawn)
+            own, there = (
+                self.nodes.look_up(person[:, k : k + 1].expand(len(where), -1, -1, -1), where)
+                for k, where in enumerate((source, opposite))
+            )
+            shown, other = shown * own, other * there
+        better = ((other - shown) / (_BETTER * other.clamp(min=_LITTLE))).clamp(0, 1)
+        better = better * (1 - ((shown - _HIDDEN) / _HARDLY).clamp(0, 1))
+        share = smoothstep(F.avg_pool2d(F.pad(better, (2,) * 4, "replicate"), 5, 1)) * drawn
+        away = (opposite - self.onto.map()).permute(0, 3, 1, 2)
+        # Faces are pictures without a matte: the ground beside a mirror image is none of theirs.
+        found = self.onto.look_up(torch.cat([away, share if person is None else share * there], 1), wanted)
         return Mirror(wanted + found[:, :2].permute(0, 2, 3, 1), found[:, 2:], away, share)
 
     def places(self, wanted: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,8 +156,8 @@ def turn_heads(
     places, count = nodes.places(), len(heads.points)
     here = nodes.map().expand(count, -1, -1, -1)
     source = here + expression.over.look_up(expression.box, here).permute(0, 2, 3, 1)
-    known = torch.stack([surface.depth, surface.rigid, surface.sway, surface.face], 1).view(-1, 4, *surface.shape)
-    depth, rigid, swaying, face = nodes.look_up(known.expand(count, -1, -1, -1), source).flatten(2).unbind(1)
+    known = torch.stack([surface.depth, surface.rigid, surface.sway, surface.alike], 1).view(-1, 4, *surface.shape)
+    depth, rigid, swaying, alike = nodes.look_up(known.expand(count, -1, -1, -1), source).flatten(2).unbind(1)
     depth = depth + _depth_change(heads, expression.over, here)
     where = places.expand(count, -1, -1)
     moved = turned(where, depth, heads.own, heads.there, heads.nearness)
@@ -157,7 +172,7 @@ def turn_heads(
     if not mirror:
         return Turn(forward, nodes, onto, seen)
     other = turned(where, depth, heads.own, heads.there, heads.nearness, mirrored=True)
-    return Turn(forward, nodes, onto, seen, invert_map(other, nodes, onto, enlarged, face * rigid))
+    return Turn(forward, nodes, onto, seen, invert_map(other, nodes, onto, enlarged, alike * rigid))
 
 
 def _depth_change(heads: Heads, over: Grid, where: Tensor) -> Tensor:
