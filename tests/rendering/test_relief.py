@@ -9,6 +9,7 @@ import torch
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.rotation import rotation_from
 from fewshot_reenact.geometry.solid import HeadPose, head_shapes
+from fewshot_reenact.geometry.topology import LEFT_LIDS, RIGHT_LIDS
 from fewshot_reenact.motion.heads import HeadMotion, Lift, lift
 from fewshot_reenact.rendering.solid.portrait import SolidPortrait, moving_box, placing
 from fewshot_reenact.rendering.solid.relief import Relief
@@ -122,3 +123,29 @@ def test_light_is_matched_without_burning_out():
     assert lit.max() <= 1.001
     assert lit[..., :14].mean() == pytest.approx(0.3, abs=0.06)
     assert (lit[..., 20:].diff(dim=-1) > 0).all()  # what was darker stays darker
+
+
+def test_a_mirror_image_does_what_the_hidden_side_is_to_do():
+    """Where the hidden eye is to be nearly shut, so is the mirror image that is drawn in its place."""
+    own = head(35.0)
+    box = moving_box(own, None, (SIDE, SIDE))
+    solid = SolidPortrait(own, box, box, 96, np.ones((SIDE, SIDE), np.float32))
+    motion = turned(own, -45.0)
+    lids = own.solid.copy()
+    for upper, lower in LEFT_LIDS if hidden_is_left(own) else RIGHT_LIDS:
+        middle = (lids[upper] + lids[lower]) / 2
+        for lid in (upper, lower):
+            lids[lid] = middle + 0.3 * (lids[lid] - middle)
+    found = []
+    for solid_points in (own.solid, lids):
+        warp = solid.warp(HeadMotion(motion.pose, solid_points[None]), face_frame(motion.points, 96))
+        assert warp.mirror is not None
+        found.append(warp.mirror.face[0])
+    moved = (found[0] - found[1]).norm(dim=-1)
+    assert moved.max() > 1.5  # pixels of the portrait: it is another place of it that is shown
+
+
+def hidden_is_left(own: Lift) -> bool:
+    """Whether the hidden eye is the one of LEFT_LIDS."""
+    across = own.solid[[pair[0] for pair in LEFT_LIDS], 0].mean()
+    return bool(across * own.pose.rotation[0, 2] > 0)

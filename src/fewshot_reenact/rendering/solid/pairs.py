@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.face_frame import DOWN, EYES_SHARE, LEAST, MOUTH_ANCHOR, SPAN
 from fewshot_reenact.geometry.solid import head_shapes
-from fewshot_reenact.geometry.topology import LEFT_EYE, N_POINTS, RIGHT_EYE
+from fewshot_reenact.geometry.topology import FLIP, LEFT_EYE, N_POINTS, RIGHT_EYE
 from fewshot_reenact.rendering.flow import frame_places
 from fewshot_reenact.rendering.solid.fit import FittedHeads, fit_heads
 from fewshot_reenact.rendering.solid.splat import Grid
@@ -29,14 +29,16 @@ def solid_view(driver: Tensor, portrait: Tensor, frame: Tensor, pictures: Tensor
     """
     nodes, coarse = (_over(pictures.shape[-1], count, driver.device) for count in (_NODES, BOX_GRID))
     own = fit_heads(portrait)
-    heads = _heads(own, fit_heads(driver, own.rest), portrait, driver)
-    expression = Expression.fit(heads, frames_of(heads.expressed, size), size, coarse)
+    there = fit_heads(driver, own.rest)
+    solid = there.pose.lifted(driver, there.depth, head_shapes().nearness)
+    heads, other = (_heads(own, there, portrait, one) for one in (solid, _mirrored(solid)))
+    expression, opposite = (Expression.fit(h, frames_of(h.expressed, size), size, coarse) for h in (heads, other))
     places = nodes.places().expand(len(driver), -1, -1)
     surface = head_surface(portrait, own.depth, own.pose, places, nodes.shape, heads.nearness)
-    turn = turn_heads(heads, surface, expression, nodes, nodes, mirror=True)
+    turn = turn_heads(heads, surface, expression, nodes, nodes, opposite)
     wanted = frame_places(frame, size)
     where, visible = turn.places(wanted)
-    flow, mirror = expression.source(where), turn.mirrored(expression, wanted)
+    flow, mirror = expression.source(where), turn.mirrored(expression, opposite, wanted)
     assert mirror is not None
     aside = ((own.pose.rotation[:, 0, 2].abs() - _ASIDE) / (_SURE - _ASIDE)).clamp(0, 1)
     tone = match_light(sample(pictures, flow), sample(pictures, mirror.face), visible)
@@ -52,11 +54,23 @@ def _over(side: int, count: int, device: torch.device) -> Grid:
         return over
 
 
-def _heads(own: FittedHeads, there: FittedHeads, portrait: Tensor, driver: Tensor) -> Heads:
-    """What the warp wants to know."""
+def _heads(own: FittedHeads, there: FittedHeads, portrait: Tensor, solid: Tensor) -> Heads:
+    """What the warp wants to know. solid: (B, 83, 3), the heads with the new expression in their own axes."""
     near = head_shapes().nearness
-    expressed, depth = own.pose.placed(there.pose.lifted(driver, there.depth, near), near)
+    expressed, depth = own.pose.placed(solid, near)
     return Heads(portrait, own.depth, expressed, depth, own.pose, there.pose, near)
+
+
+def _mirrored(solid: Tensor) -> Tensor:
+    """geometry.solid.mirrored as tensors."""
+    across, *others = solid[:, _flip(solid.device)].unbind(-1)
+    return torch.stack([-across, *others], -1)
+
+
+@lru_cache(maxsize=8)
+def _flip(device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.from_numpy(FLIP).to(device)
 
 
 def frames_of(points: Tensor, size: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from fewshot_reenact.geometry.face_frame import face_frame, part_box
 from fewshot_reenact.geometry.head_crop import box_within
 from fewshot_reenact.geometry.smoothstep import smoothstep
-from fewshot_reenact.geometry.solid import HeadPose, head_shapes
+from fewshot_reenact.geometry.solid import HeadPose, head_shapes, mirrored
 from fewshot_reenact.motion.heads import HeadMotion, Lift
 from fewshot_reenact.rendering.flow import enlarge_flow, frame_places
 from fewshot_reenact.rendering.solid.splat import Grid
@@ -84,8 +84,31 @@ class SolidPortrait:
 
     def warp(self, motion: HeadMotion, frames: np.ndarray) -> Frames:
         """motion: B frames, in the output's picture; frames: (B, 2, 3), their face frames."""
+        heads, expression = self._expressed(motion, motion.solid)
+        opposite = None
+        if abs(self.lift.pose.yaw) > _ASIDE:
+            _, opposite = self._expressed(motion, mirrored(motion.solid))
+        turn = turn_heads(heads, self.surface, expression, self.nodes, self.onto, opposite)
+        face = _tensor(frames)
+        wanted = frame_places(face, self.size, _FACE_GRID)
+        where, visible = turn.places(wanted)
+        flow = enlarge_flow(expression.source(where), face, self.size)
+        flow, visible = (
+            self._with_eyes(flow, enlarge_flow(where, face, self.size), expression),
+            _enlarged(visible, self.size),
+        )
+        box = (expression.source(turn.seen.where) - self.onto.map()).permute(0, 3, 1, 2)
+        mirror = None if opposite is None else turn.mirrored(expression, opposite, wanted, self.person)
+        if mirror is None or float(mirror.box_share.max()) < _SOME:
+            return Frames(flow, visible, box, turn.seen.covered)
+        other = enlarge_flow(mirror.face, face, self.size)
+        mirror = replace(mirror, face=other, face_share=_enlarged(mirror.face_share, self.size))
+        return Frames(flow, visible, box, turn.seen.covered, mirror)
+
+    def _expressed(self, motion: HeadMotion, solid: np.ndarray) -> tuple[Heads, Expression]:
+        """The portrait with the expressions of `solid`, (B, 83, 3), and its heads as they move."""
         count, scale = len(motion), float(self.lift.pose.scale)
-        expressed = self.lift.pose.placed(motion.solid)
+        expressed = self.lift.pose.placed(solid)
         own = face_frame(expressed[..., :2], self.size)
         heads = Heads(
             self.points.expand(count, -1, -1),
@@ -98,25 +121,7 @@ class SolidPortrait:
             placing(motion.pose),
             self.nearness,
         )
-        expression = Expression.fit(heads, _tensor(own), self.size, self.coarse)
-        turn = turn_heads(
-            heads, self.surface, expression, self.nodes, self.onto, bool(abs(self.lift.pose.yaw) > _ASIDE)
-        )
-        face = _tensor(frames)
-        wanted = frame_places(face, self.size, _FACE_GRID)
-        where, visible = turn.places(wanted)
-        flow = enlarge_flow(expression.source(where), face, self.size)
-        flow, visible = (
-            self._with_eyes(flow, enlarge_flow(where, face, self.size), expression),
-            _enlarged(visible, self.size),
-        )
-        box = (expression.source(turn.seen.where) - self.onto.map()).permute(0, 3, 1, 2)
-        mirror = turn.mirrored(expression, wanted, self.person)
-        if mirror is None or float(mirror.box_share.max()) < _SOME:
-            return Frames(flow, visible, box, turn.seen.covered)
-        other = enlarge_flow(mirror.face, face, self.size)
-        mirror = replace(mirror, face=other, face_share=_enlarged(mirror.face_share, self.size))
-        return Frames(flow, visible, box, turn.seen.covered, mirror)
+        return heads, Expression.fit(heads, _tensor(own), self.size, self.coarse)
 
     def _with_eyes(self, flow: Tensor, where: Tensor, expression: Expression) -> Tensor:
         """The flow (B, S, S, 2) with its eyes at each pixel: irises turn within fewer than the coarse one has. where:

@@ -26,7 +26,7 @@ _ABOVE, _BESIDE, _BELOW, _CENTRE = 0.62, 0.30, 0.38, 0.35
 # Eye distances beyond the outline over which two sides cease to be alike, and how much hair and ears still are:
 # better than nothing, down to the jaw; shoulders are not the head's.
 _ALIKE, _BESIDE_IT = 0.3, 0.6
-_HANGS_FROM, _HANGS_TO = 0.7, 1.1  # eye distances below the eyes
+_HANGS_FROM, _HANGS_TO = 0.6, 0.95  # eye distances below the eyes
 _RIDGE = 0.06  # eye distances from the head's middle: nearer there are no sides
 DEPTH_SLACK = 1e-3  # how freely the spline of depths may miss a point
 # A head's turn ends this many eye distances below the chin; to the sides all ends between these shares of _FAR.

@@ -53,13 +53,15 @@ class Heads:
 class Expression:
     """The portraits' new expressions in their old pose, as offsets to the portraits' pixels. box: (B, 2, g, g) over
     `over`; face: (B, 3, S, S) over the face frames `frame` (B, 2, 3) of the portraits with the new expression, the
-    third how much of it counts, none from the frame's edge on.
+    third how much of it counts, none from the frame's edge on. nearer: (B, 1, d, d) eye distances over the box, how
+    much nearer it brings what is seen there.
     """
 
     box: Tensor
     over: Grid
     face: Tensor
     frame: Tensor
+    nearer: Tensor
 
     @classmethod
     def fit(cls, heads: Heads, frame: Tensor, size: int, over: Grid) -> Expression:
@@ -73,7 +75,7 @@ class Expression:
         face = (enlarge_flow(coarse, frame, size) - fine).permute(0, 3, 1, 2)
         face = turn_eyeballs(face, fine, heads.expressed, heads.points)
         share = feather_on(size, frame.device).expand(len(frame), -1, -1, -1)
-        return cls(box, over, torch.cat([face, share], 1), frame)
+        return cls(box, over, torch.cat([face, share], 1), frame, _depth_change(heads, over))
 
     def source(self, where: Tensor) -> Tensor:
         """Pixels of the portrait with the new expression -> of the portrait itself, (B, h, w, 2)."""
@@ -83,6 +85,18 @@ class Expression:
         box, face = self.over.look_up(self.box, where), sample(self.face, inside)
         away = box + face[:, 2:] * (face[:, :2] - box)
         return where + away.permute(0, 2, 3, 1)
+
+
+def _depth_change(heads: Heads, over: Grid) -> Tensor:
+    """How much nearer the expression brings places of the box than those of the portrait that they show."""
+    count, coarse = len(heads.points), over.sampled((_DEPTH_GRID, _DEPTH_GRID))
+    # No change at the edge of the box, where nothing moves.
+    rim = over.sampled((_RIM, _RIM)).map()[0]
+    ring = torch.cat([rim[0], rim[-1], rim[:, 0], rim[:, -1]]).expand(count, -1, -1)
+    centres = heads.own.to_units(torch.cat([heads.expressed, ring], 1))
+    change = F.pad(heads.expressed_depth - heads.depth, (0, ring.shape[1]))
+    places = heads.own.to_units(coarse.places().expand(count, -1, -1))
+    return interpolated(centres, change, places, DEPTH_SLACK).view(count, 1, *coarse.shape)
 
 
 @dataclass(frozen=True)
@@ -110,27 +124,30 @@ class Turn:
     seen: Seen
     mirror: Seen | None = None
 
-    def mirrored(self, expression: Expression, wanted: Tensor, person: Tensor | None = None) -> Mirror | None:
-        """What the mirror image shows better at the places of `onto`, and at output pixels (B, h, w, 2). person: (1, 2,
-        rows, columns) over the nodes, how much of each is the person, and how much of that is away from the picture's
-        edge: ground shows nothing of a head, and an edge would be seen.
+    def mirrored(
+        self, expression: Expression, opposite: Expression, wanted: Tensor, person: Tensor | None = None
+    ) -> Mirror | None:
+        """What the mirror image shows better at the places of `onto`, and at output pixels (B, h, w, 2). opposite: the
+        expression of who is mirrored: its right eye looks where the left one is to. person: (1, 2, rows, columns) over
+        the nodes, how much of each is the person, and how much of that is away from the picture's edge: ground shows
+        nothing of a head, and an edge would be seen.
         """
         if self.mirror is None:
             return None
         shown, other = self.seen.visible, self.mirror.visible
-        source, opposite = expression.source(self.seen.where), expression.source(self.mirror.where)
+        source, beyond = expression.source(self.seen.where), opposite.source(self.mirror.where)
         there, drawn = self.seen.covered, self.seen.covered
         if person is not None:
             drawn = torch.ones_like(drawn)
             own, there = (
                 self.nodes.look_up(person[:, k : k + 1].expand(len(where), -1, -1, -1), where)
-                for k, where in enumerate((source, opposite))
+                for k, where in enumerate((source, beyond))
             )
             shown, other = shown * own, other * there
         better = ((other - shown) / (_BETTER * other.clamp(min=_LITTLE))).clamp(0, 1)
         better = better * (1 - ((shown - _HIDDEN) / _HARDLY).clamp(0, 1))
         share = smoothstep(F.avg_pool2d(F.pad(better, (2,) * 4, "replicate"), 5, 1)) * drawn
-        away = (opposite - self.onto.map()).permute(0, 3, 1, 2)
+        away = (beyond - self.onto.map()).permute(0, 3, 1, 2)
         # Faces are pictures without a matte: the ground beside a mirror image is none of theirs.
         found = self.onto.look_up(torch.cat([away, share if person is None else share * there], 1), wanted)
         return Mirror(wanted + found[:, :2].permute(0, 2, 3, 1), found[:, 2:], away, share)
@@ -148,18 +165,14 @@ class Turn:
 
 
 def turn_heads(
-    heads: Heads, surface: Surface, expression: Expression, nodes: Grid, onto: Grid, mirror: bool = False
+    heads: Heads, surface: Surface, expression: Expression, nodes: Grid, onto: Grid, opposite: Expression | None = None
 ) -> Turn:
     """surface: of the portraits, at the places of `nodes`. onto: the output's places at which the inverse is found.
-    mirror: also find what the other side of the face shows.
+    opposite: the mirror image's expression, to find also what the other side of the face shows.
     """
-    places, count = nodes.places(), len(heads.points)
-    here = nodes.map().expand(count, -1, -1, -1)
-    source = here + expression.over.look_up(expression.box, here).permute(0, 2, 3, 1)
-    known = torch.stack([surface.depth, surface.rigid, surface.sway, surface.alike], 1).view(-1, 4, *surface.shape)
-    depth, rigid, swaying, alike = nodes.look_up(known.expand(count, -1, -1, -1), source).flatten(2).unbind(1)
-    depth = depth + _depth_change(heads, expression.over, here)
-    where = places.expand(count, -1, -1)
+    count = len(heads.points)
+    where = nodes.places().expand(count, -1, -1)
+    depth, rigid, swaying, _ = _known(surface, expression, nodes)
     moved = turned(where, depth, heads.own, heads.there, heads.nearness)
     still = torch.cat([where.transpose(1, 2), depth[:, None]], 1).transpose(1, 2)
     there = still + rigid[..., None] * (moved - still)
@@ -169,22 +182,19 @@ def turn_heads(
     seen = invert_map(there, nodes, onto, enlarged)
     fine = refine_inverse(seen.where, onto.map(), forward, nodes, rounds=1)
     seen = replace(seen, where=torch.where(seen.visible.permute(0, 2, 3, 1) > _SURE, fine, seen.where))
-    if not mirror:
+    if opposite is None:
         return Turn(forward, nodes, onto, seen)
+    depth, rigid, _, alike = _known(surface, opposite, nodes)
     other = turned(where, depth, heads.own, heads.there, heads.nearness, mirrored=True)
     return Turn(forward, nodes, onto, seen, invert_map(other, nodes, onto, enlarged, alike * rigid))
 
 
-def _depth_change(heads: Heads, over: Grid, where: Tensor) -> Tensor:
-    """How much nearer the expression brings places (B, rows, columns, 2) than those of the portrait that they show,
-    (B, rows * columns).
-    """
-    count, coarse = len(heads.points), over.sampled((_DEPTH_GRID, _DEPTH_GRID))
-    # No change at the edge of the box, where nothing moves.
-    rim = over.sampled((_RIM, _RIM)).map()[0]
-    ring = torch.cat([rim[0], rim[-1], rim[:, 0], rim[:, -1]]).expand(count, -1, -1)
-    centres = heads.own.to_units(torch.cat([heads.expressed, ring], 1))
-    change = F.pad(heads.expressed_depth - heads.depth, (0, ring.shape[1]))
-    places = heads.own.to_units(coarse.places().expand(count, -1, -1))
-    found = interpolated(centres, change, places, DEPTH_SLACK).view(count, 1, *coarse.shape)
-    return coarse.look_up(found, where).flatten(1)
+def _known(surface: Surface, expression: Expression, nodes: Grid) -> tuple[Tensor, ...]:
+    """Depth, and `rigid`, `sway` and `alike` of the surface at the nodes of heads with an expression, (B, N) each."""
+    over = expression.over
+    here = nodes.map().expand(len(expression.box), -1, -1, -1)
+    source = here + over.look_up(expression.box, here).permute(0, 2, 3, 1)
+    known = torch.stack([surface.depth, surface.rigid, surface.sway, surface.alike], 1).view(-1, 4, *surface.shape)
+    depth, *others = nodes.look_up(known.expand(len(here), -1, -1, -1), source).flatten(2).unbind(1)
+    nearer = over.sampled((_DEPTH_GRID, _DEPTH_GRID)).look_up(expression.nearer, here).flatten(1)
+    return (depth + nearer, *others)
