@@ -15,7 +15,7 @@ import numpy as np
 
 from fewshot_reenact.geometry.rotation import angles_of
 from fewshot_reenact.geometry.solid_fit import HeadShapes, Solution, project, solve, unproject
-from fewshot_reenact.geometry.topology import FLIP, N_POINTS
+from fewshot_reenact.geometry.topology import N_POINTS
 from fewshot_reenact.weights import WEIGHTS, load_arrays
 
 MODEL = WEIGHTS / "head_shape.npz"
@@ -92,12 +92,6 @@ class HeadPose:
         """
         there = np.concatenate([points, self.placed()[..., 2:]], -1)
         return unproject(there, self.rotation, self.scale, self.translation, head_shapes().nearness)
-
-
-def mirrored(solid: np.ndarray) -> np.ndarray:
-    """The head whose left side is this one's right: (..., 83, 3) in its own axes -> the same."""
-    other: np.ndarray = solid[..., FLIP, :] * np.array([-1.0, 1.0, 1.0])
-    return other
 
 
 def fit_head(points: np.ndarray) -> HeadPose:

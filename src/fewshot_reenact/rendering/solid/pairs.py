@@ -7,9 +7,10 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.face_frame import DOWN, EYES_SHARE, LEAST, MOUTH_ANCHOR, SPAN
 from fewshot_reenact.geometry.solid import head_shapes
-from fewshot_reenact.geometry.topology import FLIP, LEFT_EYE, N_POINTS, RIGHT_EYE
+from fewshot_reenact.geometry.topology import LEFT_EYE, N_POINTS, RIGHT_EYE
 from fewshot_reenact.rendering.flow import frame_places
 from fewshot_reenact.rendering.solid.fit import FittedHeads, fit_heads
+from fewshot_reenact.rendering.solid.opposite import mirror_image
 from fewshot_reenact.rendering.solid.splat import Grid
 from fewshot_reenact.rendering.solid.surface import head_surface
 from fewshot_reenact.rendering.solid.warp import BOX_GRID, Expression, Heads, turn_heads
@@ -30,8 +31,8 @@ def solid_view(driver: Tensor, portrait: Tensor, frame: Tensor, pictures: Tensor
     nodes, coarse = (_over(pictures.shape[-1], count, driver.device) for count in (_NODES, BOX_GRID))
     own = fit_heads(portrait)
     there = fit_heads(driver, own.rest)
-    solid = there.pose.lifted(driver, there.depth, head_shapes().nearness)
-    heads, other = (_heads(own, there, portrait, one) for one in (solid, _mirrored(solid)))
+    still, solid = (h.pose.lifted(p, h.depth, head_shapes().nearness) for h, p in ((own, portrait), (there, driver)))
+    heads, other = (_heads(own, there, portrait, one) for one in (solid, mirror_image(still, solid)))
     expression, opposite = (Expression.fit(h, frames_of(h.expressed, size), size, coarse) for h in (heads, other))
     places = nodes.places().expand(len(driver), -1, -1)
     surface = head_surface(portrait, own.depth, own.pose, places, nodes.shape, heads.nearness)
@@ -59,18 +60,6 @@ def _heads(own: FittedHeads, there: FittedHeads, portrait: Tensor, solid: Tensor
     near = head_shapes().nearness
     expressed, depth = own.pose.placed(solid, near)
     return Heads(portrait, own.depth, expressed, depth, own.pose, there.pose, near)
-
-
-def _mirrored(solid: Tensor) -> Tensor:
-    """geometry.solid.mirrored as tensors."""
-    across, *others = solid[:, _flip(solid.device)].unbind(-1)
-    return torch.stack([-across, *others], -1)
-
-
-@lru_cache(maxsize=8)
-def _flip(device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        return torch.from_numpy(FLIP).to(device)
 
 
 def frames_of(points: Tensor, size: int) -> Tensor:

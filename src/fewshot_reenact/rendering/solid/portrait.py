@@ -11,12 +11,13 @@ from torch import Tensor
 from fewshot_reenact.geometry.face_frame import face_frame, part_box
 from fewshot_reenact.geometry.head_crop import box_within
 from fewshot_reenact.geometry.smoothstep import smoothstep
-from fewshot_reenact.geometry.solid import HeadPose, head_shapes, mirrored
+from fewshot_reenact.geometry.solid import HeadPose, head_shapes
 from fewshot_reenact.motion.heads import HeadMotion, Lift
 from fewshot_reenact.rendering.flow import enlarge_flow, frame_places
+from fewshot_reenact.rendering.solid.opposite import mirror_image
 from fewshot_reenact.rendering.solid.splat import Grid
 from fewshot_reenact.rendering.solid.surface import Placing, head_surface
-from fewshot_reenact.rendering.solid.warp import BOX_GRID, Expression, Heads, Mirror, turn_heads
+from fewshot_reenact.rendering.solid.warp import BOX_GRID, Expression, Heads, Mirror, turn_heads, uncovers
 from fewshot_reenact.rendering.warp import sample
 
 _CELL = 0.055  # eye distances a node, so that lips and lids keep their form
@@ -86,8 +87,9 @@ class SolidPortrait:
         """motion: B frames, in the output's picture; frames: (B, 2, 3), their face frames."""
         heads, expression = self._expressed(motion, motion.solid)
         opposite = None
-        if abs(self.lift.pose.yaw) > _ASIDE:
-            _, opposite = self._expressed(motion, mirrored(motion.solid))
+        if abs(self.lift.pose.yaw) > _ASIDE and bool(uncovers(heads.own.rotation, heads.there.rotation).any()):
+            still, moved = (torch.from_numpy(solid) for solid in (self.lift.solid[None], motion.solid))
+            _, opposite = self._expressed(motion, mirror_image(still, moved).numpy())
         turn = turn_heads(heads, self.surface, expression, self.nodes, self.onto, opposite)
         face = _tensor(frames)
         wanted = frame_places(face, self.size, _FACE_GRID)

@@ -26,10 +26,11 @@ _DEPTH_GRID = 24  # and its change of depth
 _RIM = 6  # places a side of its edge that are held
 # By how much more of a place the mirror image has to show to stand for it wholly, of what it shows itself or at least
 # of this.
-_BETTER, _LITTLE = 0.4, 0.2
+_BETTER, _LITTLE = 0.4, 0.35
 # Visibility up to which the mirror image may stand for a place, and over how much more it fades: drawn-out skin has its
 # own light, where the other side's shadows would lie on it like dirt.
 _HIDDEN, _HARDLY = 0.4, 0.25
+_HARDLY_ASIDE, _ASIDE = 2.0, 8.0  # degrees that a head has turned back for its other side to show, and to count
 _SURE = 0.15  # visibility from which on the inverse of a map is worth refining
 
 
@@ -115,13 +116,15 @@ class Mirror:
 @dataclass(frozen=True)
 class Turn:
     """The heads' motion in space. forward: (B, 2, rows, columns), where the nodes are seen, pixels. seen: its inverse
-    on the grid `onto`. mirror: the same for faces seen in a mirror, None where it was not asked for.
+    on the grid `onto`. mirror: the same for faces seen in a mirror, None where it was not asked for. uncovers: (B, 1, 1,
+    1), see `uncovers`.
     """
 
     forward: Tensor
     nodes: Grid
     onto: Grid
     seen: Seen
+    uncovers: Tensor
     mirror: Seen | None = None
 
     def mirrored(
@@ -146,7 +149,7 @@ class Turn:
             shown, other = shown * own, other * there
         better = ((other - shown) / (_BETTER * other.clamp(min=_LITTLE))).clamp(0, 1)
         better = better * (1 - ((shown - _HIDDEN) / _HARDLY).clamp(0, 1))
-        share = smoothstep(F.avg_pool2d(F.pad(better, (2,) * 4, "replicate"), 5, 1)) * drawn
+        share = smoothstep(F.avg_pool2d(F.pad(better, (2,) * 4, "replicate"), 5, 1)) * drawn * self.uncovers
         away = (beyond - self.onto.map()).permute(0, 3, 1, 2)
         # Faces are pictures without a matte: the ground beside a mirror image is none of theirs.
         found = self.onto.look_up(torch.cat([away, share if person is None else share * there], 1), wanted)
@@ -182,11 +185,21 @@ def turn_heads(
     seen = invert_map(there, nodes, onto, enlarged)
     fine = refine_inverse(seen.where, onto.map(), forward, nodes, rounds=1)
     seen = replace(seen, where=torch.where(seen.visible.permute(0, 2, 3, 1) > _SURE, fine, seen.where))
+    shown = uncovers(heads.own.rotation, heads.there.rotation)
     if opposite is None:
-        return Turn(forward, nodes, onto, seen)
+        return Turn(forward, nodes, onto, seen, shown)
     depth, rigid, _, alike = _known(surface, opposite, nodes)
     other = turned(where, depth, heads.own, heads.there, heads.nearness, mirrored=True)
-    return Turn(forward, nodes, onto, seen, invert_map(other, nodes, onto, enlarged, alike * rigid))
+    return Turn(forward, nodes, onto, seen, shown, invert_map(other, nodes, onto, enlarged, alike * rigid))
+
+
+def uncovers(own: Tensor, there: Tensor) -> Tensor:
+    """How far heads show the side that their portraits hide, 0..1, (B, 1, 1, 1): 0 where they turn it farther away.
+    own, there: (B, 3, 3), rotations.
+    """
+    yaw, turned_to = (torch.rad2deg(rotation[:, 0, 2].clamp(-1, 1).asin()) for rotation in (own, there))
+    way = (yaw - turned_to) * yaw.sign()
+    return smoothstep(((way - _HARDLY_ASIDE) / (_ASIDE - _HARDLY_ASIDE)).clamp(0, 1))[:, None, None, None]
 
 
 def _known(surface: Surface, expression: Expression, nodes: Grid) -> tuple[Tensor, ...]:
