@@ -116,8 +116,8 @@ class Mirror:
 @dataclass(frozen=True)
 class Turn:
     """The heads' motion in space. forward: (B, 2, rows, columns), where the nodes are seen, pixels. seen: its inverse
-    on the grid `onto`. mirror: the same for faces seen in a mirror, None where it was not asked for. uncovers: (B, 1, 1,
-    1), see `uncovers`.
+    on the grid `onto`. mirror: the same for faces seen in a mirror, None where it was not asked for. uncovers:
+    (B, 1, 1, 1), see `uncovers`.
     """
 
     forward: Tensor
