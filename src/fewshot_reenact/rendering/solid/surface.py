@@ -10,6 +10,7 @@ head's origin (`geometry.solid`). Forms of the head are in its own axes, x to th
 """
 
 from dataclasses import dataclass
+from math import radians
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ _ABOVE, _BESIDE, _BELOW, _CENTRE = 0.62, 0.30, 0.38, 0.35
 # better than nothing, down to the jaw; shoulders are not the head's.
 _ALIKE, _BESIDE_IT = 0.3, 0.6
 _HANGS_FROM, _HANGS_TO = 0.6, 0.95  # eye distances below the eyes
+_HIDES_FROM, _HIDES_ALL = radians(12), radians(25)  # of yaw, from which a head hides hair, and all of a side's
 _RIDGE = 0.06  # eye distances from the head's middle: nearer there are no sides
 DEPTH_SLACK = 1e-3  # how freely the spline of depths may miss a point
 # A head's turn ends this many eye distances below the chin; to the sides all ends between these shares of _FAR.
@@ -122,7 +124,9 @@ def head_surface(
     across, down, _ = (torch.cat([nodes, near[..., None]], -1) @ pose.rotation).unbind(-1)
     alike = smoothstep((1 - outside / _ALIKE).clamp(0, 1))
     if cut_out:
-        beside = _BESIDE_IT * smoothstep(((_HANGS_TO - down) / (_HANGS_TO - _HANGS_FROM)).clamp(0, 1))
+        aside = pose.rotation[:, 0, 2, None].clamp(-1, 1).asin().abs()
+        beside = _BESIDE_IT * smoothstep(((aside - _HIDES_FROM) / (_HIDES_ALL - _HIDES_FROM)).clamp(0, 1))
+        beside = beside * smoothstep(((_HANGS_TO - down) / (_HANGS_TO - _HANGS_FROM)).clamp(0, 1))
         alike = beside + (1 - beside) * alike
     # Only the side that is turned to the viewer stands for the other.
     nearer = -across * pose.rotation[:, 0, 2, None].sign()
