@@ -17,6 +17,8 @@ _FROM, _TO = 6.0, 22.0  # degrees of turning over which the change of colour fad
 _MOUTH, _EYE = 0.2, 0.1
 _OPEN_EYE, _SHUT_EYE = 0.15, 0.8
 _SHUT, _OPEN = 0.1, 0.22  # between the lids, in widths of the eye
+# Degrees from which on the ground beside a mouth counts as a mouth's, and how much of the change it keeps then.
+_PROFILE, _ASIDE, _PROFILE_MOUTH = 26.0, 40.0, 0.4
 _PLATEAU = 1.6  # the bell about a part is cut off here: over its middle all is kept
 
 
@@ -28,7 +30,8 @@ def taken(points: Tensor, away: Tensor, side: int) -> Tensor:
     """
     faded = 1 - smoothstep(((away - _FROM) / (_TO - _FROM)).clamp(0, 1))
     share = faded[:, None, None].expand(-1, side, side)
-    kept = [(MOUTH, _MOUTH, torch.ones_like(faded))]
+    sideways = smoothstep(((away - _PROFILE) / (_ASIDE - _PROFILE)).clamp(0, 1))
+    kept = [(MOUTH, _MOUTH, 1 - (1 - _PROFILE_MOUTH) * sideways)]
     for eye, lids in ((LEFT_EYE, LEFT_LIDS), (RIGHT_EYE, RIGHT_LIDS)):
         shut = smoothstep(((_OPEN - _gap(points, eye, lids)) / (_OPEN - _SHUT)).clamp(0, 1))
         kept.append((eye, _EYE, _OPEN_EYE + (_SHUT_EYE - _OPEN_EYE) * shut))
