@@ -6,7 +6,7 @@ import torch
 
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.face_frame import face_frame
-from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_LIDS, MOUTH
+from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_LIDS, LIP_PAIRS, MOUTH
 from fewshot_reenact.rendering.restraint import taken
 from painted_clips import face_points
 
@@ -29,7 +29,19 @@ def test_less_of_it_the_farther_the_head_turns_but_for_the_mouth(points) -> None
     assert shares.mean((1, 2)).diff().lt(0)[1:].all() and shares[0].min() == 1
     assert shares[3].min() < 0.01
     x, y = points[0, MOUTH].mean(0).round().long().tolist()
-    assert (shares[:, y, x] == 1).all()
+    assert (shares[:3, y, x] == 1).all()
+
+
+def test_in_profile_a_shut_mouth_keeps_less_than_an_open_one(points) -> None:
+    """What is beside it is ground, and is taken for its inside."""
+    x, y = points[0, MOUTH].mean(0).round().long().tolist()
+    shut, opened = points.clone(), points.clone()
+    for upper, lower in LIP_PAIRS:
+        middle = points[:, [upper, lower]].mean(1)
+        shut[:, [upper, lower]] = middle[:, None]
+        opened[:, lower, 1] = opened[:, upper, 1] + 0.12 * SIDE
+    closed, wide = (float(taken(one, torch.tensor([40.0]), SIDE)[0, 0, y, x]) for one in (shut, opened))
+    assert closed == pytest.approx(0.3, abs=0.02) and wide == pytest.approx(1)
 
 
 def test_shut_eyes_keep_theirs(points) -> None:

@@ -1,15 +1,15 @@
 """How much of what the networks paint is taken: less of it the farther a head turns from its portrait's own view.
 
 There the networks fill much in, and what they fill in is the people's whom they learnt from: likeness goes with it. The
-warp alone is likelier to the portrait, but has no mouth's inside and no lids. So the mouth keeps all of theirs, and an
-eye the more the farther it is shut.
+warp alone is likelier to the portrait, but has no mouth's inside and no lids. So a mouth keeps all of theirs, in profile
+the more the farther it is open, and an eye the more the farther it is shut.
 """
 
 import torch
 from torch import Tensor
 
 from fewshot_reenact.geometry.smoothstep import smoothstep
-from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_LIDS, MOUTH, RIGHT_EYE, RIGHT_LIDS
+from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_LIDS, LIP_PAIRS, MOUTH, RIGHT_EYE, RIGHT_LIDS
 
 _FROM, _TO = 6.0, 22.0  # degrees of turning over which the change of colour fades
 # Reach of mouth and eyes, in shares of the frame's side; how much of the change an open eye keeps at least, and one
@@ -17,8 +17,10 @@ _FROM, _TO = 6.0, 22.0  # degrees of turning over which the change of colour fad
 _MOUTH, _EYE = 0.2, 0.1
 _OPEN_EYE, _SHUT_EYE = 0.15, 0.8
 _SHUT, _OPEN = 0.1, 0.22  # between the lids, in widths of the eye
-# Degrees from which on the ground beside a mouth counts as a mouth's, and how much of the change it keeps then.
-_PROFILE, _ASIDE, _PROFILE_MOUTH = 26.0, 40.0, 0.4
+# Degrees over which a mouth comes into profile. There the networks take the ground beside it for its inside, and one
+# that is shut keeps this much of theirs; between the lips, in distances of the eyes' outer corners.
+_ASIDE, _PROFILE, _SHUT_MOUTH = 26.0, 40.0, 0.3
+_LIPS_SHUT, _LIPS_OPEN = 0.02, 0.1
 _PLATEAU = 1.6  # the bell about a part is cut off here: over its middle all is kept
 
 
@@ -30,8 +32,9 @@ def taken(points: Tensor, away: Tensor, side: int) -> Tensor:
     """
     faded = 1 - smoothstep(((away - _FROM) / (_TO - _FROM)).clamp(0, 1))
     share = faded[:, None, None].expand(-1, side, side)
-    sideways = smoothstep(((away - _PROFILE) / (_ASIDE - _PROFILE)).clamp(0, 1))
-    kept = [(MOUTH, _MOUTH, 1 - (1 - _PROFILE_MOUTH) * sideways)]
+    sideways = smoothstep(((away - _ASIDE) / (_PROFILE - _ASIDE)).clamp(0, 1))
+    shut = smoothstep(((_LIPS_OPEN - _between_lips(points)) / (_LIPS_OPEN - _LIPS_SHUT)).clamp(0, 1))
+    kept = [(MOUTH, _MOUTH, 1 - (1 - _SHUT_MOUTH) * sideways * shut)]
     for eye, lids in ((LEFT_EYE, LEFT_LIDS), (RIGHT_EYE, RIGHT_LIDS)):
         shut = smoothstep(((_OPEN - _gap(points, eye, lids)) / (_OPEN - _SHUT)).clamp(0, 1))
         kept.append((eye, _EYE, _OPEN_EYE + (_SHUT_EYE - _OPEN_EYE) * shut))
@@ -41,6 +44,13 @@ def taken(points: Tensor, away: Tensor, side: int) -> Tensor:
         bell = (_PLATEAU * torch.exp(-(away2[:, 1, :, None] + away2[:, 0, None, :]))).clamp(max=1)
         share = torch.maximum(share, least[:, None, None] * bell)
     return share[:, None]
+
+
+def _between_lips(points: Tensor) -> Tensor:
+    """How far the lips are apart, in distances of the eyes' outer corners, (B,)."""
+    upper, lower = ([pair[k] for pair in LIP_PAIRS] for k in (0, 1))
+    eyes = (points[:, LEFT_EYE.start] - points[:, RIGHT_EYE.start + 3]).norm(dim=1)
+    return (points[:, upper] - points[:, lower]).norm(dim=2).amax(1) / eyes.clamp(min=1e-6)
 
 
 def _gap(points: Tensor, eye: slice, lids: tuple[tuple[int, int], ...]) -> Tensor:
