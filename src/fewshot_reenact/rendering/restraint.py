@@ -1,8 +1,8 @@
 """How much of what the networks paint is taken: less of it the farther a head turns from its portrait's own view.
 
 There the networks fill much in, and what they fill in is the people's whom they learnt from: likeness goes with it. The
-warp alone is likelier to the portrait, but has no mouth's inside and no lids. So a mouth keeps all of theirs, in profile
-the more the farther it is open, and an eye the more the farther it is shut.
+warp alone is likelier to the portrait, but has no mouth's inside and no lids. So a mouth keeps all of theirs, in
+profile the more the farther it is open, and an eye the more the farther it is shut.
 """
 
 import torch
