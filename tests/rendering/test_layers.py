@@ -79,13 +79,15 @@ def test_the_other_side_is_drawn_where_it_has_a_share():
     tone = np.full((32, 32, 3), 5, np.float32)
     own = np.dstack([picture, np.full((SIZE, SIZE), 255, np.uint8)])
     frame = np.array([[5.0, 0, 0], [0, 5.0, 0]])
-    show_other_side(made, own, (0, 0, SIZE, SIZE), offset, share, tone, frame)
+    person = np.zeros((SIZE, SIZE), np.float32)
+    show_other_side(made, own, (0, 0, SIZE, SIZE), offset, share, tone, frame, person)
     x, y = 46, 82
     assert np.abs(made[y, x].astype(int) - np.clip(picture[y, x + 30].astype(int) + 5, 0, 255)).max() <= 1
     assert np.array_equal(made[:50], picture[:50]) and np.array_equal(made[:, 90:], picture[:, 90:])
-    nobody = picture.copy()
-    show_other_side(nobody, np.zeros_like(own), (0, 0, SIZE, SIZE), offset, share, tone, frame)
-    assert np.array_equal(nobody, picture), "the other side's ground is not drawn"
+    assert person[y, x] == 1 and person[:50].max() == 0, "what is drawn is the person, for what is painted onto it"
+    nobody, person[:] = picture.copy(), 0
+    show_other_side(nobody, np.zeros_like(own), (0, 0, SIZE, SIZE), offset, share, tone, frame, person)
+    assert person.max() == 0 and np.array_equal(nobody, picture), "the other side's ground is not drawn"
 
 
 def test_another_ground_is_all_behind_the_person():

@@ -9,11 +9,14 @@ import numpy as np
 
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.inputs.portrait import Portrait
-from fewshot_reenact.models.feather import feather
+from fewshot_reenact.models.feather import feather, feather_on
 from fewshot_reenact.motion.heads import Lift
+from fewshot_reenact.rendering.faces import as_pictures
 from fewshot_reenact.rendering.head_flow import HeadFlow
 from fewshot_reenact.rendering.layers import Layers, cut_out, show_other_side
 from fewshot_reenact.rendering.paste import paste_change
+from fewshot_reenact.rendering.solid.portrait import Frames
+from fewshot_reenact.rendering.view import View
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ class OtherSide:
     tone: np.ndarray
 
 
+def other_sides(warp: Frames, view: View) -> list[OtherSide | None]:
+    """The other sides of a batch's heads, one for each of its frames; none where nothing of them is seen."""
+    if warp.mirror is None or view.tone is None:
+        return [None] * len(warp.box)
+    # Beyond the face's frame the light is its own.
+    tone = as_pictures(view.tone * feather_on(view.tone.shape[-1], view.tone.device)) * 127.5
+    shares = warp.mirror.box_share[:, 0].numpy()
+    return [OtherSide(*parts) for parts in zip(as_pictures(warp.mirror.box), shares, tone, strict=True)]
+
+
 class Composer:
     """Draws poses onto a portrait. box: x0, y0, x1, y1, the part that may move. size, shown: sides S and L of the face
     frames. layers: the portrait's, where they are known.
@@ -81,9 +94,8 @@ class Composer:
         picture[y0:y1, x0:x1], person = self.layers.seen(flow, covered, (x0, y0))
         if face.mirror is not None:
             other = face.mirror
-            raised = person if self.cut_out else None
             show_other_side(
-                picture, self.layers.person, self.box, other.offset, other.share, other.tone, face.frame, raised
+                picture, self.layers.person, self.box, other.offset, other.share, other.tone, face.frame, person
             )
         # In the box alone, whatever the pose: the picture around it is promised to stay.
         inside = face.shown - np.array([[0, 0, x0], [0, 0, y0]])

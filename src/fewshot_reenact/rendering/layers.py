@@ -99,7 +99,7 @@ def show_other_side(
     share: np.ndarray,
     tone: np.ndarray,
     frame: np.ndarray,
-    person: np.ndarray | None = None,
+    person: np.ndarray,
 ) -> None:
     """Draw the portrait's mirror image where it shows more than the portrait, in place.
 
@@ -129,9 +129,8 @@ def show_other_side(
     part = made[b:d, a:c].astype(np.float32)
     shown, solid = onto(share, place), other[..., 3].astype(np.float32) / 255
     part += shown[..., None] * (other[..., :3] + solid[..., None] * (onto(tone, inside) - part))
-    if person is not None:
-        there = person[b - y0 : d - y0, a - x0 : c - x0]
-        there += shown * solid * (1 - there)
+    there = person[b - y0 : d - y0, a - x0 : c - x0]
+    there += shown * solid * (1 - there)
     made[b:d, a:c] = np.clip(np.round(part), 0, 255).astype(np.uint8)
 
 

@@ -20,10 +20,10 @@ from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.shape import take_out
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
-from fewshot_reenact.models.feather import feather, feather_on
+from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.reenactor import FaceNetworks
 from fewshot_reenact.motion.heads import HeadMotion, lift
-from fewshot_reenact.rendering.composing import Composer, InferredFace, OtherSide
+from fewshot_reenact.rendering.composing import Composer, InferredFace, other_sides
 from fewshot_reenact.rendering.faces import Faces, as_pictures
 from fewshot_reenact.rendering.flow import one_after_the_other
 from fewshot_reenact.rendering.matte import with_matte
@@ -88,7 +88,6 @@ class TexturedRenderer:
         self.device, self.size, self.shown = self.faces.device, self.faces.size, self.faces.shown
         self.seconds = {"dense": 0.0, "warp": 0.0, "networks": 0.0, "compose": 0.0}
         self.edge = feather(self.shown, self.shown)
-        self.inner = feather_on(self.size, torch.device(self.device))
         self.frames, self.lifts = self.faces.frames, self.faces.lifts
         self.solids = [
             SolidPortrait(own, box if k == 0 else moving_box(own, None, p.size), box, self.size, p.matte)
@@ -138,11 +137,7 @@ class TexturedRenderer:
         self.seconds["networks"] += time.perf_counter() - began
         shifts = [None] * len(heads) if shift is None else list(shift)
         face, box, covered = warp.face.numpy(), as_pictures(warp.box), warp.covered[:, 0].numpy()
-        mirrors: list[OtherSide | None] = [None] * len(heads)
-        if warp.mirror is not None and view.tone is not None:
-            away, share = as_pictures(warp.mirror.box), warp.mirror.box_share[:, 0].numpy()
-            tone = as_pictures(view.tone * self.inner) * 127.5
-            mirrors = [OtherSide(*parts) for parts in zip(away, share, tone, strict=True)]
+        mirrors = other_sides(warp, view)
         return [
             InferredFace(frames[i], shown[i], face[i], box[i], covered[i], shifts[i], warped[i], change[i], mirrors[i])
             for i in range(len(heads))

@@ -21,7 +21,7 @@ from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.reenactor import FaceNetworks
 from fewshot_reenact.motion.heads import HeadMotion
-from fewshot_reenact.rendering.composing import Composer, InferredFace, OtherSide
+from fewshot_reenact.rendering.composing import Composer, InferredFace, other_sides
 from fewshot_reenact.rendering.faces import Faces, as_pictures
 from fewshot_reenact.rendering.in_place import InPlace
 from fewshot_reenact.rendering.solid.portrait import Frames, SolidPortrait
@@ -136,7 +136,7 @@ class VideoRenderer:
                     shifts[i],
                     warped[i],
                     colour[i],
-                    _other_side(warps[i], views[i]),
+                    other_sides(warps[i], views[i])[0],
                 ),
                 still[i],
             )
@@ -150,7 +150,7 @@ class VideoRenderer:
         return found
 
     def _turned(self, cut: HeadCut, frames: np.ndarray) -> Frames:
-        return SolidPortrait(cut.own, cut.box, cut.box, self.size).warp(cut.head, frames)
+        return SolidPortrait(cut.own, cut.box, cut.box, self.size, cut.portrait.matte).warp(cut.head, frames)
 
     def _compose(self, made: _Made) -> np.ndarray:
         began = time.perf_counter()
@@ -165,10 +165,3 @@ class VideoRenderer:
         picture = cut.put_back(part)
         self.seconds["compose"] += time.perf_counter() - began
         return picture
-
-
-def _other_side(warp: Frames, view: View) -> OtherSide | None:
-    if warp.mirror is None or view.tone is None:
-        return None
-    share = warp.mirror.box_share[0, 0].numpy()
-    return OtherSide(as_pictures(warp.mirror.box)[0], share, as_pictures(view.tone)[0] * 127.5)

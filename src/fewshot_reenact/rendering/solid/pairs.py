@@ -18,7 +18,6 @@ from fewshot_reenact.rendering.view import View, match_light
 from fewshot_reenact.rendering.warp import sample
 
 _NODES = 80  # places a side of the picture: a head fills half of it
-_ASIDE, _SURE = 0.07, 0.12  # sine of the yaw from which a mirror image begins to count, and from which it does
 
 
 @torch.no_grad()
@@ -41,9 +40,8 @@ def solid_view(driver: Tensor, portrait: Tensor, frame: Tensor, pictures: Tensor
     where, visible = turn.places(wanted)
     flow, mirror = expression.source(where), turn.mirrored(expression, opposite, wanted)
     assert mirror is not None
-    aside = ((own.pose.rotation[:, 0, 2].abs() - _ASIDE) / (_SURE - _ASIDE)).clamp(0, 1)
     tone = match_light(sample(pictures, flow), sample(pictures, mirror.face), visible)
-    return View(flow, mirror.face, mirror.face_share * aside[:, None, None, None], tone), visible
+    return View(flow, mirror.face, mirror.face_share, tone), visible
 
 
 @lru_cache(maxsize=8)

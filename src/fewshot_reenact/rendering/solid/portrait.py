@@ -22,7 +22,6 @@ from fewshot_reenact.rendering.warp import sample
 
 _CELL = 0.055  # eye distances a node, so that lips and lids keep their form
 REACH = 3.0  # eye distances about the head's origin in which pixels move with it, a little or wholly
-_ASIDE = 4.0  # degrees of yaw from which a portrait's sides differ enough for the one to show what the other hides
 _EDGE = 0.25  # eye distances from the picture's edge, within which a mirror image fades
 _SOME = 0.05  # shares of the mirror image below this are not worth it
 _NODES = (48, 176)  # least and most nodes a side
@@ -87,7 +86,7 @@ class SolidPortrait:
         """motion: B frames, in the output's picture; frames: (B, 2, 3), their face frames."""
         heads, expression = self._expressed(motion, motion.solid)
         opposite = None
-        if abs(self.lift.pose.yaw) > _ASIDE and bool(uncovers(heads.own.rotation, heads.there.rotation).any()):
+        if bool(uncovers(heads.own.rotation, heads.there.rotation).any()):
             still, moved = (torch.from_numpy(solid) for solid in (self.lift.solid[None], motion.solid))
             _, opposite = self._expressed(motion, mirror_image(still, moved).numpy())
         turn = turn_heads(heads, self.surface, expression, self.nodes, self.onto, opposite)

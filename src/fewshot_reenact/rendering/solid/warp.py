@@ -30,7 +30,9 @@ _BETTER, _LITTLE = 0.4, 0.35
 # Visibility up to which the mirror image may stand for a place, and over how much more it fades: drawn-out skin has its
 # own light, where the other side's shadows would lie on it like dirt.
 _HIDDEN, _HARDLY = 0.4, 0.25
-_HARDLY_ASIDE, _ASIDE = 2.0, 8.0  # degrees that a head has turned back for its other side to show, and to count
+# Degrees of yaw from which a portrait hides something of a side, and does so wholly; degrees that a head has to turn
+# back to show some of it, and to show it wholly.
+_ASIDE, _BACK = (4.0, 7.0), (2.0, 8.0)
 _SURE = 0.15  # visibility from which on the inverse of a map is worth refining
 
 
@@ -194,12 +196,13 @@ def turn_heads(
 
 
 def uncovers(own: Tensor, there: Tensor) -> Tensor:
-    """How far heads show the side that their portraits hide, 0..1, (B, 1, 1, 1): 0 where they turn it farther away.
-    own, there: (B, 3, 3), rotations.
+    """How far heads show the side that their portraits hide, 0..1, (B, 1, 1, 1): 0 where portraits hide none, and where
+    heads turn it farther away. own, there: (B, 3, 3), rotations.
     """
     yaw, turned_to = (torch.rad2deg(rotation[:, 0, 2].clamp(-1, 1).asin()) for rotation in (own, there))
-    way = (yaw - turned_to) * yaw.sign()
-    return smoothstep(((way - _HARDLY_ASIDE) / (_ASIDE - _HARDLY_ASIDE)).clamp(0, 1))[:, None, None, None]
+    ways = ((yaw.abs(), *_ASIDE), ((yaw - turned_to) * yaw.sign(), *_BACK))
+    hidden, shown = (smoothstep(((way - none) / (most - none)).clamp(0, 1)) for way, none, most in ways)
+    return (hidden * shown)[:, None, None, None]
 
 
 def _known(surface: Surface, expression: Expression, nodes: Grid) -> tuple[Tensor, ...]:
