@@ -111,3 +111,6 @@ def test_nobody_else_is_served_without_a_password(monkeypatch: pytest.MonkeyPatc
     assert run("ui", "--host", "0.0.0.0", "--auth", "ann").exit_code == 0 and told == [("ann", "secret")]
     monkeypatch.setenv("REENACT_UI_PASSWORD", "")
     assert run("ui", "--auth", "ann").exit_code == 2
+    monkeypatch.delenv("REENACT_UI_PASSWORD")
+    nobody = run("ui", "--auth", "ann")  # as in a container, where there is no terminal
+    assert nobody.exit_code == 2 and "set REENACT_UI_PASSWORD" in nobody.stderr

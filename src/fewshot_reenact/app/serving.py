@@ -15,6 +15,7 @@ from fewshot_reenact.errors import MissingExtra, UsageError
 from fewshot_reenact.files import held_folder
 
 _PREFIX = "reenact-ui-"  # of the temporary folder
+_PUT_IN = "put-in"  # in there: what visitors put in and what is made for them
 _IN_USE = "another page has this folder"
 _JUST_MADE = 60.0  # seconds, in which a page that starts comes to hold its folder
 _HERE = ("127.0.0.1", "localhost", "::1")
@@ -52,9 +53,11 @@ def serve(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX)))
         stack.enter_context(held_folder(folder, _IN_USE))
         gr = _gradio(folder)
+        from fewshot_reenact.app.comparison import head
         from fewshot_reenact.app.page import make_page
 
-        visitors = Visitors(folder, limits)
+        # Within what the page may serve, so that gradio copies nothing that a visitor would leave behind.
+        visitors = Visitors(folder / _PUT_IN, limits)
         stack.callback(visitors.close)
         page = make_page(visitors, texts or {})
         plain = gr.themes.Default(
@@ -69,6 +72,7 @@ def serve(
                 ssr_mode=False,
                 footer_links=[],
                 theme=plain,
+                head=head(),
                 quiet=True,
                 prevent_thread_lock=True,
                 max_file_size=f"{limits.upload_mb}mb",
@@ -85,7 +89,7 @@ def serve(
 def _gradio(folder: Path) -> Any:
     """The package, told what it must know before it is imported. Raises MissingExtra."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would tell its makers of each start
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "put-in")
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / _PUT_IN)
     try:
         import gradio
     except ImportError as error:
