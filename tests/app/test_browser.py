@@ -302,6 +302,9 @@ def test_a_person_is_fitted(page: Any, assets: Path):
     page.get_by_role("button", name="Fine-tune", exact=True).click()
     assert "1 frames, 0 steps" in wait_for(page, "person-said", "frames")
     page.locator("#person").get_by_text("astronaut", exact=False).first.wait_for()
+    page.get_by_role("button", name="Use as the portrait").click()
+    page.locator("#portraits").get_by_text("astronaut", exact=False).first.wait_for()
+    assert "a person that networks were fitted to" in wait_for(page, "verdict", "astronaut.safetensors")
 
 
 def test_a_camera_moves_the_portrait(page: Any, assets: Path):

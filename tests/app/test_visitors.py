@@ -173,6 +173,8 @@ def test_every_option_of_the_form_has_the_commands_help():
     assert all(option_help()[field.name] for field in FIELDS)
     values = {field.name: field.default for field in FIELDS}
     assert options_from(values, "") == AnimateOptions(region="all")
+    others = options_from({**values, "label": "in Chinese", "dense": "off", "fit": "loop", "runtime": "onnx"}, "")
+    assert others == AnimateOptions(region="all", label="cn", dense=False, fit="loop", runtime="onnx")
     filled = options_from({**values, "end": 2.0, "start": 0, "background": "white", "size": 256.0}, " yes ")
     assert filled == AnimateOptions(region="all", end=2.0, background="white", size=256, consent="yes")
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fewshot_reenact.checks.files import check
+from fewshot_reenact.inputs.person import is_person
 from fewshot_reenact.provenance.report import in_words
 from fewshot_reenact.provenance.verify import MarkReport, verify
 
@@ -22,10 +23,12 @@ def look_at(files: Sequence[str] | str | None, folder: Path | None = None) -> tu
     if not given:
         return "", None
     picture = None if folder is None else Path(tempfile.mkdtemp(dir=folder)) / "seen.jpg"
-    paths = [Path(file) for file in given]
-    reports = check(paths[:_LOOKED_AT], picture=picture) + (check(paths[_LOOKED_AT:]) if paths[_LOOKED_AT:] else [])
-    words = "\n\n".join(replace(report, file=Path(report.file).name).in_words() for report in reports)
-    return words, str(picture) if picture is not None and picture.is_file() else None
+    paths = [Path(file) for file in given if not is_person(Path(file))]
+    shown, more = paths[:_LOOKED_AT], paths[_LOOKED_AT:]
+    reports = (check(shown, picture=picture) if shown else []) + (check(more) if more else [])
+    lines = [f"{Path(file).name}: a person that networks were fitted to" for file in given if Path(file) not in paths]
+    lines += [replace(report, file=Path(report.file).name).in_words() for report in reports]
+    return "\n\n".join(lines), str(picture) if picture is not None and picture.is_file() else None
 
 
 def look_for_marks(files: Sequence[str] | str | None) -> str:

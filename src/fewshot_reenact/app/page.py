@@ -19,6 +19,7 @@ from fewshot_reenact.provenance.consent import RULES
 _ASSETS = files("fewshot_reenact") / "assets"
 _EXAMPLES = ("grace_hopper.jpg", "astronaut.jpg")
 _SHOWN: Any = {"interactive": False, "buttons": ["download", "fullscreen"]}  # and none that sends it somewhere
+_FIRST = "animate"  # tab
 _JOB = "job"  # what waits for its turn: one is done at a time
 _FASTEST = 0.1  # seconds between pictures of the camera that are asked for
 
@@ -27,16 +28,17 @@ def make_page(visitors: Visitors, texts: Mapping[str, str]) -> gr.Blocks:
     """The page for these visitors. texts: help of each option, by its name in AnimateOptions."""
     with gr.Blocks(title="fewshot-reenact", analytics_enabled=False) as page:
         gr.Markdown(f"# fewshot-reenact\n{RULES}")
-        with gr.Tab("Animate"):
-            _animate_tab(visitors, texts)
-        with gr.Tab("Fine-tune"):
-            _finetune_tab(visitors)
-        with gr.Tab("Live"):
-            _live_tab(visitors)
-        with gr.Tab("Check"):
-            _check_tab(visitors)
-        with gr.Tab("Verify"):
-            _verify_tab(visitors)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Animate", id=_FIRST):
+                portraits = _animate_tab(visitors, texts)
+            with gr.Tab("Fine-tune"):
+                _finetune_tab(visitors, portraits, tabs)
+            with gr.Tab("Live"):
+                _live_tab(visitors)
+            with gr.Tab("Check"):
+                _check_tab(visitors)
+            with gr.Tab("Verify"):
+                _verify_tab(visitors)
 
         def leave(request: gr.Request) -> None:
             visitors.leave(request.session_hash)
@@ -45,7 +47,8 @@ def make_page(visitors: Visitors, texts: Mapping[str, str]) -> gr.Blocks:
     return page
 
 
-def _animate_tab(visitors: Visitors, texts: Mapping[str, str]) -> None:
+def _animate_tab(visitors: Visitors, texts: Mapping[str, str]) -> gr.File:
+    """Returns where portraits are put in."""
     with gr.Row():
         with gr.Column():
             portraits, face = _portrait_part(visitors)
@@ -90,6 +93,7 @@ def _animate_tab(visitors: Visitors, texts: Mapping[str, str]) -> None:
         [output, picture, beside, said, marks],
         concurrency_id=_JOB,
     )
+    return portraits
 
 
 def _portrait_part(visitors: Visitors) -> tuple[gr.File, gr.State]:
@@ -154,7 +158,8 @@ def _look(visitors: Visitors) -> Any:
     return look
 
 
-def _finetune_tab(visitors: Visitors) -> None:
+def _finetune_tab(visitors: Visitors, portraits: gr.File, tabs: gr.Tabs) -> None:
+    """portraits: of the first tab, where a person can go on to."""
     gr.Markdown("Networks are fitted to one person, by pictures or a video. What comes out is a portrait.")
     pictures = gr.File(
         label="Pictures of one person", file_count="multiple", type="filepath", elem_id="person-pictures"
@@ -162,18 +167,21 @@ def _finetune_tab(visitors: Visitors) -> None:
     agreed, consent = _agreement("these pictures", "the file", "person-")
     go = _start_and_stop(visitors, "Fine-tune", "finetune", "person-stop")
     person = gr.File(label="The person", interactive=False, elem_id="person")
+    use = gr.Button("Use as the portrait", visible=False, elem_id="person-use")
     said = gr.Textbox(label="What was done", interactive=False, elem_id="person-said")
 
     def fit(
         request: gr.Request,
         *given: Any,
         progress: Any = gr.Progress(),  # noqa: B008  # how gradio finds it
-    ) -> tuple[str, str]:
+    ) -> tuple[str, str, Any]:
         files, agreed, consent = given
         visitor = visitors.of(request.session_hash)
-        return _said(lambda: visitor.fit_person(files, consent, agreed=agreed, tell=_shown_by(progress)))
+        made = _said(lambda: visitor.fit_person(files, consent, agreed=agreed, tell=_shown_by(progress)))
+        return (*made, gr.update(visible=True))
 
-    go.click(fit, [pictures, agreed, consent], [person, said], concurrency_id=_JOB)
+    go.click(fit, [pictures, agreed, consent], [person, said, use], concurrency_id=_JOB)
+    use.click(lambda person: ([person], gr.Tabs(selected=_FIRST)), person, [portraits, tabs])
 
 
 def _agreement(what: str, kept: str, prefix: str) -> tuple[gr.Checkbox, gr.Textbox]:

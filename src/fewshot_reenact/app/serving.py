@@ -98,15 +98,40 @@ def _gradio(folder: Path) -> Any:
 
 
 def guard(host: str) -> list[Any]:
-    """What refuses requests that call this machine by another name than its own, as a page on the net does whose name
-    was made to lead here. Where the page is served to others, by whatever name, none is refused.
+    """What refuses requests: those that other sites' pages make, and those that call this machine by another name than
+    its own, as a page on the net does whose name was made to lead here. Where the page is served to others, it has
+    whatever name.
     """
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    own = Middleware(OwnPagesOnly)
     if host not in _HERE:
-        return []
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=[*_HERE, "[::1]", "["], www_redirect=False)]
+        return [own]
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=[*_HERE, "[::1]", "["], www_redirect=False), own]
+
+
+class OwnPagesOnly:
+    """Refuses what a page of another site asks for, by the Origin that browsers add to it. Without this an upload from
+    there would arrive: CORS only keeps that page from reading the answer. A server in front says X-Forwarded-Host.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """As ASGI has it."""
+        from starlette.datastructures import Headers
+        from starlette.responses import PlainTextResponse
+
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            names = (headers.get("host"), headers.get("x-forwarded-host"))
+            if origin is not None and origin.partition("://")[2] not in names:
+                await PlainTextResponse("this page takes nothing from other sites", 403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 def remove_leftovers() -> None:
