@@ -108,7 +108,8 @@ within() { # the command's words
   local name words=()
   for name in "${!environment[@]}"; do words+=("$name=${environment[$name]}"); done
   # $HOME of the user, which docker sets too.
-  words+=("HOME=$(awk -F: -v id="${user%:*}" '$3 == id {print $6}' "$image/etc/passwd")")
+  name=$(awk -F: -v id="${user%:*}" '$3 == id {print $6}' "$image/etc/passwd")
+  words+=("HOME=${name:-/}")
   $how chroot --userspec="$user" --groups= "$image" /usr/bin/env -i "${words[@]}" "${extra[@]}" \
     /bin/sh -c 'cd "$1" && shift && exec "$@"' sh "$folder" "$@"
 }
@@ -197,6 +198,14 @@ within "${entry[@]}" animate "$portrait" motion:blink -o blink.mp4 --accept-use
 say "animate took $((SECONDS - before)) s"
 within "${entry[@]}" verify blink.mp4
 [ -n "$(within ls /config)" ] || fail "no key and no history is in /config"
+
+# As docker's --user: one whom the image does not know, in a folder of theirs.
+mkdir "$image/work/theirs" && chown 12345:12345 "$image/work/theirs"
+(
+  user=12345:12345 folder=/work/theirs extra=(REENACT_CONFIG=/work/theirs/.reenact)
+  within "${entry[@]}" animate "$portrait" motion:blink --end 0.2 -o blink.mp4 --accept-use
+  within test -s .reenact/history.jsonl || within ls -A .reenact
+) || fail "another user cannot use it"
 
 if [ -n "${REENACT_IMAGE_PORT:-}" ]; then
   standard+=(--port "$REENACT_IMAGE_PORT")

@@ -1,4 +1,4 @@
-"""The output beside its driver: two films in one place, with a line that is pushed over them (assets/wipe.html)."""
+"""The output beside its driver: two films in one place, with a line that is pushed over them (assets/page.html)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CARE = 'draggable="false"'
 
 def head() -> str:
     """What the page's head needs for it."""
-    return (files("fewshot_reenact") / "assets" / "wipe.html").read_text("utf-8")
+    return (files("fewshot_reenact") / "assets" / "page.html").read_text("utf-8")
 
 
 class _Copy(PlainNote):
@@ -103,7 +103,7 @@ def _small(picture: np.ndarray) -> np.ndarray:
 
 
 def _wipe(made: Path, other: Path, name: str, shape: float) -> str:
-    """The parts that assets/wipe.html moves. shape: width by height."""
+    """The parts that assets/page.html moves. shape: width by height."""
     moves = made.suffix != ".png" and made.suffix != ".jpg"
     bar = (
         '<div class="wipe-bar"><button type="button" class="wipe-play">Play</button>'
