@@ -203,8 +203,7 @@ within "${entry[@]}" verify blink.mp4
 mkdir "$image/work/theirs" && chown 12345:12345 "$image/work/theirs"
 (
   user=12345:12345 folder=/work/theirs extra=(REENACT_CONFIG=/work/theirs/.reenact)
-  within "${entry[@]}" animate "$portrait" motion:blink --end 0.2 -o blink.mp4 --accept-use
-  within test -s .reenact/history.jsonl || within ls -A .reenact
+  within "${entry[@]}" animate "$portrait" motion:blink --end 0.2 -o blink.mp4 --accept-use && [ -n "$(within ls -A .reenact)" ]
 ) || fail "another user cannot use it"
 
 if [ -n "${REENACT_IMAGE_PORT:-}" ]; then

@@ -61,7 +61,7 @@ def _animate_tab(visitors: Visitors, texts: Mapping[str, str]) -> gr.File:
             output = gr.Video(label="Output", interactive=False, elem_id="output")
             picture = gr.Image(label="Output", type="filepath", visible=False, elem_id="output-picture", **_SHOWN)
             beside = gr.HTML(visible=False, elem_id="beside")
-            said = gr.Textbox(label="What was done", interactive=False, elem_id="said")
+            said = gr.Textbox(label="What was done", interactive=False, lines=3, elem_id="said")
             marks = gr.Textbox(label="What reenact verify says of it", interactive=False, lines=4, elem_id="marks")
     face.change(lambda number: number, face, parts["face"], show_progress="hidden")
 
@@ -92,6 +92,7 @@ def _animate_tab(visitors: Visitors, texts: Mapping[str, str]) -> gr.File:
         [portraits, video, file, builtin, agreed, consent, *parts.values()],
         [output, picture, beside, said, marks],
         concurrency_id=_JOB,
+        show_progress_on=said,
     )
     return portraits
 
@@ -168,7 +169,7 @@ def _finetune_tab(visitors: Visitors, portraits: gr.File, tabs: gr.Tabs) -> None
     go = _start_and_stop(visitors, "Fine-tune", "finetune", "person-stop")
     person = gr.File(label="The person", interactive=False, elem_id="person")
     use = gr.Button("Use as the portrait", visible=False, elem_id="person-use")
-    said = gr.Textbox(label="What was done", interactive=False, elem_id="person-said")
+    said = gr.Textbox(label="What was done", interactive=False, lines=3, elem_id="person-said")
 
     def fit(
         request: gr.Request,
@@ -180,7 +181,7 @@ def _finetune_tab(visitors: Visitors, portraits: gr.File, tabs: gr.Tabs) -> None
         made = _said(lambda: visitor.fit_person(files, consent, agreed=agreed, tell=_shown_by(progress)))
         return (*made, gr.update(visible=True))
 
-    go.click(fit, [pictures, agreed, consent], [person, said, use], concurrency_id=_JOB)
+    go.click(fit, [pictures, agreed, consent], [person, said, use], concurrency_id=_JOB, show_progress_on=said)
     use.click(lambda person: ([person], gr.Tabs(selected=_FIRST)), person, [portraits, tabs])
 
 
