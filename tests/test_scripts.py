@@ -17,7 +17,12 @@ import yaml
 from places import ROOT
 
 SHELL = ("scripts/setup.sh", "scripts/demo.sh", "scripts/test.sh", ".ci/run")
-SHELL += ("scripts/docs.sh", "scripts/measure/clean_wheel.sh", "scripts/measure/matrix.sh")
+SHELL += (
+    "scripts/docs.sh",
+    "scripts/measure/clean_wheel.sh",
+    "scripts/measure/matrix.sh",
+    "scripts/measure/image_steps.sh",
+)
 PYTHON = sorted(path for path in (ROOT / "scripts").rglob("*.py") if "__main__" in path.read_text("utf-8"))
 
 

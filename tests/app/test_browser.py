@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,15 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In which the page keeps what is put in and made."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a page that is served."""
-    port, folder = free_port(), tmp_path_factory.mktemp("served")
+    port = free_port()
     command = [sys.executable, "-m", "fewshot_reenact", "ui", "--port", str(port), "--accept-use"]
     own = {"TMPDIR": str(folder), "REENACT_CONFIG": str(tmp_path_factory.mktemp("config")), "PYTHONUNBUFFERED": "1"}
     environment = {**os.environ, **own}  # a history of its own: other tests look into theirs
@@ -86,7 +93,7 @@ def said(page: Any, part: str) -> str:
 def wait_for(page: Any, part: str, text: str) -> str:
     """What the text box says once it has that in it."""
     page.wait_for_function(
-        "([part, text]) => document.querySelector(`#${part} textarea`).value.includes(text)", arg=[part, text]
+        "([part, text]) => document.querySelector(`#${part} textarea`)?.value.includes(text)", arg=[part, text]
     )
     return said(page, part)
 
@@ -130,6 +137,122 @@ def test_from_an_example_to_a_signed_video_and_back(page: Any, tmp_path: Path):
     page.locator("#verify-files").get_by_text("made.mp4").wait_for()
     page.get_by_role("button", name="Verify").click()
     assert "signature  holds" in wait_for(page, "verify-said", "signature")
+
+
+def agree(page: Any, end: float | None = None) -> None:
+    """What has to be there before anything is made. end: seconds of the driver."""
+    page.locator("#agreed input").check()
+    page.locator("#consent textarea, #consent input").first.fill("she agreed")
+    if end is not None:
+        page.get_by_text("Options", exact=True).click()
+        page.locator("#option-end input").fill(str(end))
+
+
+def times(page: Any) -> list[float]:
+    """Of output and driver, seconds."""
+    return list(page.evaluate("['made', 'other'].map(name => document.querySelector(`.wipe-${name}`).currentTime)"))
+
+
+def test_the_driver_is_laid_over_the_output(page: Any, assets: Path):
+    page.get_by_label("grace_hopper.jpg").check()
+    page.locator("#driver input[type=file]").set_input_files(assets / "driver.mp4")
+    page.locator("#driver-seen img").wait_for()
+    assert "driver.mp4 (driver" in said(page, "driver-verdict") and "grace_hopper" in wait_for(page, "verdict", "face")
+    agree(page, 0.8)
+    page.locator("#animate").click()
+    page.locator(".wipe-other").wait_for()
+    page.wait_for_function(
+        "[...document.querySelectorAll('.wipe video')].every(one => one.readyState === 4 && one.duration === 0.8)"
+    )
+    width = page.locator(".wipe-stage").bounding_box()["width"]
+    page.locator(".wipe-slider").click(position={"x": 0.25 * width, "y": 40})
+    at = page.locator(".wipe").evaluate("(one) => parseFloat(one.style.getPropertyValue('--at'))")
+    assert 20 < at < 30
+    page.locator(".wipe-time").fill("0.52")
+    page.wait_for_function("[...document.querySelectorAll('.wipe video')].every(one => one.currentTime === 0.52)")
+    page.locator(".wipe-time").fill("0")
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_function("document.querySelector('.wipe-made').currentTime > 0.4")
+    made, other = times(page)
+    assert abs(made - other) < 0.04, "the driver is a frame behind or before"
+    page.get_by_role("button", name="Play", exact=True).wait_for()  # it has ended
+    page.wait_for_function("[...document.querySelectorAll('.wipe video')].every(one => one.currentTime === 0.8)")
+
+
+def test_a_pose_is_taken_from_a_picture(page: Any, assets: Path):
+    page.get_by_label("grace_hopper.jpg").check()
+    page.locator("#driver-file input[type=file]").set_input_files(assets / "astronaut.jpg")
+    page.locator("#driver-seen img").wait_for()
+    wait_for(page, "verdict", "face size")
+    agree(page)
+    page.locator("#animate").click()
+    source = page.locator("#output-picture img").get_attribute("src")
+    assert source.endswith("/grace_hopper--astronaut.png")
+    assert "512x512" in said(page, "said") and "she agreed" in said(page, "marks")
+    assert page.locator("#output video").count() == 0 and page.locator(".wipe-play").count() == 0
+    page.wait_for_function("[...document.querySelectorAll('.wipe img')].every(one => one.naturalWidth === 512)")
+    assert page.locator(".wipe img").count() == 2
+
+
+def test_a_video_that_browsers_cannot_show_has_a_picture_and_a_slider(page: Any, assets: Path, tmp_path: Path):
+    film = tmp_path / "old.avi"
+    made = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-i",
+        assets / "driver.mp4",
+        "-t",
+        "0.4",
+        "-c:v",
+        "mpeg4",
+        film,
+    ]
+    subprocess.run(made, check=True)
+    page.get_by_label("astronaut.jpg").check()
+    page.locator("#driver-file input[type=file]").set_input_files(film)
+    page.locator("#driver-seen img").wait_for()
+    assert "old.avi (driver" in said(page, "driver-verdict")
+    wait_for(page, "verdict", "face size")
+    agree(page)
+    page.locator("#animate").click()
+    page.wait_for_function("document.querySelector('video.wipe-other')?.readyState === 4")
+    assert page.evaluate("document.querySelector('.wipe-other').duration") == 0.4
+
+
+def test_what_was_wrong_is_not_said_of_another_input(page: Any):
+    page.locator("#animate").click()
+    page.locator(".toast-body.error").first.wait_for()
+    page.locator("#said .error").wait_for()
+    page.get_by_label("astronaut.jpg").check()
+    page.wait_for_timeout(2000)  # by itself an error stays for ten seconds
+    assert page.locator(".toast-body.error").count() == page.locator("#said .error").count() == 0
+
+
+def test_who_waits_sees_their_place_and_who_leaves_is_forgotten(page: Any, browser: Any, address: str, folder: Path):
+    other = browser.new_page()
+    other.set_default_timeout(SLOW)
+    other.goto(address)
+    for one, end in ((page, 3), (other, 0.4)):
+        one.get_by_label("grace_hopper.jpg").check()
+        wait_for(one, "verdict", "face size")
+        agree(one, end)
+    page.locator("#animate").click()
+    page.get_by_text("measuring the").or_(page.get_by_text("rendering")).first.wait_for()
+    other.locator("#animate").click()
+    other.get_by_text(re.compile(r"queue: *1/1")).first.wait_for()
+    page.get_by_text(re.compile(r"rendering, \d+ s left")).first.wait_for()
+    page.close()  # what it asked for ends with it
+    wait_for(other, "said", "10 frames")
+    assert [path.name for path in folder.rglob("*.mp4")] == ["grace_hopper--talk.mp4"], "the first one's is there too"
+    assert len(list(folder.rglob("visitor-*"))) == 1
+    other.close()
+    for _ in range(100):
+        left = [path for path in folder.rglob("put-in/**/*") if path.is_file() and path.stat().st_size]
+        if not left:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"left behind: {left}")
 
 
 def test_a_job_is_stopped(page: Any):
@@ -180,6 +303,9 @@ def test_a_person_is_fitted(page: Any, assets: Path):
     page.get_by_role("button", name="Fine-tune", exact=True).click()
     assert "1 frames, 0 steps" in wait_for(page, "person-said", "frames")
     page.locator("#person").get_by_text("astronaut", exact=False).first.wait_for()
+    page.get_by_role("button", name="Use as the portrait").click()
+    page.locator("#portraits").get_by_text("astronaut", exact=False).first.wait_for()
+    assert "a person that networks were fitted to" in wait_for(page, "verdict", "astronaut.safetensors")
 
 
 def test_a_camera_moves_the_portrait(page: Any, assets: Path):

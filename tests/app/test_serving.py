@@ -59,8 +59,8 @@ def test_folders_of_killed_pages_are_removed(tmp_path: Path, monkeypatch: pytest
     assert not gone.exists() and all((folder / "put-in" / "ann.jpg").exists() for folder in (held, fresh, other))
 
 
-def status(port: int, host: str) -> int:
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": host})
+def status(port: int, host: str, **headers: str) -> int:
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": host, **headers})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         return int(opener.open(asked, timeout=30).status)
@@ -79,6 +79,9 @@ def test_it_answers_to_this_machines_names_only_and_leaves_nothing(tmp_path: Pat
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()
         assert [status(port, f"{host}:{port}") for host in ("127.0.0.1", "localhost")] == [200, 200]
         assert status(port, "rebound.example") == 400, "a page on the net whose name was made to lead here"
+        assert status(port, f"127.0.0.1:{port}", Origin="http://another.example") == 403, "a page of another site"
+        assert status(port, f"127.0.0.1:{port}", Origin="null") == 403
+        assert status(port, f"127.0.0.1:{port}", Origin=f"http://127.0.0.1:{port}") == 200
         assert list(tmp_path.glob("reenact-ui-*"))
         time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
@@ -96,10 +99,11 @@ def test_limits_and_names_reach_the_server(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(gradio.Blocks, "block_thread", lambda page: None)
     serve("127.0.0.1", free_port(), False, say=lambda line: None)
     assert given["max_file_size"] == "2000mb" and given["share"] is False and given["strict_cors"] is True
-    assert len(given["app_kwargs"]["middleware"]) == 1 and given["auth"] is None  # type: ignore[index]
+    assert len(given["app_kwargs"]["middleware"]) == 2 and given["auth"] is None  # type: ignore[index]
     serve("0.0.0.0", free_port(), False, limits=Limits(upload_mb=5), auth=("ann", "secret"), say=lambda line: None)
     assert given["max_file_size"] == "5mb" and given["auth"] == ("ann", "secret")
-    assert given["app_kwargs"] == {"middleware": []}, "served to others, by whatever name"
+    (only,) = given["app_kwargs"]["middleware"]  # type: ignore[index]
+    assert only.cls is serving.OwnPagesOnly, "served to others, by whatever name, but not to other sites' pages"
 
 
 def test_nobody_else_is_served_without_a_password(monkeypatch: pytest.MonkeyPatch):
@@ -111,3 +115,6 @@ def test_nobody_else_is_served_without_a_password(monkeypatch: pytest.MonkeyPatc
     assert run("ui", "--host", "0.0.0.0", "--auth", "ann").exit_code == 0 and told == [("ann", "secret")]
     monkeypatch.setenv("REENACT_UI_PASSWORD", "")
     assert run("ui", "--auth", "ann").exit_code == 2
+    monkeypatch.delenv("REENACT_UI_PASSWORD")
+    nobody = run("ui", "--auth", "ann")  # as in a container, where there is no terminal
+    assert nobody.exit_code == 2 and "set REENACT_UI_PASSWORD" in nobody.stderr

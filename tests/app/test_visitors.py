@@ -9,10 +9,12 @@ import pytest
 
 from animate_samples import run
 from fewshot_reenact.app.faces import face_at
+from fewshot_reenact.app.findings import look_at, look_for_marks
 from fewshot_reenact.app.form import FIELDS, options_from
-from fewshot_reenact.app.visitors import Limits, Stopped, Visitor, Visitors, look_at, look_for_marks
+from fewshot_reenact.app.visitors import Limits, Stopped, Visitor, Visitors
 from fewshot_reenact.cli.ui import option_help
 from fewshot_reenact.errors import InputError, UsageError
+from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.pipelines.extract import extract
 from fewshot_reenact.pipelines.options import AnimateOptions
@@ -38,10 +40,11 @@ AGREED = AnimateOptions(consent="she agreed")
 def test_it_makes_what_animate_makes_with_its_marks(assets: Path, driver: Path, visitor: Visitor):
     told: list[tuple[float, str]] = []
     given = [str(assets / "astronaut.jpg")]
-    wide, said, marks = visitor.make_video(
+    made = visitor.animate(
         given, str(driver), "blink", AnimateOptions(consent="she agreed", compare=True), tell=lambda *x: told.append(x)
     )
-    plain, _, _ = visitor.make_video(given, str(driver), "blink", AGREED)
+    wide, said, marks = made.output, made.said, made.marks
+    plain = visitor.animate(given, str(driver), "blink", AGREED).output
     assert wide != plain and Path(wide).is_relative_to(visitor.folder) and Path(wide).name == "astronaut--driver.mp4"
     with VideoReader(Path(wide)) as one, VideoReader(Path(plain)) as other:
         assert len(list(one)) == len(list(other)) == 4
@@ -52,40 +55,51 @@ def test_it_makes_what_animate_makes_with_its_marks(assets: Path, driver: Path, 
 
 
 @pytest.mark.slow
+def test_a_picture_as_the_driver_makes_a_picture(assets: Path, visitor: Visitor):
+    portrait, pose = str(assets / "grace_hopper.jpg"), str(assets / "astronaut.jpg")
+    made = visitor.animate([portrait], pose, "blink", AGREED)
+    assert made.is_picture and made.output.name == "grace_hopper--astronaut.png"
+    assert read_picture(made.output).shape == (512, 512, 3) and "she agreed" in made.marks
+    assert made.said.startswith("512x512, ") and made.comparison.count("<img") == 2
+    with pytest.raises(UsageError, match="no --start and --end"):
+        visitor.animate([portrait], pose, "blink", AnimateOptions(consent="she agreed", end=1.0))
+
+
+@pytest.mark.slow
 def test_a_session_is_kept_and_what_is_stopped_leaves_nothing(assets: Path, visitor: Visitor):
     given, begun = [str(assets / "astronaut.jpg")], threading.Event()
 
     def tell(share: float, what: str) -> None:
-        if what == "rendering" and share > 0:
+        if what.startswith("rendering") and share > 0:
             visitor.stop()
             begun.set()
 
     with pytest.raises(Stopped):
-        visitor.make_video(given, None, "talk", AGREED, tell=tell)
+        visitor.animate(given, None, "talk", AGREED, tell=tell)
     assert begun.is_set() and not list(visitor.folder.rglob("*.mp4"))
     kept = visitor._sessions._session
-    visitor.make_video(given, None, "blink", AnimateOptions(consent="she agreed"))
+    visitor.animate(given, None, "blink", AnimateOptions(consent="she agreed"))
     assert visitor._sessions._session is kept and len(list(visitor.folder.rglob("*.mp4"))) == 1
 
 
 def test_mistakes_are_said_in_animates_words(assets: Path, tmp_path: Path, visitor: Visitor):
     portrait = [str(assets / "astronaut.jpg")]
     with pytest.raises(UsageError, match="give a portrait"):
-        visitor.make_video(None, None, "blink", AGREED)
+        visitor.animate(None, None, "blink", AGREED)
     for options, agreed in ((AGREED, False), (AnimateOptions(consent="  "), True)):
         with pytest.raises(UsageError, match="tick the box"):
-            visitor.make_video(portrait, None, "blink", options, agreed=agreed)
+            visitor.animate(portrait, None, "blink", options, agreed=agreed)
     text = tmp_path / "me.jpg"
     text.write_text("not a picture")
     with pytest.raises(InputError, match=r"me\.jpg"):
-        visitor.make_video([str(text)], None, "blink", AGREED)
+        visitor.animate([str(text)], None, "blink", AGREED)
     assert not list(tmp_path.rglob("*.mp4"))
 
 
 def test_more_than_the_limits_is_refused(assets: Path, visitor: Visitor):
     portrait = str(assets / "astronaut.jpg")
     with pytest.raises(UsageError, match="3 portraits: this page takes 2"):
-        visitor.make_video([portrait] * 3, None, "blink", AGREED)
+        visitor.animate([portrait] * 3, None, "blink", AGREED)
     limits = Limits(seconds=2.0)
     with pytest.raises(UsageError, match=r"the driver lasts 5 s: this page takes 2 s"):
         limits.check([portrait], str(assets / "driver.mp4"), AGREED)
@@ -97,6 +111,8 @@ def test_it_looks_at_what_is_put_in(assets: Path, tmp_path: Path):
     assert words.startswith("grace_hopper.jpg (portrait") and "face size" in words
     assert picture is not None and Path(picture).stat().st_size > 10_000
     assert look_at(None) == ("", None)
+    words, picture = look_at([str(assets / "README.md")] * 9, tmp_path)
+    assert words.count("README.md") >= 9 and (picture is None or Path(picture).is_file())
     assert "no mark" in look_for_marks([str(assets / "grace_hopper.jpg")]) and look_for_marks(None) == ""
 
 
@@ -107,7 +123,13 @@ def test_a_visitor_who_leaves_takes_all_along(tmp_path: Path, assets: Path):
     put_in = tmp_path / "put-in" / "ann.jpg"
     put_in.parent.mkdir()
     put_in.write_bytes(b"a person")
-    one._remember([str(put_in), str(assets / "driver.mp4")])
+    one.remember([str(put_in), str(assets / "driver.mp4")])
+    other.remember([str(put_in)])  # the same picture: gradio keeps one file of it
+    visitors.leave("ann")
+    assert put_in.exists(), "another visitor has it too"
+    visitors.of("ann").remember([str(put_in)])
+    visitors.leave("bob")
+    other = visitors.of("bob")
     visitors.leave("ann")
     assert not put_in.exists() and not one.folder.exists() and other.folder.exists()
     assert (assets / "driver.mp4").exists() and visitors.of("ann") is not one
@@ -119,14 +141,40 @@ def test_a_camera_moves_the_portrait(assets: Path, visitor: Visitor):
         pictures = [frame.picture for frame in reader]
     portrait = str(assets / "astronaut.jpg")
     made = [visitor.live(portrait, picture, mirror=True) for picture in pictures]
-    assert all(one is not None and one.shape == (512, 512, 3) and one.dtype == np.uint8 for one in made)
+    shown = [read_picture(one) for one in made if one is not None]
+    assert len(shown) == 3 and all(one.shape == (512, 512, 3) and one.dtype == np.uint8 for one in shown)
+    assert not np.array_equal(shown[0], shown[2])
+    for _ in range(8):
+        visitor.live(portrait, pictures[0], mirror=True)
+    assert len(list(visitor.folder.rglob("live.jpg"))) == 8, "pictures of a while ago are still there"
     assert visitor.live(portrait, None, mirror=True) is None and visitor._live is None
+
+
+def test_how_long_it_takes_is_said_once_it_is_known(visitor: Visitor, monkeypatch: pytest.MonkeyPatch):
+    now, told = [100.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    progress = visitor._progress(lambda share, what: told.append(what))
+    for seconds, stage, done in (
+        (0, "driver", 0),
+        (10, "driver", 5),
+        (1, "render", 0),
+        (1, "render", 10),
+        (9, "render", 20),
+    ):
+        now[0] += seconds
+        progress(stage, done, None if stage == "driver" else 100)
+    now[0] += 990
+    progress("render", 50, 100)
+    assert told[:2] == ["measuring the driver"] * 2, "no length is known"
+    assert told[2:] == ["rendering", "rendering", "rendering, 40 s left", "rendering, 17 min left"]
 
 
 def test_every_option_of_the_form_has_the_commands_help():
     assert all(option_help()[field.name] for field in FIELDS)
     values = {field.name: field.default for field in FIELDS}
     assert options_from(values, "") == AnimateOptions(region="all")
+    others = options_from({**values, "label": "in Chinese", "dense": "off", "fit": "loop", "runtime": "onnx"}, "")
+    assert others == AnimateOptions(region="all", label="cn", dense=False, fit="loop", runtime="onnx")
     filled = options_from({**values, "end": 2.0, "start": 0, "background": "white", "size": 256.0}, " yes ")
     assert filled == AnimateOptions(region="all", end=2.0, background="white", size=256, consent="yes")
 
@@ -150,7 +198,7 @@ def test_a_person_is_fitted_and_is_a_portrait_then(assets: Path, visitor: Visito
     assert told[0] == "reading the pictures" and not list(visitor.folder.rglob("*.safetensors"))
     person, said = visitor.fit_person(pictures[:1], "she agreed")  # of one picture nothing is learnt
     assert said.startswith("1 frames, 0 steps") and Path(person).name == "astronaut.safetensors"
-    assert "she agreed" in visitor.make_video([person], None, "blink", AGREED)[2]
+    assert "she agreed" in visitor.animate([person], None, "blink", AGREED).marks
 
 
 def test_one_of_several_faces_is_chosen_by_a_click(assets: Path, tmp_path: Path):

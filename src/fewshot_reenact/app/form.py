@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fewshot_reenact.motion.pacing import FITS
 from fewshot_reenact.motion.retarget import MOTIONS, REGION_CHOICES
-from fewshot_reenact.pipelines.options import CROP_SIZES, FRAMES, AnimateOptions
+from fewshot_reenact.pipelines.options import AUDIO, CROP_SIZES, FRAMES, RUNTIMES, AnimateOptions
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Field:
 
     @property
     def default(self) -> Any:
-        """Where nobody sets it."""
+        """What is filled in where nobody sets it."""
         return "all" if self.name == "region" else AnimateOptions.default(self.name)
 
     def part(self, gr: Any, text: str) -> Any:
@@ -37,13 +38,23 @@ class Field:
 
 @dataclass(frozen=True)
 class OneOf(Field):
-    """One of a few."""
+    """One of a few. choices: their names, which are the values; or values by their names."""
 
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] | Mapping[str, Any] = ()
+
+    @property
+    def default(self) -> Any:
+        """The name of it."""
+        value = super().default
+        return next(name for name in self.choices if self.read(name) == value)
 
     def component(self, gr: Any, **common: Any) -> Any:
         """See Field."""
         return gr.Radio(list(self.choices), **common)
+
+    def read(self, value: Any) -> Any:
+        """See Field."""
+        return self.choices[value] if isinstance(self.choices, Mapping) else value
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,7 @@ class Words(Field):
         return str(value or "").strip() or self.default
 
 
+_USUAL = "as usual"
 FIELDS: tuple[Field, ...] = (
     OneOf("motion", "Motion", MOTIONS),
     OneOf("region", "What moves", REGION_CHOICES),
@@ -113,11 +125,17 @@ FIELDS: tuple[Field, ...] = (
     Moment("end", "End at this second"),
     Switch("mirror", "Exchange left and right"),
     Words("background", "Behind the person"),
-    OneOf("audio", "Sound", ("driver", "none")),
+    OneOf("audio", "Sound", AUDIO),
+    OneOf("fit", "Lengths, where the portrait is a video", {_USUAL: None, **{fit: fit for fit in FITS}}),
     Switch("compare", "Portrait, driver and output side by side"),
     Switch("warp_only", "Without the networks"),
+    OneOf("dense", "Motion that the points miss", {_USUAL: None, "on": True, "off": False}),
+    OneOf("runtime", "What computes", RUNTIMES),
+    Switch("full_size", "Larger than most players show"),
+    OneOf("label", 'Visible label "AI-generated"', {"yes": True, "in Chinese": "cn", "no": False}),
     Switch("embed_thumbnails", "Small pictures in the manifest"),
-    Switch("label", 'Visible label "AI-generated"'),
+    Switch("private_driver", "Nothing of the driver in the manifest"),
+    Words("provider", "Who makes this available"),
 )
 
 

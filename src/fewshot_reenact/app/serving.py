@@ -15,6 +15,7 @@ from fewshot_reenact.errors import MissingExtra, UsageError
 from fewshot_reenact.files import held_folder
 
 _PREFIX = "reenact-ui-"  # of the temporary folder
+_PUT_IN = "put-in"  # in there: what visitors put in and what is made for them
 _IN_USE = "another page has this folder"
 _JUST_MADE = 60.0  # seconds, in which a page that starts comes to hold its folder
 _HERE = ("127.0.0.1", "localhost", "::1")
@@ -52,9 +53,11 @@ def serve(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX)))
         stack.enter_context(held_folder(folder, _IN_USE))
         gr = _gradio(folder)
+        from fewshot_reenact.app.comparison import head
         from fewshot_reenact.app.page import make_page
 
-        visitors = Visitors(folder, limits)
+        # Within what the page may serve, so that gradio copies nothing that a visitor would leave behind.
+        visitors = Visitors(folder / _PUT_IN, limits)
         stack.callback(visitors.close)
         page = make_page(visitors, texts or {})
         plain = gr.themes.Default(
@@ -69,6 +72,7 @@ def serve(
                 ssr_mode=False,
                 footer_links=[],
                 theme=plain,
+                head=head(),
                 quiet=True,
                 prevent_thread_lock=True,
                 max_file_size=f"{limits.upload_mb}mb",
@@ -85,7 +89,7 @@ def serve(
 def _gradio(folder: Path) -> Any:
     """The package, told what it must know before it is imported. Raises MissingExtra."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would tell its makers of each start
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "put-in")
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / _PUT_IN)
     try:
         import gradio
     except ImportError as error:
@@ -94,15 +98,40 @@ def _gradio(folder: Path) -> Any:
 
 
 def guard(host: str) -> list[Any]:
-    """What refuses requests that call this machine by another name than its own, as a page on the net does whose name
-    was made to lead here. Where the page is served to others, by whatever name, none is refused.
+    """What refuses requests: those that other sites' pages make, and those that call this machine by another name than
+    its own, as a page on the net does whose name was made to lead here. Where the page is served to others, it has
+    whatever name.
     """
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    own = Middleware(OwnPagesOnly)
     if host not in _HERE:
-        return []
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=[*_HERE, "[::1]", "["], www_redirect=False)]
+        return [own]
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=[*_HERE, "[::1]", "["], www_redirect=False), own]
+
+
+class OwnPagesOnly:
+    """Refuses what a page of another site asks for, by the Origin that browsers add to it. Without this an upload from
+    there would arrive: CORS only keeps that page from reading the answer. A server in front says X-Forwarded-Host.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """As ASGI has it."""
+        from starlette.datastructures import Headers
+        from starlette.responses import PlainTextResponse
+
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            names = (headers.get("host"), headers.get("x-forwarded-host"))
+            if origin is not None and origin.partition("://")[2] not in names:
+                await PlainTextResponse("this page takes nothing from other sites", 403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 def remove_leftovers() -> None:

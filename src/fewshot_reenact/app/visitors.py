@@ -5,36 +5,40 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from fewshot_reenact.app.comparison import compare
 from fewshot_reenact.app.faces import faces_in
-from fewshot_reenact.checks.files import check
+from fewshot_reenact.app.findings import look_at, look_for_marks
 from fewshot_reenact.errors import ReenactError, UsageError
 from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.landmarks.backend import LandmarkBackend
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
+from fewshot_reenact.media.pictures import write_picture
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.motion.builtins import PREFIX
 from fewshot_reenact.pipelines.animate import Animation
+from fewshot_reenact.pipelines.animate_steps import output_kinds
 from fewshot_reenact.pipelines.finetune import finetune
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.pipelines.session import Session
 from fewshot_reenact.pipelines.sessions import Sessions
 from fewshot_reenact.progress import Progress
-from fewshot_reenact.provenance.report import in_words
-from fewshot_reenact.provenance.verify import MarkReport, verify
 
 Tell = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is being done."""
 
 _STAGES = {
     "portrait": "measuring the portrait", "driver": "measuring the driver", "render": "rendering",
-    "frames": "reading the pictures", "steps": "fitting the networks",
+    "frames": "reading the pictures", "steps": "fitting the networks", "compare": "putting the driver beside it",
 }  # fmt: skip
+_LIVE_KEPT = 8  # pictures of the camera's portrait, of which the browser still fetches some
+_SURE = 2.0  # seconds, after which the time left is said
 
 
 @dataclass(frozen=True)
@@ -66,69 +70,113 @@ class Stopped(ReenactError):
     """The visitor did not want to wait."""
 
 
+@dataclass(frozen=True)
+class Made:
+    """What a visitor gets. output: a video, or a picture where the driver is one. comparison: HTML with the driver
+    beside it, or "". said: what was done. marks: what verify says of it.
+    """
+
+    output: Path
+    is_picture: bool
+    comparison: str
+    said: str
+    marks: str
+
+
 class Visitor:
-    """One open page. folder: what is made for it. One thing is done at a time; `stop` ends it."""
+    """One open page. folder: of what is made for it. put_in: its files. One thing is done at a time; `stop` ends it."""
 
     def __init__(self, folder: Path, limits: Limits, sessions: Sessions, turn: threading.Lock) -> None:
         self.folder, self.limits = folder, limits
         self._sessions, self._turn, self._stop = sessions, turn, threading.Event()
         self._live: tuple[str, Session] | None = None
-        self._put_in: set[Path] = set()
+        self._shown: list[Path] = []
+        self.put_in: set[Path] = set()
 
     def stop(self) -> None:
         """What is being done ends as soon as it can, and leaves nothing."""
         self._stop.set()
 
-    def make_video(
+    def animate(
         self,
         portraits: Sequence[str] | None,
-        video: str | None,
+        driver: str | None,
         builtin: str,
         options: AnimateOptions,
         *,
         agreed: bool = True,
         tell: Tell = lambda share, what: None,
-    ) -> tuple[str, str, str]:
-        """Animate what was put in. Returns the video's path, what is to be said of it, and what verify says.
+    ) -> Made:
+        """Animate what was put in.
 
-        video: the driver; without one the built-in motion of this name. agreed: to the rules. Raises ReenactError as
-        animate does, UsageError when there is no portrait or no consent, Stopped.
+        driver: a video, a motion file, or a picture whose pose is taken; without one the built-in motion of this name.
+        agreed: to the rules. Raises ReenactError as animate does, UsageError when there is no portrait or no consent,
+        Stopped.
         """
         if not portraits:
             raise UsageError("give a portrait: a picture with a face")
         self._agreed(agreed, options.consent or "")
-        driver = video or f"{PREFIX}{builtin}"
-        if DriverSource.parse(driver).is_still:
-            raise UsageError("a picture as the driver makes a picture: the page makes videos; use reenact animate")
-        self.limits.check(portraits, driver, options)
-        self._remember([*portraits, *([video] if video else [])])
+        given = driver or f"{PREFIX}{builtin}"
+        self.limits.check(portraits, given, options)
+        self.remember([*portraits, *([driver] if driver else [])])
         self._stop.clear()
         tell(0.0, "waiting for its turn")
         with self._turn:
-            made = self._animate(list(portraits), driver, options, tell)
-        lines = [f"{made.frames} frames, {made.width}x{made.height}, {made.seconds['all']:.1f} s on {made.device}"]
-        return str(made.output), "\n".join([*lines, *made.warnings]), look_for_marks(str(made.output))
+            return self._animate(list(portraits), given, options, self._progress(tell))
 
     def _agreed(self, agreed: bool, consent: str) -> None:
         if not agreed or not consent.strip():
             raise UsageError("tick the box, and write how the person shown agreed: both go before the first video")
 
     def _progress(self, tell: Tell) -> Progress:
-        """What tells how far it is, and ends it where it is to be stopped."""
+        """What tells how far it is and how long it takes, and ends it where it is to be stopped."""
+        now, begun = "", 0.0
 
         def progress(stage: str, done: int, total: int | None) -> None:
+            nonlocal now, begun
             if self._stop.is_set():
                 raise Stopped("stopped; nothing is left of it")
-            tell(done / total if total else 0.0, _STAGES[stage])
+            if stage != now:
+                now, begun = stage, time.monotonic()
+            share = done / total if total else 0.0
+            tell(share, _STAGES[stage] + _left(share, time.monotonic() - begun))
 
         return progress
 
-    def _animate(self, portraits: list[str], driver: str, options: AnimateOptions, tell: Tell) -> Animation:
-        name = f"{Path(portraits[0]).stem}--{Path(driver.removeprefix(PREFIX)).stem}"
-        suffix = ".mov" if options.background == "transparent" else ".mp4"
-        output = Path(tempfile.mkdtemp(dir=self.folder)) / f"{name}{suffix}"
-        session = self._sessions.open(portraits, replace(options, keep_going=False))  # the next output is another file
-        return session.animate(driver, output, progress=self._progress(tell))
+    def _animate(self, portraits: list[str], driver: str, options: AnimateOptions, progress: Progress) -> Made:
+        source = DriverSource.parse(
+            driver, face=options.driver_face, start=options.start, end=options.end, mirror=options.mirror
+        )
+        suffix = output_kinds(source.is_still, options.background == "transparent")[0]
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        try:
+            session = self._sessions.open(
+                portraits, replace(options, keep_going=False)
+            )  # the next output is another file
+            made = session.animate(
+                driver, folder / f"{Path(portraits[0]).stem}--{source.name}{suffix}", progress=progress
+            )
+            comparison, notes = self._compare(made, portraits, source, options, progress)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        frames = "" if source.is_still else f"{made.frames} frames, "
+        lines = [f"{frames}{made.width}x{made.height}, {made.seconds['all']:.1f} s on {made.device}"]
+        said = "\n".join([*lines, *made.warnings, *notes])
+        return Made(made.output, source.is_still, comparison, said, look_for_marks(str(made.output)))
+
+    def _compare(
+        self, made: Animation, portraits: list[str], source: DriverSource, options: AnimateOptions, progress: Progress
+    ) -> tuple[str, list[str]]:
+        """HTML with the driver beside the output, and what is to be said of it. Raises Stopped."""
+        if options.compare or options.background == "transparent":  # it is beside it already; browsers show no ProRes
+            return "", []
+        try:
+            return compare(made, portraits, source, self.folder, lambda n: progress("compare", n, made.frames)), []
+        except Stopped:
+            raise
+        except ReenactError as error:
+            return "", [f"without the driver beside it: {error}"]
 
     def fit_person(
         self,
@@ -145,7 +193,7 @@ class Visitor:
             raise UsageError("give some pictures of one person, or a video")
         self._agreed(agreed, consent)
         self.limits.check_pictures(len(pictures), "pictures")
-        self._remember(pictures)
+        self.remember(pictures)
         output = Path(tempfile.mkdtemp(dir=self.folder)) / f"{Path(pictures[0]).stem}.safetensors"
         self._stop.clear()
         with self._turn:
@@ -153,19 +201,42 @@ class Visitor:
         lines = [f"{made.frames} frames, {made.steps} steps, {made.seconds:.0f} s"]
         return str(output), "\n".join([*lines, *made.warnings])
 
-    def live(self, portrait: str | None, picture: np.ndarray | None, mirror: bool) -> np.ndarray | None:
-        """What the portrait does for one picture of a camera, (H, W, 3) uint8; None without both. The label stays."""
+    def look_at(self, files: Sequence[str] | str | None) -> tuple[str, str | None]:
+        """See the function of this name."""
+        given = [files] if isinstance(files, str) else list(files or [])
+        self.remember(given)
+        return look_at(given, self.folder)
+
+    def look_for_marks(self, files: Sequence[str] | None) -> str:
+        """See the function of this name."""
+        self.remember(files or [])
+        return look_for_marks(files)
+
+    def show(self, picture: np.ndarray, name: str = "shown") -> Path:
+        """A file of a picture, (H, W, 3) uint8 RGB, that goes when this visitor does."""
+        path = Path(tempfile.mkdtemp(dir=self.folder)) / f"{name}.jpg"
+        write_picture(path, picture, False)
+        return path
+
+    def live(self, portrait: str | None, picture: np.ndarray | None, mirror: bool) -> Path | None:
+        """What the portrait does for one picture of a camera, a file; None without both. The label stays, and the file
+        of a while ago goes.
+        """
         if portrait is None or picture is None:
             self.end_live()
             return None
         if self._live is None or self._live[0] != portrait:
             self.end_live()
-            self._remember([portrait])
+            self.remember([portrait])
             self._live = portrait, Session(portrait, AnimateOptions(mirror=mirror, dense=False))
         session = self._live[1]
         if session.options.mirror != mirror:
             session.mirror(mirror)
-        return session.frame(picture)
+        self._shown.append(self.show(session.frame(picture), "live"))
+        for old in self._shown[:-_LIVE_KEPT]:
+            shutil.rmtree(old.parent, ignore_errors=True)
+        del self._shown[:-_LIVE_KEPT]
+        return self._shown[-1]
 
     def end_live(self) -> None:
         """The camera is off."""
@@ -173,15 +244,18 @@ class Visitor:
             self._live[1].close()
             self._live = None
 
-    def _remember(self, files: Sequence[str]) -> None:
-        self._put_in |= {Path(file) for file in files}
+    def remember(self, files: Sequence[str]) -> None:
+        """They were put in by this visitor, and go with them."""
+        self.put_in |= {Path(file) for file in files}
 
-    def close(self, beneath: Path) -> None:
-        """The page was closed: what is being done ends, and what was made and put in, `beneath` that folder, goes."""
+    def close(self, beneath: Path, others: Collection[Path] = ()) -> None:
+        """The page was closed: what is being done ends, and what was made and put in, `beneath` that folder, goes.
+        others: what other visitors have put in too: the same file lies there once.
+        """
         self.stop()
         self.end_live()
         shutil.rmtree(self.folder, ignore_errors=True)
-        for file in self._put_in:
+        for file in self.put_in.difference(others):
             if file.is_relative_to(beneath):  # never an example of the package, nor a file named in some other way
                 file.unlink(missing_ok=True)
 
@@ -191,6 +265,7 @@ class Visitors:
 
     def __init__(self, folder: Path, limits: Limits | None = None) -> None:
         self.folder, self.limits = folder, limits or Limits()
+        folder.mkdir(exist_ok=True)
         self._known: dict[str, Visitor] = {}
         self._sessions, self._turn, self._lock = Sessions(), threading.Lock(), threading.Lock()
         self._backend: LandmarkBackend | None = None
@@ -216,8 +291,9 @@ class Visitors:
         """The visitor's page was closed."""
         with self._lock:
             visitor = self._known.pop(name or "", None)
+            others = {file for other in self._known.values() for file in other.put_in}
         if visitor is not None:
-            visitor.close(self.folder)
+            visitor.close(self.folder, others)
 
     def close(self) -> None:
         """The page is served no more."""
@@ -226,31 +302,9 @@ class Visitors:
         self._sessions.close()
 
 
-def look_at(files: Sequence[str] | str | None, folder: Path | None = None) -> tuple[str, str | None]:
-    """What `reenact check` says of files, before anything is made of them, and a picture of what it saw, in `folder`;
-    None: no picture.
-    """
-    given = [files] if isinstance(files, str) else files
-    if not given:
-        return "", None
-    picture = None if folder is None else Path(tempfile.mkdtemp(dir=folder)) / "seen.jpg"
-    reports = check([Path(file) for file in given], picture=picture)
-    words = "\n\n".join(replace(report, file=Path(report.file).name).in_words() for report in reports)
-    return words, str(picture) if picture is not None and picture.is_file() else None
-
-
-def look_for_marks(files: Sequence[str] | str | None) -> str:
-    """What `reenact verify` says of files."""
-    given = [files] if isinstance(files, str) else files
-    if not given:
+def _left(share: float, seconds: float) -> str:
+    """How long a stage still takes, if it has gone on long enough to know."""
+    if not 0 < share < 1 or seconds < _SURE:
         return ""
-    return "\n".join(line for one in verify(list(given)) for line in in_words(_without_folders(one)))
-
-
-def _without_folders(found: MarkReport) -> MarkReport:
-    """The same with files' names alone: where they lie on this machine is not the visitors' business."""
-    watermark = found.watermark
-    if watermark is not None and watermark.known is not None:
-        known = replace(watermark.known, file=Path(watermark.known.file).name)
-        watermark = replace(watermark, known=known)
-    return replace(found, name=Path(found.name).name, watermark=watermark)
+    left = seconds * (1 - share) / share
+    return f", {left:.0f} s left" if left < 100 else f", {left / 60:.0f} min left"

@@ -1,6 +1,7 @@
 """`reenact ui`: options only; the page is in `fewshot_reenact.app`."""
 
 import os
+import sys
 
 import click
 
@@ -70,9 +71,11 @@ def option_help() -> dict[str, str]:
 
 
 def _password(name: str) -> str:
-    """From the environment or a prompt. Raises UsageError: it is empty."""
+    """From the environment or a prompt. Raises UsageError: it is empty, or nobody can be asked."""
     said = os.environ.get(PASSWORD)
     if said is None:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise UsageError(f"there is no terminal to ask for the password of {name}; set {PASSWORD}")
         said = click.prompt(f"Password for {name}", hide_input=True, confirmation_prompt=True, err=True)
     if not said:
         raise UsageError(f"{PASSWORD} is empty; give a password for {name}")
