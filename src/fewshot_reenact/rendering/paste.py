@@ -10,7 +10,7 @@ from fewshot_reenact.geometry.smoothstep import smoothstep
 
 # Change (0..1 scale) from which the fine detail under it begins to be hidden, and from which it is.
 _HIDE_FROM, _HIDE_TO = 0.06, 0.20
-_ALIGNED = 32  # places of a picture made smaller, among which its part begins
+_ALIGNED = 1 / 50  # pixels that a part of a picture may begin beside where one made smaller has a pixel's edge
 
 
 def frame_bounds(frame: np.ndarray, size: int, limits: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -71,12 +71,11 @@ def _averaged(picture: np.ndarray, frame: np.ndarray, size: int, shrink: float) 
 
 
 def _aligned(wanted: float, scale: float) -> int:
-    """A pixel at `wanted` or somewhat before it where, of a whole picture made smaller by `scale`, a pixel begins as
-    nearly as may be: a part of it is then averaged as the whole would be.
+    """The last pixel up to `wanted` where, of a whole picture made smaller by `scale`, a pixel begins, nearly: a part
+    of it is then averaged as the whole would be.
     """
-    last = int(max(0.0, wanted) * scale)
-    places = np.arange(max(0, last - _ALIGNED), last + 1) / scale
-    return round(float(places[np.abs(places - np.round(places)).argmin()]))
+    places = np.arange(int(max(0.0, wanted) * scale) + 1) / scale
+    return round(float(places[np.abs(places - np.round(places)) < _ALIGNED][-1]))  # the first is 0
 
 
 def sample_picture(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
