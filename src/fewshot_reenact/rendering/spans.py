@@ -18,8 +18,13 @@ _ABOUT = 3  # places a side of the grid that are looked at together: what is bet
 # The same near a fold, of whose two sides pixels may be; what is no fold for head_flow, surely; places that are near.
 _ABOUT_FOLD, _LEAP, _NEAR = 7, 1.25, 17
 _ROOM = 4.0  # pixels beyond them: cubic interpolation looks at two
-_BAND = 32  # pixels of a band's height
+_BAND = 64  # pixels of a band's height
 _FADE = 0.06  # the flow fades to none over this share of the box at sides that lie inside the picture
+
+
+Pair = tuple[np.ndarray, np.ndarray]
+Corners = tuple[Pair, Pair]
+"""x and y of the first block, and of the last."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class Spans:
         x0, y0, x1, y1 = self.box
         step = ((y1 - y0 - 1) / (offset.shape[0] - 1), (x1 - x0 - 1) / (offset.shape[1] - 1))
         low, high = self._sources(offset, step)
-        seen, lacks = self.shown.touched(low, high), self.lacking.touched(low, high)
+        corners = self._blocks(low, high)
+        seen, lacks = self.shown.touched(corners), self.lacking.touched(corners)
         if covered.min() < 1:
             lacks |= cv2.dilate((covered < 1).astype(np.uint8), _square(3)) > 0
         if face[2] > face[0] and face[3] > face[1]:
@@ -68,7 +74,8 @@ class Spans:
                 for a, b, start, s in ((face[1], face[3], y0, step[0]), (face[0], face[2], x0, step[1]))
             )
             seen[rows, columns] = True
-            lacks[rows, columns] |= self.lacking.touched(low[rows, columns] - away, high[rows, columns] + away)
+            near = self._blocks(low[rows, columns] - away, high[rows, columns] + away)
+            lacks[rows, columns] |= self.lacking.touched(near)
         return self._bands(seen, seen & ~lacks, step)
 
     def _sources(self, offset: np.ndarray, step: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -88,6 +95,15 @@ class Spans:
             cv2.copyTo(cv2.erode(places, _square(_ABOUT_FOLD)), folds, low)
             cv2.copyTo(cv2.dilate(places, _square(_ABOUT_FOLD)), folds, high)
         return low - np.float32(_ROOM), high + np.float32(_ROOM)
+
+    def _blocks(self, low: np.ndarray, high: np.ndarray) -> Corners:
+        """In which blocks corners (..., 2), pixels of the picture, lie, which goes on beyond its edges."""
+        last = ((self.width - 1) // _BLOCK, (self.height - 1) // _BLOCK)
+        found = [
+            tuple(np.minimum(np.maximum(one[..., k] / _BLOCK, 0).astype(np.int32), last[k]) for k in (0, 1))
+            for one in (low, high)
+        ]
+        return found[0], found[1]  # type: ignore[return-value]  # pairs
 
     def _bands(self, seen: np.ndarray, solid: np.ndarray, step: tuple[float, float]) -> list[Span]:
         h, w = self.box[3] - self.box[1], self.box[2] - self.box[0]
@@ -120,16 +136,13 @@ class _Blocks:
         blocks = padded.reshape(padded.shape[0] // _BLOCK, _BLOCK, padded.shape[1] // _BLOCK, _BLOCK).any((1, 3))
         self.sums = cv2.integral(np.asarray(blocks, np.uint8))
 
-    def touched(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Whether any lies between corners (..., 2), pixels of the picture, which goes on beyond its edges."""
-        ends = []
-        for corner, more in ((low, 0), (high, 1)):
-            cells = (corner / _BLOCK).astype(np.int32)
-            for k in (0, 1):
-                last = self.sums.shape[1 - k] - 2
-                ends.append(np.minimum(np.maximum(cells[..., k], 0), last) + more)
-        (a, b, c, d), sums = ends, self.sums
-        return (sums[d, c] - sums[b, c] - sums[d, a] + sums[b, a]) > 0
+    def touched(self, corners: Corners) -> np.ndarray:
+        """Whether any lies between two blocks, both included."""
+        (a, b), (c, d) = corners
+        across, sums = self.sums.shape[1], self.sums.ravel()
+        a, c = b * across + a, (d + 1) * across + c + 1
+        apart = (d + 1 - b) * across
+        return (sums.take(c) - sums.take(c - apart) - sums.take(a + apart) + sums.take(a)) > 0
 
 
 def _square(side: int) -> np.ndarray:
