@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Speed and memory, measured on this machine.
 
-    scripts/measure/benchmark.py animate                     # 512-pixel portrait and driver, time by stage
+    scripts/measure/benchmark.py animate                     # time by stage; then all sizes beside their targets
+    scripts/measure/benchmark.py animate --against ../old    # and another checkout, in turns
     scripts/measure/benchmark.py animate --portrait P --driver D --repeat 3
     scripts/measure/benchmark.py session                     # latency and frames a second of Session, frame by frame
     scripts/measure/benchmark.py live                        # the same of `live`, a file in real time as the camera
@@ -28,6 +29,7 @@ import numpy as np
 import torch
 
 import fewshot_reenact
+import sizes
 import tables
 from fewshot_reenact import AnimateOptions, Session, animate, live
 from fewshot_reenact.media.pictures import read_picture, write_picture
@@ -82,9 +84,12 @@ def main() -> None:
 @click.option("--driver", type=click.Path(path_type=Path), default=ASSETS / "driver.mp4")
 @click.option("--seconds", default=8.0, show_default=True, help="Length of the driver.")
 @click.option("--repeat", default=3, show_default=True)
+@click.option(
+    "--against", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Another checkout's root."
+)
 @into_docs
-def time_animate(portrait: Path, driver: Path, seconds: float, repeat: int, write: bool) -> None:
-    """End to end, a 512-pixel portrait and a 512-pixel driver."""
+def time_animate(portrait: Path, driver: Path, seconds: float, repeat: int, against: Path | None, write: bool) -> None:
+    """End to end: a 512-pixel portrait and driver by stage, then larger ones beside their targets."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         picture, video = square_portrait(portrait, folder), square_driver(driver, folder, seconds)
@@ -106,6 +111,8 @@ def time_animate(portrait: Path, driver: Path, seconds: float, repeat: int, writ
         rate = f"{frames / best.seconds[stage]:.1f}" if stage == "all" else ""
         lines.append(f"| {words} | {1000 * best.seconds[stage] / frames:.1f} | {rate} |")
     show("speed", lines, write)
+    with tempfile.TemporaryDirectory() as name:
+        show("speed-sizes", sizes.measure(portrait, driver, Path(name), seconds, repeat, against), write)
 
 
 # A session's targets at 512 pixels on two idle cores: milliseconds from frame to picture, frames a second.

@@ -8,7 +8,14 @@ from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.head_crop import cut_square, head_box, square_about
 from fewshot_reenact.geometry.topology import LEFT_EYE, MOUTH, RIGHT_EYE
-from fewshot_reenact.rendering.paste import frame_bounds, hiding_gate, onto_picture, paste_change, sample_picture
+from fewshot_reenact.rendering.paste import (
+    cut_face,
+    frame_bounds,
+    hiding_gate,
+    onto_picture,
+    paste_change,
+    sample_picture,
+)
 from painted_clips import face_points
 
 # ---- the face's own frame ----
@@ -106,6 +113,23 @@ def test_a_dot_is_where_the_crops_matrix_says(square, size):
     assert np.allclose(found, transform(matrix, dot.astype(float)), atol=0.5 + 0.1 * size / square[2])
     corners = transform(matrix, np.array([[square[0] - 0.5, square[1] - 0.5], [square[0] + square[2] - 0.5] * 2]))
     assert np.allclose(corners[0], -0.5, atol=1.5), "the square's corner is the crop's"
+
+
+@pytest.mark.parametrize("x, y", [(150, 90), (-40, -30), (420, 260)])
+@pytest.mark.parametrize("scale", [1.7, 2.83, 6.0])
+def test_a_face_cut_from_a_part_is_that_cut_from_the_whole(x: int, y: int, scale: float) -> None:
+    """Also where its frame reaches beyond the picture."""
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (40, 60, 3), np.uint8)
+    picture = cv2.resize(noise, (611, 397), interpolation=cv2.INTER_CUBIC)
+    frame = similarity(0.2, scale, x, y)
+    small = cv2.resize(picture, (round(611 / scale), round(397 / scale)), interpolation=cv2.INTER_AREA)
+    share = np.array([small.shape[1] / 611, small.shape[0] / 397])
+    own = np.concatenate([frame[:, :2] * share[:, None], ((frame[:, 2] + 0.5) * share - 0.5)[:, None]], 1)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    want = cv2.warpAffine(small, own, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE).astype(int)
+    apart = np.abs(cut_face(picture, frame, SIDE).astype(int) - want)
+    assert (apart <= 1).mean() > 0.99 and apart.max() <= 8
 
 
 # ---- pasting ----

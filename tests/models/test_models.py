@@ -12,7 +12,16 @@ from torch import nn
 
 from fewshot_reenact.errors import ModelError
 from fewshot_reenact.files import sha256
-from fewshot_reenact.models.blocks import AdaIN, ResidualBlock, SelfAttention, assign_style, make_norm, style_length
+from fewshot_reenact.models.blocks import (
+    NORM_EPS,
+    AdaIN,
+    ResidualBlock,
+    SelfAttention,
+    assign_style,
+    make_norm,
+    modulated_norm,
+    style_length,
+)
 from fewshot_reenact.models.checkpoint import load_model, save_model
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.embedder import Embedder
@@ -198,6 +207,52 @@ def test_a_convolution_and_its_change_of_size_are_the_two_steps_one_by_one(chang
         found.append([made, *torch.autograd.grad(made.square().sum(), given)])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("change", [convolved_larger, convolved_smaller])
+@pytest.mark.parametrize("norm", [False, True])
+def test_kept_weights_follow_those_that_they_were_made_of(change, norm):
+    """After a step of an optimiser, other weights loaded, and a move to another type and back; with spectral norm."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(5, 7, 3, padding=1).eval()
+    conv = nn.utils.parametrizations.spectral_norm(conv).eval() if norm else conv
+    x, other = torch.randn(2, 5, 6, 6).to(memory_format=torch.channels_last), nn.Conv2d(5, 7, 3, padding=1)
+    optimiser = torch.optim.AdamW(conv.parameters(), lr=0.5)
+
+    def same() -> torch.Tensor:
+        with torch.inference_mode():
+            ours = [change(x, conv), change(x, conv)]
+            large = conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+            theirs = large if change is convolved_larger else F.avg_pool2d(conv(x), 2)
+        for made in ours:
+            torch.testing.assert_close(made, theirs, rtol=1e-4, atol=1e-4)
+        return ours[0]
+
+    before = same()
+    change(x, conv).square().sum().backward()
+    optimiser.step()
+    after = same()
+    assert (after - before).abs().max() > 0.1
+    if not norm:
+        conv.load_state_dict(other.state_dict())
+        loaded = same()
+        assert (loaded - after).abs().max() > 0.1
+        assert set(conv.state_dict()) == {"weight", "bias"}, "what is kept goes into no file"
+        conv.weight = nn.Parameter(conv.weight.detach() * 3)
+        assert (same() - loaded).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("each", [False, True])
+def test_a_norm_without_gradients_is_its_definition(batch, each):
+    torch.manual_seed(0)
+    x = (torch.randn(batch, 6, 9, 7) * 3 + 5).to(memory_format=torch.channels_last)
+    scale, shift = torch.rand(2, batch, 6) if each else torch.rand(2, 6)
+    want = F.instance_norm(x, eps=NORM_EPS) * scale[..., None, None] + shift[..., None, None]
+    with torch.inference_mode():
+        made = modulated_norm(x, scale, shift)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(made, want, rtol=1e-5, atol=1e-5)
 
 
 def test_a_block_of_one_shape_adds_to_what_it_sees():

@@ -41,9 +41,21 @@ def instance_norm(x: Tensor) -> Tensor:
 
 def modulated_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Instance norm, then another scale and shift. x: (B, C, H, W). scale, shift: (C,) or (B, C). Returns as x."""
-    if torch.is_grad_enabled() and fits_processor(x):
-        return _ModulatedNorm.apply(x, scale, shift)  # type: ignore[no-any-return, no-untyped-call]
+    if fits_processor(x):
+        if torch.is_grad_enabled():
+            return _ModulatedNorm.apply(x, scale, shift)  # type: ignore[no-any-return, no-untyped-call]
+        return _picture_by_picture(x, scale, shift)
     return instance_norm(x) * scale[..., None, None] + shift[..., None, None]
+
+
+def _picture_by_picture(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """`modulated_norm` where nothing is learnt, on a CPU, channels last: batch norm of one picture is instance norm, in
+    two passes over memory that stay in the processor's cache. The operations one by one took 2 to 8 times as long for
+    four pictures.
+    """
+    scale, shift = (values.expand(len(x), -1) for values in (scale, shift))
+    made = [F.batch_norm(x[k : k + 1], None, None, scale[k], shift[k], True, 0.0, NORM_EPS) for k in range(len(x))]
+    return torch.cat(made) if len(made) > 1 else made[0]
 
 
 class _ModulatedNorm(torch.autograd.Function):

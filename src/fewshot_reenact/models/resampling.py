@@ -13,6 +13,7 @@ from torch import Tensor, nn
 # Along one side: which of the three taps each of the four is made of.
 _REPEATED = ((0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0))  # of a transposed convolution
 _AVERAGED = ((0.5, 0, 0), (0.5, 0.5, 0), (0, 0.5, 0.5), (0, 0, 0.5))
+_KEPT = "_folded_weights"
 
 
 def for_onnx() -> bool:
@@ -38,15 +39,32 @@ def convolved_larger(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """conv of x enlarged twice, each pixel repeated. (B, c_in, H, W) -> (B, c_out, 2H, 2W). conv: 3x3, padding 1."""
     if not _pays(x):
         return conv(F.interpolate(x, scale_factor=2, mode="nearest"))
-    weight = _of_four(conv.weight, _REPEATED).transpose(0, 1)
-    return F.conv_transpose2d(x, weight, conv.bias, stride=2, padding=1)
+    return F.conv_transpose2d(x, _folded(conv, _REPEATED, True), conv.bias, stride=2, padding=1)
 
 
 def convolved_smaller(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """conv of x, averaged over 2x2. (B, c_in, H, W) -> (B, c_out, H // 2, W // 2). conv: 3x3, padding 1."""
     if not _pays(x):
         return F.avg_pool2d(conv(x), 2)
-    return F.conv2d(x, _of_four(conv.weight, _AVERAGED), conv.bias, stride=2, padding=1)
+    return F.conv2d(x, _folded(conv, _AVERAGED), conv.bias, stride=2, padding=1)
+
+
+def _folded(conv: nn.Conv2d, taps: tuple[tuple[float, ...], ...], transposed: bool = False) -> Tensor:
+    """The weights of the one convolution. Where nothing is learnt they are kept with `conv` until its own change; not
+    weights that are made anew at each use, as spectral norm's are.
+    """
+    weight, known = conv.weight, conv.__dict__.get(_KEPT)
+    of_its_own = isinstance(weight, nn.Parameter) and not weight.is_inference()
+    keeps = of_its_own and not (for_onnx() or torch.is_grad_enabled())
+    state = (weight.data_ptr(), weight._version, taps) if keeps else None
+    if keeps and known is not None and known[0] == state:
+        return known[1]  # type: ignore[no-any-return]
+    made = _of_four(weight, taps)
+    made = made.transpose(0, 1) if transposed else made
+    if keeps:
+        made = made.contiguous(memory_format=torch.channels_last)
+        conv.__dict__[_KEPT] = state, made
+    return made
 
 
 def _of_four(weight: Tensor, taps: tuple[tuple[float, ...], ...]) -> Tensor:

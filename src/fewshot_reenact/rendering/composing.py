@@ -16,7 +16,10 @@ from fewshot_reenact.rendering.head_flow import HeadFlow
 from fewshot_reenact.rendering.layers import Layers, cut_out, show_other_side
 from fewshot_reenact.rendering.paste import paste_change
 from fewshot_reenact.rendering.solid.portrait import Frames
+from fewshot_reenact.rendering.spans import Spans
 from fewshot_reenact.rendering.view import View
+
+_SLACK = 3.0  # frame pixels by which what is fine in a face's flow, as irises that turn, goes beyond the head's
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Composer:
         self.box = box
         self.flow = HeadFlow(box, portrait.size, feather(size, size)[0, 0].numpy())
         self.layers = layers or Layers.of(portrait.picture, portrait.matte, lift, portrait.ground)
+        self.spans = Spans(self.layers.person[..., 3], box)
         self.base = portrait.picture if portrait.ground is None else self.layers.whole()
         self.cut_out = portrait.cut_out
         self.edge = feather(shown, shown)[0, 0].numpy()
@@ -89,9 +93,10 @@ class Composer:
         """The portrait in that pose, (H, W, 3) uint8; cut out, (H, W, 4), straight colours and alpha."""
         picture = self.base.copy()
         x0, y0, x1, y1 = self.box
-        flow = self.flow.full(face.frame, face.face_flow, face.box_offset, face.shift)
+        spans = self.spans.of(face.box_offset, face.covered, self.flow.face(face.frame), self._corrected(face))
+        flow = self.flow.full(face.frame, face.face_flow, face.box_offset, face.shift, spans)
         covered = cv2.resize(face.covered, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-        picture[y0:y1, x0:x1], person = self.layers.seen(flow, covered, (x0, y0))
+        _, person = self.layers.seen(flow, covered, (x0, y0), spans, picture[y0:y1, x0:x1])
         if face.mirror is not None:
             other = face.mirror
             show_other_side(
@@ -105,3 +110,9 @@ class Composer:
         share = self.layers.person[..., 3].astype(np.float32) / 255
         share[y0:y1, x0:x1] = person
         return cut_out(picture, share, self.layers.ground)
+
+    @staticmethod
+    def _corrected(face: InferredFace) -> float:
+        """The farthest, in pixels, that the flow of the face is from that of the head."""
+        most = _SLACK + (0.0 if face.shift is None else float(np.abs(face.shift).max()))
+        return most * float(np.linalg.norm(face.frame[:, :2], 2))

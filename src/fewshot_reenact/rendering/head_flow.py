@@ -1,10 +1,12 @@
 """The flow of a whole head at full resolution, from the coarse ones that are computed."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
-from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.rendering.paste import frame_bounds, onto_picture, sample_flow
+from fewshot_reenact.rendering.spans import Span, fades_of
 
 # A leap: an offset that grows by more than so many places of the grid within one. Its sides are looked for within so
 # many places; they are what lies within this share of the way from the one to the other, and the line between them is
@@ -12,7 +14,6 @@ from fewshot_reenact.rendering.paste import frame_bounds, onto_picture, sample_f
 _LEAP, _SIDES, _SURE, _ROUND = 2.0, 2.4, 0.15, 0.6
 _AROUND = 8.0  # places about a fold that are looked at
 _BOTH, _LONG = 0.58, 4.0  # the share that the two sides have to have of what is around, over so many places of a fold
-_FADE = 0.06  # the flow fades to none over this share of the box at sides that lie inside the picture
 
 
 class HeadFlow:
@@ -25,47 +26,118 @@ class HeadFlow:
     def __init__(self, box: tuple[int, int, int, int], limits: tuple[int, int], feather: np.ndarray):
         self.box, self.limits, self.feather = box, limits, feather
         x0, y0, x1, y1 = box
-        self.fade = _fade_window(box, limits)
+        across, down = fades_of(box, limits, (x1 - x0, y1 - y0))
+        self.fade = cv2.merge([down[:, None] * across[None]] * 2)
         self.here = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), -1).astype(np.float32)
+        self._room = np.zeros_like(self.here)  # what is returned: memory asked for anew for each frame is slow
+
+    def face(self, frame: np.ndarray) -> tuple[int, int, int, int]:
+        """The part of the box that a face frame, (2, 3), covers: x0, y0, x1, y1; empty where the last are no more."""
+        x0, y0, x1, y1 = self.box
+        a, b, c, d = frame_bounds(frame, len(self.feather), self.limits)
+        return max(a, x0), max(b, y0), min(c, x1), min(d, y1)
 
     def full(
-        self, frame: np.ndarray, face_flow: np.ndarray, box_offset: np.ndarray, shift: np.ndarray | None
+        self,
+        frame: np.ndarray,
+        face_flow: np.ndarray,
+        box_offset: np.ndarray,
+        shift: np.ndarray | None,
+        spans: Sequence[Span] | None = None,
     ) -> np.ndarray:
         """The flow for every pixel of the box, (h, w, 2) float32: coarse about the head, fine and corrected in the
-        face, none at the box's edge.
+        face, none at the box's edge. It is overwritten by the next call.
 
         frame: (2, 3), face frame -> picture. face_flow: (g, g, 2) over the frame, picture pixels. box_offset: (rows,
         columns, 2) over the box, its outer samples on the outer pixels, what the flow differs by from each pixel's own
-        place. shift: (S, S, 2) frame pixels, see models.reenactor.Correction, or None.
+        place. shift: (S, S, 2) frame pixels, see models.reenactor.Correction, or None. spans: where it is wanted, the
+        face among it; elsewhere it may be anything. None: everywhere.
         """
         x0, y0, x1, y1 = self.box
-        moved = _enlarge(box_offset, (x1 - x0, y1 - y0), cv2.INTER_LINEAR)
-        moved *= self.fade
-        self._add_face(moved, frame, face_flow, shift)
-        cell = (x1 - x0 - 1) / (box_offset.shape[1] - 1)
+        size, moved = (x1 - x0, y1 - y0), self._room
+        cell = (size[0] - 1) / (box_offset.shape[1] - 1)
         folded = _folded(box_offset, cell, moved.shape)
+        wanted = [(slice(None), slice(None))] if spans is None else _parts(spans, folded, size)
+        matrix, planes = _from_corners(box_offset.shape, size), _four(box_offset)
+        for rows, columns in wanted:
+            part, corner = moved[rows, columns], np.array([columns.start or 0, rows.start or 0], float)
+            onto = matrix.copy()
+            onto[:, 2] += matrix[:, :2] @ corner
+            _first_two(_resampled(planes, onto, part.shape[1::-1]), part)
+            cv2.multiply(part, self.fade[rows, columns], dst=part)
+        self._add_face(moved, frame, face_flow, shift)
         if folded is not None:
             moved[folded] = without_seams(moved[folded], cell)
-        moved += self.here
+        for where in wanted if folded is None or spans is None else wanted[1:]:
+            cv2.add(moved[where], self.here[where], dst=moved[where])
         return moved
 
     def _add_face(self, moved: np.ndarray, frame: np.ndarray, face_flow: np.ndarray, shift: np.ndarray | None) -> None:
         """The face's own flow in place of the head's, as far as its frame lies in the box."""
-        x0, y0, x1, y1 = self.box
+        x0, y0, _, _ = self.box
         size = len(self.feather)
-        a, b, c, d = frame_bounds(frame, size, self.limits)
-        a, b, c, d = max(a, x0), max(b, y0), min(c, x1), min(d, y1)
+        a, b, c, d = inside = self.face(frame)
         if c <= a or d <= b:
             return
-        inside, part = (a, b, c, d), (slice(b - y0, d - y0), slice(a - x0, c - x0))
+        part = moved[b - y0 : d - y0, a - x0 : c - x0]
         # As an offset from the frame's own place the flow is smooth, and can be resampled.
-        fine = onto_picture(_enlarge(_offset(face_flow, frame, size), (size, size)), frame, inside)
-        mask = onto_picture(self.feather, frame, inside)
-        fine -= moved[part]
-        moved[part] += cv2.multiply(fine, cv2.merge([mask, mask]), dst=fine)
+        own = cv2.split(_enlarge(_offset(face_flow, frame, size), (size, size)))
+        found = onto_picture(cv2.merge([*own, self.feather, self.feather]), frame, inside)
+        fine, mask = np.empty_like(part), np.empty_like(part)
+        cv2.mixChannels([found], [fine, mask], [0, 0, 1, 1, 2, 2, 3, 3])
+        cv2.subtract(fine, part, dst=fine)
+        cv2.add(part, cv2.multiply(fine, mask, dst=fine), dst=part)
         if shift is not None:
-            away = onto_picture(cv2.transform(shift, frame[:, :2]), frame, inside)
-            moved[part] = away + sample_flow(moved, self.here[part] - self.here[0, 0] + away)
+            away, where = fine, mask
+            _first_two(onto_picture(_four(cv2.transform(shift, frame[:, :2])), frame, inside), away)
+            cv2.add(away, self.here[: d - b, : c - a], dst=where)
+            where += np.array([a - x0, b - y0], np.float32) - self.here[0, 0]
+            cv2.add(away, sample_flow(moved, where), dst=part)
+
+
+def _parts(
+    spans: Sequence[Span], folded: tuple[slice, slice] | None, size: tuple[int, int]
+) -> list[tuple[slice, slice]]:
+    """The part of a box of (width, height) in which the flow may fold, where there is one; then spans, those beside
+    each other as one.
+    """
+    bands: dict[tuple[int, int], list[int]] = {}
+    for span in spans:
+        bands.setdefault((span.rows.start, span.rows.stop), []).extend((span.columns.start, span.columns.stop))
+    made = []
+    if folded is not None:
+        rows, columns = (
+            slice(part.start, min(part.stop, limit)) for part, limit in zip(folded, size[::-1], strict=True)
+        )
+        made.append((rows, columns))
+    for (top, bottom), ends in bands.items():
+        made.append((slice(top, bottom), slice(min(ends), max(ends))))
+    return made
+
+
+def _four(values: np.ndarray) -> np.ndarray:
+    """(h, w, 2) -> (h, w, 4) float32: OpenCV resamples four channels in half the time of two."""
+    x, y = cv2.split(np.ascontiguousarray(values, np.float32))
+    return cv2.merge([x, y, x, y])
+
+
+def _first_two(four: np.ndarray, out: np.ndarray) -> None:
+    cv2.mixChannels([four], [out], [0, 0, 1, 1])
+
+
+def _from_corners(shape: tuple[int, ...], size: tuple[int, int]) -> np.ndarray:
+    """(2, 3): pixels of a picture (width, height) -> places of a grid (rows, columns), whose outer ones stand on the
+    outer pixels.
+    """
+    rows, columns = shape[:2]
+    return np.array([[(columns - 1) / max(size[0] - 1, 1), 0, 0], [0, (rows - 1) / max(size[1] - 1, 1), 0]])
+
+
+def _resampled(
+    values: np.ndarray, matrix: np.ndarray, size: tuple[int, int], how: int = cv2.INTER_LINEAR
+) -> np.ndarray:
+    flags = how | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(values, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _offset(face_flow: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
@@ -141,31 +213,9 @@ def _line(count: int, along: int) -> np.ndarray:
     return np.ones((count, 1) if along else (1, count), np.uint8)
 
 
-def _enlarge(values: np.ndarray, size: tuple[int, int], how: int = cv2.INTER_CUBIC) -> np.ndarray:
+def _enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resample (rows, columns, 2), whose outer samples stand on the outer pixels, to (height, width, 2)."""
-    rows, columns = values.shape[:2]
-    if (columns, rows) == size:
-        return np.ascontiguousarray(values, np.float32)
-    sx, sy = (columns - 1) / max(size[0] - 1, 1), (rows - 1) / max(size[1] - 1, 1)
-    matrix = np.array([[sx, 0, 0], [0, sy, 0]])
-    flags = how | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(
-        np.ascontiguousarray(values, np.float32), matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
-    )
-
-
-def _fade_window(box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """(h, w, 2), twice the same, float32: 1, falling to 0 at those sides of the box that lie inside the picture."""
-    sides = []
-    for low, high, limit in ((box[0], box[2], size[0]), (box[1], box[3], size[1])):
-        n = high - low
-        reach = max(1.0, _FADE * n)
-        at = np.arange(n, dtype=np.float32)
-        ramp = np.ones(n, np.float32)
-        if low > 0:
-            ramp = np.minimum(ramp, at / reach)
-        if high < limit:
-            ramp = np.minimum(ramp, (n - 1 - at) / reach)
-        sides.append(smoothstep(ramp))
-    window = sides[1][:, None] * sides[0][None, :]
-    return cv2.merge([window, window])
+    values = np.ascontiguousarray(values, np.float32)
+    if values.shape[1::-1] == size:
+        return values
+    return _resampled(values, _from_corners(values.shape, size), size, cv2.INTER_CUBIC)

@@ -4,7 +4,9 @@ picture = person + (1 - matte) * ground, the person's colours already times the 
 picture again, whatever the matte is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from fewshot_reenact.geometry.topology import CHIN
 from fewshot_reenact.motion.heads import Lift
 from fewshot_reenact.rendering.completion import Fill, complete
 from fewshot_reenact.rendering.matte import OWN
+from fewshot_reenact.rendering.spans import Span
 
 _NOUGHT = 1e-3  # of a pixel's share: no more than a rounding
 _NONE = 0.04  # share of the mirror image below which nothing is drawn
@@ -55,23 +58,59 @@ class Layers:
         share = self.person[..., 3:].astype(np.float32) / 255
         return np.round(self.person[..., :3] + (1 - share) * self.ground).clip(0, 255).astype(np.uint8)
 
-    def seen(self, flow: np.ndarray, covered: np.ndarray, at: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def seen(
+        self,
+        flow: np.ndarray,
+        covered: np.ndarray,
+        at: tuple[int, int],
+        spans: Sequence[Span] | None = None,
+        onto: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The person through a flow (h, w, 2) of picture pixels, over the ground. covered: (h, w), 0 where the person's
-        picture shows nothing of the place. at: x, y of the part's corner in the picture. Returns (h, w, 3) uint8, and
-        how much of each pixel is the person, (h, w) float32.
+        picture shows nothing of the place. at: x, y of the part's corner in the picture. spans: where the person may be
+        seen; None: everywhere. onto: (h, w, 3) uint8, drawn on; None: a new picture. Returns it, and how much of each
+        pixel is the person, (h, w) float32.
         """
         x, y = at
         h, w = flow.shape[:2]
-        person = cv2.remap(self.person, flow, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
         ground = self.ground[y : y + h, x : x + w]
-        share = cv2.multiply(person[..., 3], covered, scale=1 / 255, dtype=cv2.CV_32F)
-        shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
-        # Most pixels are wholly the one or the other; only those of the rim are mixed.
-        cv2.copyTo(ground, cv2.inRange(share, -1, _NOUGHT), shown)  # type: ignore[call-overload]  # a number for each
-        rim = np.flatnonzero((share >= _NOUGHT) & (share <= 1 - _NOUGHT))
-        own, behind = shown.reshape(-1, 3), (1 - share.reshape(-1)[rim, None]) * ground.reshape(-1, 3)[rim]
-        own[rim] = np.clip(own[rim] * covered.reshape(-1)[rim, None] + behind + 0.5, 0, 255)
+        shown = np.empty_like(ground) if onto is None else onto
+        if spans is None:
+            spans = [Span(slice(0, h), slice(0, w))]
+        else:
+            shown[:] = ground
+        share = np.zeros((h, w), np.float32)
+        for span in spans:
+            part = span.part
+            if span.solid:
+                shown[part] = _through(self.colours, flow[part])
+                share[part] = 1
+            else:
+                shown[part], share[part] = _over(_through(self.person, flow[part]), covered[part], ground[part])
         return shown, share
+
+    @cached_property
+    def colours(self) -> np.ndarray:
+        """The person's alone, (H, W, 3) uint8."""
+        return cv2.cvtColor(self.person, cv2.COLOR_RGBA2RGB)
+
+
+def _through(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """A picture (H, W, C) uint8 seen through a flow (h, w, 2) of its pixels."""
+    return cv2.remap(picture, flow, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]  # no second map
+
+
+def _over(person: np.ndarray, covered: np.ndarray, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A person (h, w, 4) uint8, as in Layers, over the ground, and how much of each pixel is theirs."""
+    share = cv2.multiply(person[..., 3], covered, scale=1 / 255, dtype=cv2.CV_32F)
+    own, nothing = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB), cv2.inRange(share, -1, _NOUGHT)  # type: ignore[call-overload]  # a number for each
+    left = cv2.subtract(1.0, share)  # type: ignore[call-overload]  # a number
+    behind = cv2.multiply(ground, cv2.merge([left, left, left]), dtype=cv2.CV_32F)
+    if covered.min() < 1:
+        own = cv2.multiply(own, cv2.merge([covered, covered, covered]), dtype=cv2.CV_32F)
+    shown = cv2.add(own, behind, dtype=cv2.CV_8U)
+    cv2.copyTo(ground, nothing, shown)  # where cubic interpolation leaves a trace of the person
+    return shown, share
 
 
 def cut_out(picture: np.ndarray, share: np.ndarray, ground: np.ndarray) -> np.ndarray:

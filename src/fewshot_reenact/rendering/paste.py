@@ -10,6 +10,7 @@ from fewshot_reenact.geometry.smoothstep import smoothstep
 
 # Change (0..1 scale) from which the fine detail under it begins to be hidden, and from which it is.
 _HIDE_FROM, _HIDE_TO = 0.06, 0.20
+_ALIGNED = 1 / 50  # pixels that a part of a picture may begin beside where one made smaller has a pixel's edge
 
 
 def frame_bounds(frame: np.ndarray, size: int, limits: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -46,15 +47,35 @@ def cut_face(picture: np.ndarray, frame: np.ndarray, size: int, averaged: bool =
     """
     shrink = float(np.sqrt(np.linalg.det(frame[:, :2])))
     if averaged and shrink > 1.5:
-        h, w = picture.shape[:2]
-        small = cv2.resize(
-            picture, (max(2, round(w / shrink)), max(2, round(h / shrink))), interpolation=cv2.INTER_AREA
-        )
-        scale = np.array([small.shape[1] / w, small.shape[0] / h])
-        linear = frame[:, :2] * scale[:, None]
-        picture, frame = small, np.concatenate([linear, ((frame[:, 2] + 0.5) * scale - 0.5)[:, None]], 1)
+        picture, frame = _averaged(picture, frame, size, shrink)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(picture, frame, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _averaged(picture: np.ndarray, frame: np.ndarray, size: int, shrink: float) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a picture that a face frame sees, made smaller by about `shrink`, and the frame in its pixels."""
+    corners = transform(frame, np.array([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]], float))
+    parts, scales, starts = [], [], []
+    for low, high, whole in zip(corners.min(0), corners.max(0), picture.shape[1::-1], strict=True):
+        scale = max(2, round(whole / shrink)) / whole
+        start, stop = _aligned(low - 3 / scale, scale), int(min(whole, np.ceil(high + 3 / scale) + 1))
+        start = min(start, max(0, whole - int(3 / scale)))
+        parts.append(slice(start, max(stop, start + int(3 / scale))))
+        scales.append(scale)
+        starts.append(start)
+    scale = np.array(scales)
+    part = picture[parts[1], parts[0]]
+    small = cv2.resize(part, None, fx=scales[0], fy=scales[1], interpolation=cv2.INTER_AREA)
+    moved = (frame[:, 2] - starts + 0.5) * scale - 0.5
+    return small, np.concatenate([frame[:, :2] * scale[:, None], moved[:, None]], 1)
+
+
+def _aligned(wanted: float, scale: float) -> int:
+    """The last pixel up to `wanted` where, of a whole picture made smaller by `scale`, a pixel begins, nearly: a part
+    of it is then averaged as the whole would be.
+    """
+    places = np.arange(int(max(0.0, wanted) * scale) + 1) / scale
+    return round(float(places[np.abs(places - np.round(places)) < _ALIGNED][-1]))  # the first is 0
 
 
 def sample_picture(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -100,16 +121,22 @@ def paste_change(
     if x1 <= x0 or y1 <= y0:
         return
     part = picture[y0:y1, x0:x1].astype(np.float32)
-    added = onto_picture(change * 255, frame, bounds)
-    share: np.ndarray | None = None if person is None else cv2.merge([person[y0:y1, x0:x1]] * 3)
-    if share is not None:
-        added *= share
-    if magnified > 1.1:
-        gate: np.ndarray = cv2.merge([onto_picture(hiding_gate(change) * feather, frame, bounds)] * 3)
-        if share is not None:
-            gate *= share
-        smooth = onto_picture(warped * 255, frame, bounds)
-        smooth -= part
-        smooth *= gate
-        part += smooth
-    picture[y0:y1, x0:x1] = cv2.add(part, added, dtype=cv2.CV_8U)  # rounded, and cut at 0 and 255
+    share = None if person is None else person[y0:y1, x0:x1]
+    hides = magnified > 1.1
+    gate = hiding_gate(change) * feather if hides else feather
+    # Four channels at once are resampled in half the time of three.
+    added = onto_picture(cv2.merge([*cv2.split(change * 255), gate]), frame, bounds)
+    if share is not None and share.min() < 1:
+        added = cv2.multiply(added, cv2.merge([share] * 4))
+    if hides:
+        hidden = cv2.extractChannel(added, 3)
+        three = cv2.split(warped * 255)
+        smooth = _colours(onto_picture(cv2.merge([*three, three[0]]), frame, bounds))
+        cv2.subtract(smooth, part, dst=smooth)
+        cv2.add(part, cv2.multiply(smooth, cv2.merge([hidden] * 3), dst=smooth), dst=part)
+    picture[y0:y1, x0:x1] = cv2.add(part, _colours(added), dtype=cv2.CV_8U)  # rounded, and cut at 0 and 255
+
+
+def _colours(four: np.ndarray) -> np.ndarray:
+    """(h, w, 4) -> (h, w, 3)."""
+    return cv2.cvtColor(four, cv2.COLOR_RGBA2RGB)
