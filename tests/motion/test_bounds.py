@@ -41,22 +41,36 @@ def test_turns_fade_beyond_forty_degrees(own):
     still = portrait(own)
     yaws = np.linspace(-70, 70, 57)
     wanted = moved(still, np.column_stack([yaws, 0 * yaws, 0 * yaws]))
-    made, turned = limit_turn(wanted, still)
-    near = turned <= TURN
+    made, turned, limits = limit_turn(wanted, still)
+    near = turned <= limits
     assert np.allclose(made.pose.rotation[near], wanted.pose.rotation[near]) and near.sum() > 20
     after = limit_turn(made, still)[1]
     assert after.max() < TURN + 8.01 and (np.diff(after[yaws > 0]) > -1e-6).all(), "never back"
     steps = angle_between(made.pose.rotation[1:], made.pose.rotation[:-1])
     assert steps.max() < 2.6, "and nothing jumps"
-    bounds = Bounds(turned, np.zeros(len(yaws), bool))
-    assert bounds.beyond.sum() == (turned > TURN).sum() > 0
+    bounds = Bounds(turned, limits, np.zeros(len(yaws), bool))
+    assert bounds.beyond.sum() == (~near).sum() >= (turned > TURN).sum() > 0
     assert f"in {bounds.beyond.sum()} of 57 frames" in bounds.notes()[0]
+
+
+@pytest.mark.parametrize("own", [(-30, -11, 9), (35, 0, 0), (50, 0, 0)])
+def test_no_head_is_turned_into_a_profile_that_its_portrait_does_not_show(own):
+    still = portrait(own)
+    yaws = np.sign(own[0]) * np.linspace(-60, 60, 61)
+    wanted = moved(still, np.column_stack([yaws, 0 * yaws, 0 * yaws]))
+    made, _, limits = limit_turn(wanted, still)
+    aside = np.degrees(np.arccos(made.pose.rotation[:, 2, 2]))
+    itself = float(np.degrees(np.arccos(still.pose.rotation[2, 2])))
+    assert aside[30:].max() < max(40.0, itself) + 8.01 and (np.diff(aside[35:]) > -1e-6).all()
+    assert limits[40:].max() == pytest.approx(max(0.0, 40 - itself), abs=3)
+    back = np.abs(yaws[:30]) < 39
+    assert np.allclose(made.pose.rotation[:30][back], wanted.pose.rotation[:30][back]), "to the front it turns freely"
 
 
 def test_inclination_in_the_plane_is_no_turn():
     still = portrait((5, 0, 0))
     rolls = np.array([[0, 0, 60.0], [0, 0, -80.0]])
-    made, turned = limit_turn(moved(still, rolls), still)
+    made, turned, _ = limit_turn(moved(still, rolls), still)
     assert turned.max() < 12 and np.allclose(made.pose.rotation, moved(still, rolls).pose.rotation)
 
 
@@ -68,7 +82,7 @@ def test_a_whole_head_goes_over_an_eye_distance_and_no_farther():
     assert np.allclose(went[:6], way[:6, 0], atol=1e-6), "a short way is the driver's"
     assert went.max() == pytest.approx(1.4, abs=0.01) and (np.diff(went) >= 0).all()
     assert not farther[:14].any() and farther[20:].all()
-    assert "--travel" in Bounds(np.zeros(61), farther).notes()[0]
+    assert "--travel" in Bounds(np.zeros(61), np.full(61, TURN), farther).notes()[0]
 
 
 @pytest.mark.parametrize(

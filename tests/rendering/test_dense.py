@@ -129,7 +129,7 @@ def test_single_frames_are_measured_as_the_whole_is(tmp_path):
     path = film_of(tmp_path / "film.mp4", pictures)
     motion, points = motion_of(4), np.repeat(POINTS[None], 4, 0)
     heads = HeadMotion.of(points, lift(POINTS))
-    plan = Plan(heads, points, np.zeros(4, int), [0], np.ones(4), Bounds(np.zeros(4), np.zeros(4, bool)))
+    plan = Plan(heads, points, np.zeros(4, int), [0], np.ones(4), Bounds.none(4))
     some = dense_motion_at(path, motion, plan, np.array([2, 1, 2]), SIDE)
     assert some.shape == (3, 2, SIDE, SIDE) and np.array_equal(some[0], some[2])
     assert at_cheek(some[0])[0] == pytest.approx(-3, abs=0.8) and at_cheek(some[1])[0] == pytest.approx(-1, abs=0.6)

@@ -1,9 +1,11 @@
 """What a portrait can show of a motion: beyond it motion fades, and it is known in which frames.
 
-A picture holds one view of a head. Up to 40 degrees away from it the head turns as the driver's does, beyond it turns
-ever less. A head goes as far as shoulders and picture allow: where the neck is cut off by the picture's edge, or the
-crown, there is nothing to show behind them.
+A picture holds one view of a head, and hardly any of its profile. Up to 40 degrees away from that view, and from
+looking at the camera, the head turns as the driver's does, beyond it turns ever less. A head goes as far as shoulders
+and picture allow: where the neck is cut off by the picture's edge, or the crown, there is nothing to show behind them.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +17,7 @@ from fewshot_reenact.geometry.solid import HeadPose
 from fewshot_reenact.motion.heads import HeadMotion, Lift
 
 TURN = 40.0  # degrees away from the portrait's own view up to which the head turns as the driver's does
+ASIDE = 40.0  # and degrees aside of the camera, farther than the portrait itself looks
 _TURN_SOFT = 8.0  # degrees by which it turns farther at the most
 _WAY = 1.4  # eye distances that a head goes at the most, where there is room
 _FREE = 0.5  # the share of its way that a head goes as the driver's does
@@ -26,17 +29,30 @@ _CHIN, _HAIRLINE = 8, slice(68, 79)
 
 @dataclass(frozen=True)
 class Bounds:
-    """turned: (T,) degrees by which each frame was to turn away from the portrait's own view. farther: (T,) bool, where
-    the head was to go farther than there is room for.
+    """turned: (T,) degrees by which each frame was to turn away from the portrait's own view, and limits: (T,), up to
+    which it turns as the driver's does. farther: (T,) bool, where the head was to go farther than there is room for.
     """
 
     turned: np.ndarray
+    limits: np.ndarray
     farther: np.ndarray
+
+    @classmethod
+    def none(cls, count: int) -> Bounds:
+        """Of frames in which the head stays where it is."""
+        return cls(np.zeros(count), np.full(count, TURN), np.zeros(count, bool))
+
+    @classmethod
+    def joined(cls, parts: list[Bounds]) -> Bounds:
+        """Those of one part after the other."""
+        return cls(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("turned", "limits", "farther"))
+        )
 
     @property
     def beyond(self) -> np.ndarray:
         """(T,) bool: frames in which the head turns less than the driver's."""
-        return self.turned > TURN
+        return self.turned > self.limits
 
     @property
     def of_turns(self) -> str:
@@ -45,8 +61,9 @@ class Bounds:
             return ""
         return (
             f"in {int(self.beyond.sum())} of {len(self.turned)} frames the head would turn more than {TURN:.0f} "
-            f"degrees away from the portrait's own view (up to {self.turned.max():.0f}): there it turns less than the "
-            "driver's; a portrait that is turned as the driver is in the middle of its motion shows more"
+            f"degrees away from the portrait's own view, or look more than {ASIDE:.0f} degrees aside of the camera "
+            f"(up to {self.turned[self.beyond].max():.0f} degrees away): there it turns less than the driver's; a "
+            "portrait that is turned as the driver is in the middle of its motion shows more"
         )
 
     @property
@@ -73,19 +90,34 @@ class Bounds:
         }
 
 
-def limit_turn(motion: HeadMotion, portrait: Lift) -> tuple[HeadMotion, np.ndarray]:
-    """Turns of more than TURN degrees away from the portrait's own view made less, smoothly. Inclination in the
-    picture's plane does not count. A portrait that moves itself has a pose a frame. Returns the motion, and the degrees
-    before, (T,).
+def limit_turn(motion: HeadMotion, portrait: Lift) -> tuple[HeadMotion, np.ndarray, np.ndarray]:
+    """Turns farther away from the portrait's own view than it can show made less, smoothly. Inclination in the
+    picture's plane does not count. A portrait that moves itself has a pose a frame. Returns the motion, the degrees before, (T,),
+    and the degrees up to which nothing was changed, (T,).
     """
     own, there = portrait.pose.rotation[..., 2], motion.pose.rotation[..., 2]
     axis = np.cross(there, own)
     sine = np.linalg.norm(axis, axis=-1)
     turned = np.degrees(np.arctan2(sine, (there * own).sum(-1)))
-    kept = TURN + _TURN_SOFT * np.tanh((turned - TURN) / _TURN_SOFT)
-    back = np.radians(np.where(turned > TURN, turned - kept, 0.0))
+    limits = np.minimum(TURN, _until_aside(own, there))
+    kept = limits + _TURN_SOFT * np.tanh((turned - limits) / _TURN_SOFT)
+    back = np.radians(np.where(turned > limits, turned - kept, 0.0))
     rotation = exponential(axis / np.maximum(sine, 1e-9)[:, None] * back[:, None]) @ motion.pose.rotation
-    return HeadMotion(replace(motion.pose, rotation=rotation), motion.solid), turned
+    return HeadMotion(replace(motion.pose, rotation=rotation), motion.solid), turned, limits
+
+
+def _until_aside(own: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Degrees from one line of sight towards others until they are ASIDE of the camera, or as far as the first one is.
+    own: (3,) or (T, 3), there: (T, 3), of length 1.
+    """
+    ahead = own[..., 2] + np.zeros(len(there))
+    across = there - (there * own).sum(-1, keepdims=True) * own
+    across /= np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-9)
+    # On the way, t degrees from `own`, the part of it towards the camera is ahead cos t + across_z sin t.
+    most, at = np.hypot(ahead, across[:, 2]), np.arctan2(across[:, 2], ahead)
+    least = np.minimum(np.cos(np.radians(ASIDE)), ahead)
+    until: np.ndarray = np.degrees(at + np.arccos(np.clip(least / np.maximum(most, 1e-9), -1, 1)))
+    return until.clip(0)
 
 
 def limit_way(motion: HeadMotion, portrait: Lift, size: tuple[int, int]) -> tuple[HeadMotion, np.ndarray]:

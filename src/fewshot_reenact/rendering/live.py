@@ -100,7 +100,7 @@ class LivePlan:
             heads = HeadMotion.of(scale_to_picture(steady[None], size, self.portrait.size), self.own)
         else:
             heads = retarget_solid(driver, self.own, np.arange(2.0), how=self.how, reference=0, sizes=sizes)[1:]
-        heads, _ = limit_turn(heads, self.own)
+        heads, _, _ = limit_turn(heads, self.own)
         if self.how.motion == "relative":
             heads, _ = limit_way(heads, self.own, self.portrait.size)
         return heads, self._shift(picture, steady, time, driver, better)

@@ -78,11 +78,11 @@ def plan_motion(
             alike[shot] = skin_counts(own.pose.rotation, driver.pose.rotation[similar - first])
         nearest[shot] = similar
         references.append(None if reference is None or how.motion == "absolute" else first + reference)
-    heads, turned = limit_turn(HeadMotion.joined(shots), own)
+    heads, turned, limits = limit_turn(HeadMotion.joined(shots), own)
     farther = np.zeros(len(motion), bool)
     if how.motion == "relative":
         heads, farther = limit_way(heads, own, portrait.size)
-    return Plan(heads, steady, nearest, references, alike, Bounds(turned, farther))
+    return Plan(heads, steady, nearest, references, alike, Bounds(turned, limits, farther))
 
 
 def begin(portrait: Portrait, how: Retargeting) -> Lift:

@@ -92,7 +92,7 @@ def plan_video(video: Video, driver: Motion, how: Retargeting, smooth: float) ->
     again = np.flatnonzero(np.diff(frames) < 0) + 1
     edges = sorted({0, count, *again.tolist(), *driver.cuts, *(np.flatnonzero(np.diff(shots)) + 1).tolist()})
     theirs = {first: HeadMotion.of(steady[first:end]) for first, end in driver.shots}
-    parts, owns, references, turned, farther = [], [], [], [], []
+    parts, owns, references, bounds = [], [], [], []
     for first, end in pairwise(edges):
         begin, stop = next((a, b) for a, b in driver.shots if a <= first < b)
         shot = video.shots[int(shots[first])]
@@ -103,13 +103,12 @@ def plan_video(video: Video, driver: Motion, how: Retargeting, smooth: float) ->
             shot, own, theirs[begin], slice(first - begin, end - begin), reference, driver.times[begin:stop], how
         )
         if how.region in ("all", "pose"):
-            part, away, far = _within(part, own, shot, video.motion.size)
+            part, found = _within(part, own, shot, video.motion.size)
         else:
-            away, far = np.zeros(end - first), np.zeros(end - first, bool)
+            found = Bounds.none(end - first)
         parts.append(part)
         owns.append(own)
-        turned.append(away)
-        farther.append(far)
+        bounds.append(found)
         references.append(begin + reference)
     share = presence(video.motion)[frames]
     own = HeadMotion.joined(owns)
@@ -122,7 +121,7 @@ def plan_video(video: Video, driver: Motion, how: Retargeting, smooth: float) ->
         how.region in ("all", "pose"),
         references,
         how.region,
-        Bounds(np.concatenate(turned), np.concatenate(farther)),
+        Bounds.joined(bounds),
     )
 
 
@@ -160,11 +159,9 @@ def _part(
     return HeadMotion(pose, made.solid)
 
 
-def _within(
-    made: HeadMotion, own: HeadMotion, shot: VideoShot, size: tuple[int, int]
-) -> tuple[HeadMotion, np.ndarray, np.ndarray]:
+def _within(made: HeadMotion, own: HeadMotion, shot: VideoShot, size: tuple[int, int]) -> tuple[HeadMotion, Bounds]:
     """Turns and ways within what each frame can show, see motion.bounds."""
-    made, turned = limit_turn(made, Lift(own.pose, own.solid))
+    made, turned, limits = limit_turn(made, Lift(own.pose, own.solid))
     at = shot.reference - shot.first
     still = Lift(shot.track.pose_of(at), shot.track.solid[at])
     way = (made.pose.translation - own.pose.translation) / own.pose.scale[:, None]
@@ -181,4 +178,4 @@ def _within(
         translation=own.pose.translation + way * own.pose.scale[:, None],
         scale=own.pose.scale * kept.pose.scale / still.pose.scale,
     )
-    return HeadMotion(pose, made.solid), turned, farther
+    return HeadMotion(pose, made.solid), Bounds(turned, limits, farther)
