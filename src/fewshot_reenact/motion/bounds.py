@@ -92,8 +92,8 @@ class Bounds:
 
 def limit_turn(motion: HeadMotion, portrait: Lift) -> tuple[HeadMotion, np.ndarray, np.ndarray]:
     """Turns farther away from the portrait's own view than it can show made less, smoothly. Inclination in the
-    picture's plane does not count. A portrait that moves itself has a pose a frame. Returns the motion, the degrees before, (T,),
-    and the degrees up to which nothing was changed, (T,).
+    picture's plane does not count. A portrait that moves itself has a pose a frame. Returns the motion, the degrees
+    before, (T,), and the degrees up to which nothing was changed, (T,).
     """
     own, there = portrait.pose.rotation[..., 2], motion.pose.rotation[..., 2]
     axis = np.cross(there, own)
