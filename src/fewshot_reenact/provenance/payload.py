@@ -36,7 +36,7 @@ def encode(payload: int, bits: int = PAYLOAD_BITS) -> NDArray[np.int8]:
     word = payload << CHECK_BITS | _check(payload, bits)
     length = bits + CHECK_BITS
     binary = [word >> (length - 1 - i) & 1 for i in range(length)]
-    state, coded = 0, []
+    state, coded = 0, list[int]()
     for bit in binary[-_MEMORY:]:
         state = (state << 1 | bit) & (_STATES - 1)
     for bit in binary:

@@ -77,7 +77,7 @@ class Watermarker:
         grey = cv2.cvtColor(cv2.resize(picture, self._small, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
         ground = cv2.blur(grey.astype(np.float32), (5, 5))
         detail = grey - cv2.blur(grey.astype(np.float32), (3, 3))
-        spread = np.sqrt(cv2.blur(detail * detail, (5, 5)))
+        spread = np.sqrt(cv2.blur(detail * detail, (5, 5)))  # of fine detail
         even = 1 - _share(spread, _EVEN)
         gain = (1 - self._spared * _share(ground, _LIGHT) * even) * (1 - _SPARED_ROUGH * _share(spread, _ROUGH))
         gain *= min(_MORE, 1 / math.sqrt(float((gain * gain).mean())))
@@ -101,6 +101,6 @@ class Watermarker:
         self._shape = (height, width)
 
 
-def _share(value: NDArray[np.float32], span: tuple[float, float]) -> NDArray[np.float32]:
+def _share(value: NDArray[np.floating] | cv2.typing.MatLike, span: tuple[float, float]) -> NDArray[np.float32]:
     """0 up to the span's begin, 1 from its end on."""
     return np.asarray(np.clip((value - span[0]) / (span[1] - span[0]), 0, 1), np.float32)
