@@ -52,7 +52,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def signature_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """`verify` without its search for a watermark, which takes a second for a picture that has none."""
-    monkeypatch.setattr("fewshot_reenact.provenance.verify.detect", lambda pictures, *_: list(pictures) and None)
+    monkeypatch.setattr("fewshot_reenact.provenance.verify.detect", lambda pictures, *_, **__: list(pictures) and None)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@
     scripts/measure/benchmark.py live                        # the same of `live`, a file in real time as the camera
     scripts/measure/benchmark.py memory --seconds 10 120     # peak memory for drivers of these lengths
     scripts/measure/benchmark.py landmarks --data ../shared/data     # all figures of the landmarks beside their targets
-    scripts/measure/benchmark.py watermark A.mp4 B.mp4       # in how many of these videos the mark survives what
+    scripts/measure/benchmark.py watermark DRIVERS... --portraits FOLDER # in how many outputs the mark survives what
     scripts/measure/benchmark.py unmarked FOLDER             # false alarms among pictures and videos without a mark
 
 Run it on an idle machine: every figure is wall-clock time.
@@ -24,18 +24,18 @@ from pathlib import Path
 
 import click
 import cv2
-import imageio_ffmpeg
 import numpy as np
 import torch
 
 import fewshot_reenact
 import sizes
+import survival
 import tables
 from fewshot_reenact import AnimateOptions, Session, animate, live
 from fewshot_reenact.media.pictures import read_picture, write_picture
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.media.writer import VideoWriter
-from fewshot_reenact.provenance.watermark import Watermarker, detect
+from fewshot_reenact.provenance.detector import detect
 
 ASSETS = Path(fewshot_reenact.__file__).parent / "assets"
 SIDE = 512
@@ -244,82 +244,42 @@ def landmarks(data: Path, quick: bool, report: Path | None, write: bool) -> None
     show("landmark-errors", errors(found), write)
 
 
-def _even(factor: float) -> str:
-    return f"scale=trunc(iw*{factor}/2)*2:trunc(ih*{factor}/2)*2:flags=bicubic"
-
-
-_CROP = "crop=trunc(iw*0.45)*2:trunc(ih*0.45)*2:iw*0.03:ih*0.07"
-# What is done to a marked video: ffmpeg's filter and CRF.
-TREATMENTS = {
-    "nothing": None,
-    "CRF 23": ("null", 23),
-    "CRF 28": ("null", 28),
-    "half size, CRF 23": (_even(0.5), 23),
-    "half size, CRF 28": (_even(0.5), 28),
-    "cropped by 10 %, CRF 28": (_CROP, 28),
-    "mirrored, CRF 28": ("hflip", 28),
-    "brightness 0.9, CRF 28": ("lutyuv=y=16+(val-16)*0.9", 28),
-    "brightness 1.1, CRF 28": ("lutyuv=y=16+(val-16)*1.1", 28),
-    "15 frames a second, CRF 28": ("fps=15", 28),
-    "one second recorded at 0.8 times the size, CRF 28": (f"trim=duration=1,{_even(0.8)}", 28),
-    "one second recorded at 1.37 times the size, CRF 28": (f"trim=duration=1,{_even(1.37)}", 28),
-    "mirrored, cropped, 0.75 times the size, CRF 26": (f"hflip,{_CROP},{_even(0.75)}", 26),
-    "one frame of the CRF 28 copy": ("null", 28),
-}
-
-
 @main.command("watermark")
-@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--frames", default=50, show_default=True, help="Of each video, from the start.")
+@click.argument("drivers", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--portraits", required=True, type=click.Path(exists=True, path_type=Path), help="A folder.")
+@click.option("--videos", default=8, show_default=True, help="Portraits taken, every second one of the folder.")
+@click.option("--side", "sides", type=int, multiple=True, default=survival.SIDES, show_default=True)
+@click.option("--json", "report", type=click.Path(path_type=Path), help="Results; other sides' in it are shown too.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Folder of the frames made, to be measured again.")
 @into_docs
-def watermark(videos: tuple[Path, ...], frames: int, write: bool) -> None:
-    """Survival of the watermark, PSNR and time a frame, by size of the videos (side: square root of the area)."""
-    payload, found, wrong = 0x9A3CF1275BE80D46, {}, 0
-    psnr, cost = [], {}
-    with tempfile.TemporaryDirectory() as name:
-        marked, treated = Path(name) / "marked.mp4", Path(name) / "treated.mp4"
-        for video in videos:
-            with VideoReader(video) as reader:
-                pictures = [frame.picture for frame, _ in zip(reader, range(frames), strict=False)]
-            height, width = pictures[0].shape[:2]
-            side = min((256, 512, 1024), key=lambda s: abs(np.log(s * s / (height * width))))
-            stamper = Watermarker(payload)
-            stamper.stamp(pictures[0])
-            with VideoWriter(marked, width, height, Fraction(1, 25), Fraction(25), overwrite=True) as writer:
-                for t, picture in enumerate(pictures):
-                    begin = time.thread_time()
-                    stamped = stamper.stamp(picture)
-                    cost.setdefault(f"{width}x{height}", []).append(1000 * (time.thread_time() - begin))
-                    psnr.append(cv2.PSNR(picture, stamped))
-                    writer.write(stamped, t)
-            for treatment, how in TREATMENTS.items():
-                if how:
-                    _ffmpeg("-i", str(marked), "-vf", how[0], "-crf", str(how[1]), str(treated))
-                with VideoReader(treated if how else marked) as reader:
-                    count = 1 if treatment.startswith("one frame") else frames
-                    mark = detect(frame.picture for frame, _ in zip(reader, range(count), strict=False))
-                wrong += mark is not None and mark.payload != payload
-                found.setdefault(treatment, {}).setdefault(side, []).append(bool(mark and mark.payload == payload))
-            lost = [t for t, sides in found.items() if not sides[side][-1]]
-            click.echo(f"{video.name} {width}x{height}: not found after {', '.join(lost) or 'none of these'}", err=True)
-    sides = sorted(found["nothing"])
-    names = {256: "256 px", 512: "480 to 700 px", 1024: "1024 px"}
-    lines = [
-        "| found, of so many videos | " + " | ".join(names[s] for s in sides) + " |",
-        "|---" * (len(sides) + 1) + "|",
-    ]
-    for treatment, by_side in found.items():
-        lines.append(f"| {treatment} | " + " | ".join(f"{sum(by_side[s])} of {len(by_side[s])}" for s in sides) + " |")
-    show("watermark", lines, write)
-    click.echo(f"wrong payloads: {wrong}; PSNR {min(psnr):.2f} to {max(psnr):.2f} dB")
-    for size, times in cost.items():
-        click.echo(f"stamping {size}: {np.median(times):.2f} ms a frame (thread time, median)")
-
-
-def _ffmpeg(*arguments: str) -> None:
-    codec = ["-c:v", "libx264", "-preset", "medium", "-pix_fmt", "yuv420p"]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *arguments[:-1], *codec, arguments[-1]]
-    subprocess.run(command, check=True)
+def watermark(
+    drivers: tuple[Path, ...],
+    portraits: Path,
+    videos: int,
+    sides: tuple[int, ...],
+    report: Path | None,
+    keep: Path | None,
+    write: bool,
+) -> None:
+    """Survival of the watermark in two seconds of today's output by size, beside the targets; PSNR and time a frame."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    pictures = sorted(portraits.glob("*.jpg"))[::2][:videos]
+    found = survival.Survival()
+    for side in sides:
+        for number, picture in enumerate(pictures):
+            driver = drivers[number % len(drivers)]
+            lost = found.add(*survival.made(picture, driver, side, keep), side)
+            said = f"{picture.stem}, {driver.stem}, {side}: not found after {', '.join(lost) or 'none of these'}"
+            click.echo(said, err=True)
+    if report is not None:
+        found.join(report, sides)
+    show("watermark", found.table(), write)
+    psnr = [one for side in found.psnr.values() for one in side]
+    click.echo(f"wrong payloads: {sum(found.wrong.values())}; PSNR {min(psnr):.2f} to {max(psnr):.2f} dB (target: 42)")
+    for side, times in found.cost.items():
+        target = " (target: 2)" if side == 512 else ""
+        click.echo(f"stamping {side} x {side}: {np.median(times):.2f} ms a frame, thread time, median{target}")
 
 
 @main.command("unmarked")
@@ -336,9 +296,10 @@ def unmarked(folders: tuple[Path, ...], count: int, minutes: float) -> None:
             break
         if file.suffix == ".mp4":
             with VideoReader(file) as reader:
-                mark = detect(frame.picture for frame, _ in zip(reader, range(50), strict=False))
+                frames = [(frame.picture, frame.time) for frame, _ in zip(reader, range(50), strict=False)]
+            mark = detect(frames, turned=True)
         else:
-            mark = detect([read_picture(file)])
+            mark = detect([read_picture(file)], turned=True)
         done += 1
         if mark is not None:
             alarms.append(file.name)

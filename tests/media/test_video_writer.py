@@ -279,7 +279,7 @@ def test_marks_are_applied(tmp_path: Path) -> None:
         def metadata(self) -> dict[str, str]:
             return {"comment": "ours"}
 
-        def label(self, picture: np.ndarray) -> np.ndarray:
+        def label(self, picture: np.ndarray, seconds: float = 0.0) -> np.ndarray:
             return np.full_like(picture, 200)
 
         def finish(self, partial: Path, suffix: str) -> None:

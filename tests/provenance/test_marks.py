@@ -283,7 +283,7 @@ def test_a_failed_signature_leaves_no_output(tmp_path, tiny_model, monkeypatch) 
 
 def test_label_that_fails_leaves_no_picture(tmp_path: Path) -> None:
     class Bad(PlainNote):
-        def label(self, picture: np.ndarray) -> np.ndarray:
+        def label(self, picture: np.ndarray, seconds: float = 0.0) -> np.ndarray:
             raise RuntimeError("no label")
 
     with pytest.raises(RuntimeError, match="no label"):

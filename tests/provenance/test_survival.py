@@ -62,7 +62,8 @@ def test_a_picture_under_a_videos_name(marked: Path, identity: str, tmp_path: Pa
 
 def test_an_upright_picture(marked: Path, tmp_path: Path) -> None:
     """A frame of 1080 x 1920 pixels, of which the search makes as much as of a wide one."""
-    from fewshot_reenact.provenance.watermark import Watermarker, detect
+    from fewshot_reenact.provenance.detector import detect
+    from fewshot_reenact.provenance.watermark import Watermarker
 
     ground = cv2.resize(np.random.default_rng(5).integers(60, 200, (24, 14, 3), np.uint8), (1080, 1920))
     small = cv2.resize(Watermarker(77).stamp(ground), (540, 960), interpolation=cv2.INTER_AREA)

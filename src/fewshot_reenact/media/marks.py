@@ -23,9 +23,9 @@ class Marks(Protocol):
     def metadata(self) -> dict[str, str]:
         """Tags for the file, such as title, comment, description."""
 
-    def label(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def label(self, picture: NDArray[np.uint8], seconds: float = 0.0) -> NDArray[np.uint8]:
         """A frame (H, W, 3) uint8 RGB, or (H, W, 4) with straight colours and alpha, as it goes into the file, of the
-        same shape; must not change its argument.
+        same shape; must not change its argument. seconds: when a video shows it.
         """
 
     def finish(self, partial: Path, suffix: str) -> None:
@@ -39,7 +39,7 @@ class PlainNote:
         """A comment that says AI-generated."""
         return {"comment": NOTE}
 
-    def label(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def label(self, picture: NDArray[np.uint8], seconds: float = 0.0) -> NDArray[np.uint8]:  # noqa: ARG002
         """The picture as it is."""
         return picture
 

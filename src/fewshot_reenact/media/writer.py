@@ -154,7 +154,8 @@ class VideoWriter:
             raise ValueError(f"{pts - self._last_pts} ticks between two frames do not fit into MP4: see timestamps.fit")
         self._last_pts = pts
         try:
-            self._encoder.put(self._marks.label(picture), pts, duration or self._one_frame)
+            marked = self._marks.label(picture, float(pts * self._time_base))
+            self._encoder.put(marked, pts, duration or self._one_frame)
         except (FFmpegError, OSError) as error:
             self.abort()
             raise self._explain(error) from error

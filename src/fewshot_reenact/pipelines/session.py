@@ -195,11 +195,11 @@ class Session:
         if not found.found:
             plan.miss()
             if self._last is None:
-                self._last = self._marks.label(next(iter(renderer.render(plan.rest()))))
+                self._last = self._marks.label(next(iter(renderer.render(plan.rest()))), time)
             return self._last.copy()
         heads, shift = plan.take(seen, found.points, time)
         made = next(iter(renderer.render(heads, None if shift is None else [shift])))
-        self._last = self._marks.label(made)
+        self._last = self._marks.label(made, time)
         return self._last.copy()
 
     def frames(self, pictures: Iterable[Picture], fps: float = _FPS) -> Iterator[np.ndarray]:

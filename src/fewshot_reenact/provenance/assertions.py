@@ -16,7 +16,7 @@ PROTECTION = "org.fewshot-reenact.protection"
 TRAINING_MINING = "cawg.training-mining"
 SOFT_BINDING = "c2pa.soft-binding"
 # In the form that C2PA's list of such algorithms asks for, which allows no hyphen; it is not on the list.
-WATERMARK_ALGORITHM = "org.fewshotreenact.watermark.1"
+WATERMARK_ALGORITHM = "org.fewshotreenact.watermark.2"
 
 
 _SYSTEM = {"name": TOOL, "version": __version__}

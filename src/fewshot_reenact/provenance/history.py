@@ -70,12 +70,15 @@ def entries() -> list[Entry]:
 
 
 def find(watermark: str) -> Entry | None:
-    """The entry of a watermark id, None if this installation did not give it (or forgot)."""
+    """The entry of a watermark id, None if this installation did not give it (or forgot). Of the first 8 digits of one,
+    the last output that has them.
+    """
     try:
         stat = _path().stat()
         key = str(_path()), stat.st_size, stat.st_mtime_ns
         if _read.get("key") != key:  # once for all files that are looked at, not for each
-            _read.update(key=key, by_id={one.id: one for one in entries()})
+            noted = entries()
+            _read.update(key=key, by_id={one.id[:8]: one for one in noted} | {one.id: one for one in noted})
         return _read["by_id"].get(watermark)
     except OSError:
         return None

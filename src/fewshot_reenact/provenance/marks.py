@@ -19,11 +19,13 @@ from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.provenance import aigc, xmp
 from fewshot_reenact.provenance.aigc import CHINA, Visible
 from fewshot_reenact.provenance.assertions import TOOL, Origin
+from fewshot_reenact.provenance.detector import Detection, detect
 from fewshot_reenact.provenance.keys import Credentials, user_credentials
 from fewshot_reenact.provenance.label import Label
+from fewshot_reenact.provenance.mark_pattern import PUBLIC_KEY
 from fewshot_reenact.provenance.sign import check_credentials, sign
 from fewshot_reenact.provenance.tags import read_tags
-from fewshot_reenact.provenance.watermark import PUBLIC_KEY, Detection, Watermarker, detect
+from fewshot_reenact.provenance.watermark import Watermarker
 
 # https://cv.iptc.org/newscodes/digitalsourcetype: a real picture and motion, put together by a trained network.
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -50,9 +52,9 @@ class PixelMarks:
         self._watermarker = Watermarker(payload, key or PUBLIC_KEY)
         self._label: tuple[tuple[int, int], Label] | None = None
 
-    def label(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def label(self, picture: NDArray[np.uint8], seconds: float = 0.0) -> NDArray[np.uint8]:
         """The picture (H, W, 3) uint8 RGB labelled and watermarked. Of a transparent one, (H, W, 4), the straight
-        colours are, everywhere.
+        colours are, everywhere. seconds: when a video shows it.
         """
         if self.visible:
             size = (picture.shape[0], picture.shape[1])
@@ -60,8 +62,8 @@ class PixelMarks:
                 self._label = (size, Label(*size, chinese=self.visible == CHINA))
             picture = self._label[1].draw(picture)
         if picture.shape[2] == 3:
-            return self._watermarker.stamp(picture)
-        return np.dstack([self._watermarker.stamp(np.ascontiguousarray(picture[..., :3])), picture[..., 3]])
+            return self._watermarker.stamp(picture, seconds)
+        return np.dstack([self._watermarker.stamp(np.ascontiguousarray(picture[..., :3]), seconds), picture[..., 3]])
 
 
 class StandardMarks(PlainNote):
@@ -103,12 +105,12 @@ class StandardMarks(PlainNote):
             **({"AIGC": self._aigc} if self.visible == CHINA else {}),
         }
 
-    def label(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def label(self, picture: NDArray[np.uint8], seconds: float = 0.0) -> NDArray[np.uint8]:
         """The frame (H, W, 3) uint8 RGB as it goes into the file: labelled, watermarked. Of a transparent one, (H, W,
         4), the straight colours are, everywhere.
         """
         self._side = math.sqrt(picture.shape[0] * picture.shape[1])
-        return picture if self._pixels is None else self._pixels.label(picture)
+        return picture if self._pixels is None else self._pixels.label(picture, seconds)
 
     def finish(self, partial: Path, suffix: str) -> None:
         """Tags and signs the finished file. Raises UsageError if it cannot be signed, OSError if the disk is full."""
@@ -149,14 +151,14 @@ class StandardMarks(PlainNote):
         }
 
 
-def _first_frames(path: Path, suffix: str) -> Iterator[NDArray[np.uint8]]:
-    """What a finished output shows first, as it was encoded."""
+def _first_frames(path: Path, suffix: str) -> Iterator[tuple[NDArray[np.uint8], float]]:
+    """What a finished output shows first, as it was encoded, and when."""
     if suffix in PICTURE_OUTPUTS:
-        yield read_colours(path)
+        yield read_colours(path), 0.0
         return
     with VideoReader(path) as reader:
         for frame in islice(reader, _LOOKED_AT):
-            yield frame.picture
+            yield frame.picture, frame.time
 
 
 def standard_marks(

@@ -1,7 +1,8 @@
-"""The watermark's 64 bits with a check and error correction: a convolutional code, decoded softly.
+"""The watermark's bits with a check and error correction: a convolutional code, decoded softly.
 
-The code has rate 1/4 and constraint length 9 (generators 463, 535, 733, 745 octal, free distance 24). It is
-tail-biting: the encoder starts in the state in which it ends, so that no bits are spent on reaching a known state.
+The code has constraint length 9 (generators 463, 535, 733, 745 octal, free distance 24). It is tail-biting: the encoder
+starts in the state in which it ends, so that no bits are spent on reaching a known state. A payload has 64 bits at a
+rate of 1/4, or 32 at a rate of 1/8 (each output twice), which is read at about two thirds of the amplitude.
 """
 
 from __future__ import annotations
@@ -11,40 +12,48 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-PAYLOAD_BITS = 64
+PAYLOAD_BITS, SHORT_BITS = 64, 32
 CHECK_BITS = 8
-CODED_BITS = 4 * (PAYLOAD_BITS + CHECK_BITS)
 
+_REPEATED = {PAYLOAD_BITS: 1, SHORT_BITS: 2}
 _GENERATORS = (0o463, 0o535, 0o733, 0o745)
 _MEMORY = 8  # bits of state; the register holds one more
 _STATES = 1 << _MEMORY
 _CHECK_POLYNOMIAL = 0x12F  # x^8 + x^5 + x^3 + x^2 + x + 1 (CRC-8/AUTOSAR)
 
 
-def encode(payload: int) -> NDArray[np.int8]:
-    """The coded bits of a payload as signs, (CODED_BITS,) of -1 and 1. Raises ValueError beyond 64 bits."""
-    if not 0 <= payload < 1 << PAYLOAD_BITS:
-        raise ValueError(f"a watermark's payload has {PAYLOAD_BITS} bits and is not negative, not {payload}")
-    word = payload << CHECK_BITS | _check(payload)
-    length = PAYLOAD_BITS + CHECK_BITS
-    bits = [word >> (length - 1 - i) & 1 for i in range(length)]
-    state, coded = 0, []
-    for bit in bits[-_MEMORY:]:
+def coded_bits(bits: int = PAYLOAD_BITS) -> int:
+    """How many bits the code makes of a payload of 64 or 32."""
+    return 4 * _REPEATED[bits] * (bits + CHECK_BITS)
+
+
+def encode(payload: int, bits: int = PAYLOAD_BITS) -> NDArray[np.int8]:
+    """The coded bits of a payload as signs, (coded_bits(bits),) of -1 and 1. Raises ValueError beyond `bits`, 64 or 32
+    bits.
+    """
+    if not 0 <= payload < 1 << bits:
+        raise ValueError(f"a watermark's payload has {bits} bits and is not negative, not {payload}")
+    word = payload << CHECK_BITS | _check(payload, bits)
+    length = bits + CHECK_BITS
+    binary = [word >> (length - 1 - i) & 1 for i in range(length)]
+    state, coded = 0, list[int]()
+    for bit in binary[-_MEMORY:]:
         state = (state << 1 | bit) & (_STATES - 1)
-    for bit in bits:
-        coded.extend(_outputs()[state, bit])
+    for bit in binary:
+        coded.extend(np.tile(_outputs()[state, bit], _REPEATED[bits]))
         state = (state << 1 | bit) & (_STATES - 1)
     return np.array(coded, np.int8)
 
 
-def decode(soft: NDArray[np.floating]) -> int | None:
-    """The payload whose coded bits agree best with `soft` (CODED_BITS,), positive for 1; None if its check fails.
+def decode(soft: NDArray[np.floating], bits: int = PAYLOAD_BITS) -> int | None:
+    """The payload whose coded bits agree best with `soft` (coded_bits(bits),), positive for 1; None if its check fails.
 
     `soft` is proportional to log-likelihood ratios. Viterbi's algorithm goes round the word three times and keeps the
     middle one, where it has forgotten that it began in no particular state.
     """
-    length = PAYLOAD_BITS + CHECK_BITS
-    branch = np.einsum("tc,sbc->tsb", soft.reshape(length, 4), _outputs().astype(float))
+    length = bits + CHECK_BITS
+    received = soft.reshape(length, _REPEATED[bits], 4).sum(1)
+    branch = np.einsum("tc,sbc->tsb", received, _outputs().astype(float))
     # State s is reached from s >> 1, with the oldest bit of the register either 0 or 1.
     now = np.arange(_STATES)
     before = np.stack([now >> 1, now >> 1 | _STATES >> 1])
@@ -54,13 +63,13 @@ def decode(soft: NDArray[np.floating]) -> int | None:
         choice = both.argmax(0)
         choices.append(choice)
         metric = both[choice, now]
-    state, bits = int(metric.argmax()), []
+    state, found = int(metric.argmax()), []
     for choice in reversed(choices):
-        bits.append(state & 1)
+        found.append(state & 1)
         state = int(before[choice[state], state])
-    word = int("".join(map(str, reversed(bits[length : 2 * length]))), 2)
+    word = int("".join(map(str, reversed(found[length : 2 * length]))), 2)
     payload, check = word >> CHECK_BITS, word & ((1 << CHECK_BITS) - 1)
-    return payload if _check(payload) == check else None
+    return payload if _check(payload, bits) == check else None
 
 
 @lru_cache(maxsize=1)
@@ -71,9 +80,9 @@ def _outputs() -> NDArray[np.int8]:
     return (2 * (ones % 2) - 1).astype(np.int8)
 
 
-def _check(payload: int) -> int:
+def _check(payload: int, bits: int) -> int:
     rest = payload << CHECK_BITS
-    for i in range(PAYLOAD_BITS - 1, -1, -1):
+    for i in range(bits - 1, -1, -1):
         if rest >> (i + CHECK_BITS) & 1:
             rest ^= _CHECK_POLYNOMIAL << i
     return rest

@@ -27,11 +27,12 @@ from fewshot_reenact.media.pictures import PICTURE_OUTPUTS, is_picture, read_alp
 from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.provenance import xmp
 from fewshot_reenact.provenance.assertions import Ingredient, Origin
+from fewshot_reenact.provenance.detector import detect
 from fewshot_reenact.provenance.keys import user_credentials
 from fewshot_reenact.provenance.sign import check_credentials, opened, printable, sign
 from fewshot_reenact.provenance.signature import what_is_said
 from fewshot_reenact.provenance.tags import do_not_animate
-from fewshot_reenact.provenance.watermark import Watermarker, detect
+from fewshot_reenact.provenance.watermark import Watermarker
 
 Use = Literal["animate", "train"]
 RESERVED = int.from_bytes(b"NO-ANIM8", "big")
@@ -59,9 +60,9 @@ class ProtectingMarks(PlainNote):
         """Comment and description, for people."""
         return {"comment": NOTE, "description": _DESCRIPTION}
 
-    def label(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def label(self, picture: NDArray[np.uint8], seconds: float = 0.0) -> NDArray[np.uint8]:
         """The picture, (H, W, 3) or (H, W, 4), with the watermark."""
-        stamped = Watermarker(RESERVED).stamp(np.ascontiguousarray(picture[..., :3]))
+        stamped = Watermarker(RESERVED).stamp(np.ascontiguousarray(picture[..., :3]), seconds)
         return np.dstack([stamped, picture[..., 3]]) if picture.shape[2] == 4 else stamped
 
     def finish(self, partial: Path, suffix: str) -> None:
@@ -142,15 +143,15 @@ def _by_xmp(path: Path, use: Use) -> str | None:
 def _by_watermark(path: Path) -> str | None:
     with contextlib.suppress(InputError, OSError):
         found = detect(_pictures(path))
-        if found is not None and found.payload == RESERVED:
+        if found is not None and RESERVED_ID.startswith(found.id):
             return "its watermark is the one that forbids it (`reenact protect`)"
     return None
 
 
-def _pictures(path: Path) -> Iterator[NDArray[np.uint8]]:
+def _pictures(path: Path) -> Iterator[tuple[NDArray[np.uint8], float]]:
     if is_picture(path):
-        yield read_colours(path)
+        yield read_colours(path), 0.0
         return
     with VideoReader(path) as reader:
         for frame in islice(reader, _LOOKED_AT):
-            yield frame.picture
+            yield frame.picture, frame.time

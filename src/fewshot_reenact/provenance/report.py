@@ -157,4 +157,7 @@ def _watermark(one: Watermark) -> str:
     under = f", under the key {one.key}, which is not public" if one.key else ""
     if one.protects:
         known = "the reserved id of pictures that must not be animated"
-    return f"id {one.id}{under}, confidence {one.confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"
+    half = " (32 bits of it)" if one.bits < 64 else ""
+    return (
+        f"id {one.id}{half}{under}, confidence {one.confidence:.6f}, in {frames}{', mirrored' * one.mirrored}; {known}"
+    )

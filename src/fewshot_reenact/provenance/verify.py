@@ -25,11 +25,12 @@ from fewshot_reenact.media.reader import VideoReader
 from fewshot_reenact.progress import Progress
 from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance import trust as trust_store
+from fewshot_reenact.provenance.detector import detect
+from fewshot_reenact.provenance.mark_pattern import PUBLIC_KEY
 from fewshot_reenact.provenance.protect import RESERVED_ID
 from fewshot_reenact.provenance.sign import printable
 from fewshot_reenact.provenance.signature import Signature, read_signature
 from fewshot_reenact.provenance.tags import Tags, read_tags
-from fewshot_reenact.provenance.watermark import PUBLIC_KEY, detect
 from fewshot_reenact.provenance.watermark_key import fingerprint, read_watermark_key
 
 MADE, NO_MARK, UNREADABLE = 0, 1, 3
@@ -37,15 +38,16 @@ MADE, NO_MARK, UNREADABLE = 0, 1, 3
 _WINDOW = 250
 _SUREST = 0.999999  # a confidence is never rounded up to certainty
 _FALSE_ALARM = 1e-6  # a file, however long
-Picture = NDArray[np.uint8]
-"""Called with the file's name and the frames of it that were looked at."""
+Timed = tuple[NDArray[np.uint8], float]  # a picture and its time in seconds
+_SERIES_RATE = 25  # frames a second that pictures of a folder are taken to be
 
 
 @dataclass(frozen=True)
 class Watermark:
     """A watermark that was found. known: the entry of its id in this machine's history, if there is one. same_file:
     whether this is that output to the byte; None where that cannot be told (a series of pictures, an old entry).
-    key: the fingerprint of the key that it is under; None: the public one.
+    key: the fingerprint of the key that it is under; None: the public one. bits: how many of the id's 64 bits the
+    picture holds; of 32, the id has 8 digits, or all 16 where the history or the file's own manifest know the others.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Watermark:
     known: history.Entry | None
     same_file: bool | None = None
     key: str | None = None
+    bits: int = 64
 
     @property
     def protects(self) -> bool:
@@ -92,7 +95,7 @@ class MarkReport:
     def foreign_manifest(self) -> bool:
         """Whether signature and watermark name different outputs: one of them was carried over from another file."""
         stated = self.signature.statement.get("watermark") if self.signature else None
-        return bool(stated and self.watermark and stated != self.watermark.id)
+        return bool(stated and self.watermark and not str(stated).startswith(self.watermark.id))
 
     def report(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -165,11 +168,12 @@ def _file(path: Path, look: _Look, tell: Progress) -> MarkReport:
         kind = kind_of(path)
         if kind is None:
             raise InputError("is neither a picture nor a video")
-        frames = iter([read_colours(path)]) if kind == "picture" else _frames(path, tell)
+        frames = iter([(read_colours(path), 0.0)]) if kind == "picture" else _frames(path, tell)
         mark = _watermark(frames, look.keys)
         if mark is not None and mark.known is not None and mark.known.sha256:
             mark = replace(mark, same_file=sha256(path) == mark.known.sha256)
-        return MarkReport(name, read_signature(path, look.anchors), mark, read_tags(path))
+        signature = read_signature(path, look.anchors)
+        return MarkReport(name, signature, _completed(mark, signature), read_tags(path))
     except (InputError, OSError) as error:
         why = str(error).removeprefix(f"{path}: ") if isinstance(error, InputError) else error.strerror or str(error)
         return MarkReport(name, unreadable=printable(why))
@@ -191,37 +195,46 @@ def _folder(folder: Path, look: _Look, tell: Progress) -> list[MarkReport]:
             series.setdefault(read_colours(path).shape, []).append(path)
     for (height, width, _), paths in series.items():
         if len(paths) > 1:
-            mark = _watermark((read_colours(path) for path in paths), look.keys)
+            mark = _watermark(((read_colours(path), n / _SERIES_RATE) for n, path in enumerate(paths)), look.keys)
             findings.append(
                 MarkReport(f"{printable(folder)}: {len(paths)} pictures of {width}x{height} together", None, mark)
             )
     return findings
 
 
-def _frames(path: Path, tell: Progress) -> Iterator[Picture]:
+def _frames(path: Path, tell: Progress) -> Iterator[Timed]:
     with VideoReader(path) as reader:
         for frame in reader:
             tell(path.name, frame.index + 1, None)
-            yield frame.picture
+            yield frame.picture, frame.time
 
 
-def _watermark(pictures: Iterable[Picture], keys: tuple[bytes, ...]) -> Watermark | None:
-    """The first watermark found, looking at some seconds at a time; the pictures are never all in memory."""
+def _watermark(pictures: Iterable[Timed], keys: tuple[bytes, ...]) -> Watermark | None:
+    """The first watermark found, looking at some seconds at a time; the pictures are never all in memory. Turned and
+    stretched ones are looked for in the first seconds only, as that takes as long as all the rest.
+    """
     pictures = iter(pictures)
     for number, first in enumerate(pictures, 1):
         window = _chain(first, islice(pictures, _WINDOW - 1))
         # Many looks, many chances to err: shares of 1, 1/4, 1/9, ... of the whole add up to it.
-        found = detect(window, _FALSE_ALARM * 6 / (math.pi * number) ** 2, keys)
+        found = detect(window, _FALSE_ALARM * 6 / (math.pi * number) ** 2, keys, turned=number == 1)
         if found is not None:
-            name = f"{found.payload:016x}"
+            known = history.find(found.id)
+            name = RESERVED_ID if RESERVED_ID.startswith(found.id) else known.id if known else found.id
             key = None if found.key == PUBLIC_KEY else fingerprint(found.key)
             sure = min(found.confidence, _SUREST)
-            return Watermark(name, sure, found.frames, found.mirrored, history.find(name), key=key)
+            return Watermark(name, sure, found.frames, found.mirrored, known, key=key, bits=found.bits)
         for _ in window:  # what the detector did not look at
             pass
     return None
 
 
-def _chain(first: Picture, rest: Iterable[Picture]) -> Iterator[Picture]:
+def _completed(mark: Watermark | None, signature: Signature | None) -> Watermark | None:
+    """With the id that the file's own manifest states, where it begins like the half of it that was found."""
+    stated = str(signature.statement.get("watermark")) if signature else ""
+    return mark if mark is None or not stated.startswith(mark.id) else replace(mark, id=stated)
+
+
+def _chain(first: Timed, rest: Iterable[Timed]) -> Iterator[Timed]:
     yield first
     yield from rest
