@@ -1,10 +1,8 @@
 """A face of a portrait or of a driver, chosen by a click on a picture of all of them."""
 
-import subprocess
 from pathlib import Path
 
 import cv2
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -12,24 +10,13 @@ from fewshot_reenact.app.faces import face_at
 from fewshot_reenact.app.visitors import Visitors
 from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.landmarks.builtin import BuiltinLandmarks
+from two_people import film, two_people
 
 
 @pytest.fixture
 def both(assets: Path, tmp_path: Path) -> Path:
-    """Two people beside each other; the one at the right larger."""
-    left, right = (cv2.resize(cv2.imread(str(assets / f"{n}.jpg")), (512, 512)) for n in ("astronaut", "grace_hopper"))
-    path = tmp_path / "both.png"
-    cv2.imwrite(str(path), np.hstack([left, right]))
-    return path
-
-
-def film(pictures: list[Path], path: Path) -> Path:
-    """Two frames of each picture, 25 a second."""
-    inputs = [part for picture in pictures for part in ("-loop", "1", "-t", "0.08", "-r", "25", "-i", str(picture))]
-    joined = f"concat=n={len(pictures)}:v=1"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *inputs, "-filter_complex", joined]
-    subprocess.run([*command, "-pix_fmt", "yuv420p", path], check=True)
-    return path
+    """Two people beside each other."""
+    return two_people(assets, tmp_path / "both.png")
 
 
 def middle(box: tuple[int, int, int, int]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -28,18 +29,22 @@ def filled(offer: Offer, **more: object) -> dict[str, object]:
     return {**{field.name: field.default for field in fields_for(offer)}, **more}
 
 
+def in_table(text: str) -> list[str]:
+    """Options in a table's first column."""
+    return [option for row in re.findall(r"^\| (`--.*?) \|", text, re.M) for option in re.findall("`(--[a-z-]+)", row)]
+
+
 def test_every_option_is_on_the_page_or_the_manual_says_why_not():
     from fewshot_reenact.cli.animate import animate
 
     offered = {field.option for field in fields_for(Offer(local=True, models={"mine": "mine.safetensors"}))}
     names = {option: param.name for param in animate.params for option in param.opts if option.startswith("--")}
-    table = DOCS.read_text("utf-8").partition("## Options that are elsewhere")[2].partition("\n## ")[0]
-    explained = {
-        names[option]
-        for row in re.findall(r"^\| (`--.*?) \|", table, re.M)
-        for option in re.findall("`(--[a-z-]+)", row)
-    }
+    elsewhere, _, conditional = (
+        DOCS.read_text("utf-8").partition("## Options that are elsewhere")[2].partition("| where")
+    )
+    explained = {names[option] for option in in_table(elsewhere)}
     assert explained and not explained & offered, "the manual says that it is elsewhere"
+    assert {names[option] for option in in_table(conditional)} == LOCAL | {"device", "model"}
     assert set(names.values()) - explained - offered == set()
     assert offered <= set(option_help()), "a tip is not the command's own"
 
@@ -112,23 +117,24 @@ def test_what_cannot_be_offered_is_said_before_anything_is_served(tmp_path: Path
 
 @pytest.mark.slow
 def test_outputs_have_the_servers_watermark_and_the_visitors_matte_ground_and_statement(assets: Path, tmp_path: Path):
-    key, portrait = tmp_path / "secret" / "mark.key", str(assets / "astronaut.jpg")
+    key = tmp_path / "secret" / "mark.key"
     key.parent.mkdir()
     make_watermark_key(key)
     offer = Offer(watermark_key=key, models={"again": str(DEFAULT_MODEL)})
     visitors = Visitors(tmp_path / "page", Limits(), offer)
     put_in = tmp_path / "page" / "0a1b"
     put_in.mkdir()
+    portrait = str(shutil.copy(assets / "astronaut.jpg", put_in))
     matte, ground, statement = put_in / "matte.png", put_in / "ground.png", put_in / "statement.txt"
     mask = np.zeros((512, 512), np.uint8)
     mask[:, 60:420] = 255
     cv2.imwrite(str(matte), mask)
     cv2.imwrite(str(ground), np.full((64, 64, 3), (0, 200, 0), np.uint8))
     statement.write_text("I agree. Ann")
-    extract(assets / "driver.mp4", tmp_path / "driver.npz", end=0.08)
+    extract(assets / "driver.mp4", put_in / "driver.npz", end=0.08)
     given = filled(offer, background_picture=str(ground), matte=str(matte), consent_file=str(statement), model="again")
     visitor = visitors.of("ann")
-    made = visitor.animate([portrait], str(tmp_path / "driver.npz"), "", options_from(given, "she agreed", offer))
+    made = visitor.animate([portrait], str(put_in / "driver.npz"), "", options_from(given, "she agreed", offer))
     _, corner = cv2.VideoCapture(str(made.output)).read()
     blue, green, red = corner[20, 480].tolist()
     assert green > 150 and max(blue, red) < 60, "the ground that was put in is not behind the person"

@@ -53,11 +53,9 @@ def test_it_makes_what_animate_makes_with_its_marks(assets: Path, driver: Path, 
     assert "4 frames" in said and told[-1] == (1.0, "rendering")
     assert "she agreed" in marks and str(visitor.folder) not in marks
     assert "she agreed" in run("verify", wide).stdout
-    told = json.loads(made.report.read_text("utf-8"))
-    assert (
-        told_of["schema"] == "fewshot-reenact/animate/1" and told_of["frames"] == 4 and told_of["settings"]["compare"]
-    )
-    assert told_of["output"] == made.report.with_suffix(".mp4").name and str(visitor.folder) not in json.dumps(told_of)
+    report = json.loads(made.report.read_text("utf-8"))
+    assert report["schema"] == "fewshot-reenact/animate/1" and report["frames"] == 4 and report["settings"]["compare"]
+    assert report["output"] == made.report.with_suffix(".mp4").name and str(visitor.folder) not in json.dumps(report)
 
 
 @pytest.mark.slow
