@@ -159,8 +159,9 @@ class Upload(Field):
     def component(self, gr: Any, **common: Any) -> Any:
         """See Field; gradio's own has no place for help."""
         text = common.pop("info")
-        part = gr.File(type="filepath", height=110, **common)
-        gr.Markdown(text, elem_classes="help")
+        part = gr.File(type="filepath", height=130, **common)
+        if not self.of:  # where it is another way, the help is at the first
+            gr.Markdown(text, elem_classes="help")
         return part
 
 
