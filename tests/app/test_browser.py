@@ -1,5 +1,6 @@
 """The page in a real browser: every button is pressed, a portrait is animated, a camera moves one."""
 
+import json
 import os
 import re
 import shutil
@@ -11,12 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import imageio_ffmpeg
-import numpy as np
 import pytest
 
 from local_ports import free_port
+from two_people import film, two_people
 
 pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -277,19 +277,90 @@ def test_pictures_and_videos_are_checked(page: Any, assets: Path):
     page.locator("#check-seen img").wait_for()
 
 
+def seen_picture(page: Any, part: str) -> Any:
+    """It is loaded only when it comes into view."""
+    page.locator(f"#{part} img").wait_for(state="attached")
+    page.locator(f"#{part}").scroll_into_view_if_needed()
+    page.locator(f"#{part} img").wait_for()
+    return page.locator(f"#{part} img")
+
+
+def click_face(page: Any, part: str, across: float) -> None:
+    """In the picture of several faces. across: share of its width."""
+    shown = seen_picture(page, part)
+    box = shown.bounding_box()
+    shown.click(position={"x": across * box["width"], "y": 0.45 * box["height"]})
+
+
+def wait_for_face(page: Any, option: str, face: str) -> None:
+    page.wait_for_function(
+        "([part, face]) => document.querySelector(`#option-${part} textarea, #option-${part} input`).value === face",
+        arg=[option, face],
+    )
+
+
 def test_a_face_is_chosen_by_a_click(page: Any, assets: Path, tmp_path: Path):
-    names = ("astronaut", "grace_hopper")
-    pictures = [cv2.resize(cv2.imread(str(assets / f"{name}.jpg")), (512, 512)) for name in names]
-    both = tmp_path / "both.jpg"
-    cv2.imwrite(str(both), np.hstack(pictures))
-    page.locator("#portraits input[type=file]").set_input_files(both)
-    shown = page.locator("#choose img")
-    shown.wait_for()
+    page.locator("#portraits input[type=file]").set_input_files(two_people(assets, tmp_path / "both.png"))
+    seen_picture(page, "choose")
     page.get_by_text("Options", exact=True).click()
     wait_for(page, "verdict", "face size")  # nothing moves any more
-    box = shown.bounding_box()
-    shown.click(position={"x": 0.75 * box["width"], "y": 0.45 * box["height"]})
-    page.wait_for_function("document.querySelector('#option-face textarea, #option-face input').value === '2'")
+    click_face(page, "choose", 0.75)
+    wait_for_face(page, "face", "2")
+    page.get_by_label("grace_hopper.jpg").check()  # there is no second one in it
+    wait_for_face(page, "face", "largest")
+    page.locator("#choose").wait_for(state="hidden")
+
+
+def test_the_drivers_face_is_chosen_by_a_click(page: Any, assets: Path, tmp_path: Path):
+    driver = film([two_people(assets, tmp_path / "both.png")], tmp_path / "both.mp4")
+    page.get_by_label("astronaut.jpg").check()
+    wait_for(page, "verdict", "face size")
+    page.locator("#driver input[type=file]").set_input_files(driver)
+    seen_picture(page, "driver-choose")
+    wait_for(page, "driver-verdict", "face size")
+    page.get_by_text("Options", exact=True).click()
+    click_face(page, "driver-choose", 0.75)
+    wait_for_face(page, "driver_face", "2")
+    before = page.locator("#driver-choose img").get_attribute("src")
+    page.locator("#option-mirror input").check()
+    wait_for_face(page, "driver_face", "largest")  # who was the second is the first now
+    page.wait_for_function("(src) => document.querySelector('#driver-choose img').src !== src", arg=before)
+    click_face(page, "driver-choose", 0.25)
+    wait_for_face(page, "driver_face", "1")
+    agree(page)
+    page.locator("#animate").click()
+    assert "2 frames" in wait_for(page, "said", "frames")
+    with page.expect_download() as given:
+        page.locator("#report").click()
+    report = json.loads(Path(given.value.path()).read_text("utf-8"))
+    assert given.value.suggested_filename == "astronaut--both.json"
+    assert report["settings"]["driver_face"] == "1" and report["settings"]["mirror"] is True
+    assert report["settings"]["driver"] == "both.mp4", "where files lie is nobody's business"
+
+
+def test_options_have_the_commands_help_and_take_files(page: Any, assets: Path, tmp_path: Path, folder: Path):
+    page.get_by_text("Options", exact=True).click()
+    for tip in ("white (or opaque) where the person is", "its SHA-256 is kept", "the one thing that uses the network"):
+        page.get_by_text(tip).first.wait_for()
+    statement = tmp_path / "statement.txt"
+    statement.write_text("I agree. Ann")
+    page.locator("#option-consent_file input[type=file]").set_input_files(statement)
+    page.locator("#option-consent_file").get_by_text("statement", exact=False).first.wait_for()
+    page.locator("#option-matte input[type=file]").set_input_files(assets / "astronaut.jpg")
+    page.locator("#option-matte").get_by_text("astronaut", exact=False).first.wait_for()
+    page.locator("#option-background input, #option-background textarea").first.fill("/etc/passwd")
+    page.get_by_label("grace_hopper.jpg").check()
+    wait_for(page, "verdict", "face size")
+    page.locator("#agreed input").check()
+    page.locator("#consent textarea, #consent input").first.fill("she agreed")
+    page.locator("#animate").click()
+    assert "neither a colour" in error_of(page)
+    page.close()  # nothing was made of them, and yet they go
+    for _ in range(100):
+        if not list(folder.rglob("statement.txt")):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the statement is left behind")
 
 
 def test_a_person_is_fitted(page: Any, assets: Path):

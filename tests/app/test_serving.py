@@ -17,7 +17,7 @@ import pytest
 from animate_samples import run
 from fewshot_reenact.app import serving
 from fewshot_reenact.app.serving import remove_leftovers, serve
-from fewshot_reenact.app.visitors import Limits
+from fewshot_reenact.app.terms import Limits
 from fewshot_reenact.errors import UsageError, how_to_add
 from fewshot_reenact.files import held_folder
 from local_ports import free_port

@@ -1,17 +1,18 @@
 """What the page does for who has it open, without a browser."""
 
+import json
 import threading
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from animate_samples import run
-from fewshot_reenact.app.faces import face_at
 from fewshot_reenact.app.findings import look_at, look_for_marks
-from fewshot_reenact.app.form import FIELDS, options_from
-from fewshot_reenact.app.visitors import Limits, Stopped, Visitor, Visitors
+from fewshot_reenact.app.form import FIELDS, fields_for, options_from
+from fewshot_reenact.app.terms import Limits, Offer
+from fewshot_reenact.app.visitor import Stopped, Visitor
+from fewshot_reenact.app.visitors import Visitors
 from fewshot_reenact.cli.ui import option_help
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.media.pictures import read_picture
@@ -52,6 +53,9 @@ def test_it_makes_what_animate_makes_with_its_marks(assets: Path, driver: Path, 
     assert "4 frames" in said and told[-1] == (1.0, "rendering")
     assert "she agreed" in marks and str(visitor.folder) not in marks
     assert "she agreed" in run("verify", wide).stdout
+    report = json.loads(made.report.read_text("utf-8"))
+    assert report["schema"] == "fewshot-reenact/animate/1" and report["frames"] == 4 and report["settings"]["compare"]
+    assert report["output"] == made.report.with_suffix(".mp4").name and str(visitor.folder) not in json.dumps(report)
 
 
 @pytest.mark.slow
@@ -104,6 +108,11 @@ def test_more_than_the_limits_is_refused(assets: Path, visitor: Visitor):
     with pytest.raises(UsageError, match=r"the driver lasts 5 s: this page takes 2 s"):
         limits.check([portrait], str(assets / "driver.mp4"), AGREED)
     limits.check([portrait], str(assets / "driver.mp4"), AnimateOptions(start=1.0, end=2.5))
+    with pytest.raises(UsageError, match=r"the portrait lasts 5 s: this page takes 2 s; cut it"):
+        limits.check([str(assets / "driver.mp4")], "motion:blink", AGREED)
+    for look in (visitor.look_at, visitor.look_for_marks):
+        with pytest.raises(UsageError, match="3 files: this page takes 2"):
+            look([portrait] * 3)
 
 
 def test_it_looks_at_what_is_put_in(assets: Path, tmp_path: Path):
@@ -170,8 +179,8 @@ def test_how_long_it_takes_is_said_once_it_is_known(visitor: Visitor, monkeypatc
 
 
 def test_every_option_of_the_form_has_the_commands_help():
-    assert all(option_help()[field.name] for field in FIELDS)
-    values = {field.name: field.default for field in FIELDS}
+    assert all(option_help()[field.option] for field in FIELDS)
+    values = {field.name: field.default for field in fields_for(Offer())}
     assert options_from(values, "") == AnimateOptions(region="all")
     others = options_from({**values, "label": "in Chinese", "dense": "off", "fit": "loop", "runtime": "onnx"}, "")
     assert others == AnimateOptions(region="all", label="cn", dense=False, fit="loop", runtime="onnx")
@@ -199,20 +208,3 @@ def test_a_person_is_fitted_and_is_a_portrait_then(assets: Path, visitor: Visito
     person, said = visitor.fit_person(pictures[:1], "she agreed")  # of one picture nothing is learnt
     assert said.startswith("1 frames, 0 steps") and Path(person).name == "astronaut.safetensors"
     assert "she agreed" in visitor.animate([person], None, "blink", AGREED).marks
-
-
-def test_one_of_several_faces_is_chosen_by_a_click(assets: Path, tmp_path: Path):
-    def picture(name: str) -> np.ndarray:
-        return cv2.resize(cv2.imread(str(assets / name)), (512, 512))
-
-    both = tmp_path / "both.jpg"
-    cv2.imwrite(str(both), np.hstack([picture("astronaut.jpg"), picture("grace_hopper.jpg")]))
-    visitors = Visitors(tmp_path)
-    found = visitors.several_faces([str(both)])
-    assert found is not None
-    shown, boxes = found
-    assert shown.shape == (450, 900, 3) and len(boxes) == 2
-    middles = [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes]
-    assert middles[0][0] < 450 < middles[1][0]
-    assert [face_at(boxes, x, y) for x, y in middles] == [1, 2] and face_at(boxes, 2, 448) is None
-    assert visitors.several_faces([str(assets / "astronaut.jpg")]) is None and visitors.several_faces(None) is None

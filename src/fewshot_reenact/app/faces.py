@@ -1,33 +1,36 @@
-"""Which face of a picture is meant, by a click on it."""
+"""Which face of a picture or of a video is meant, by a click on it."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from fewshot_reenact.errors import ReenactError
-from fewshot_reenact.landmarks.backend import LandmarkBackend
+from fewshot_reenact.inputs.driver import DriverSource
+from fewshot_reenact.landmarks.backend import Face, LandmarkBackend
 from fewshot_reenact.landmarks.selection import from_left
-from fewshot_reenact.media.pictures import read_picture
 
 _LARGEST_SIDE = 900  # pixels of what is shown
 _COLOUR = (255, 160, 0)
 _MARGIN = 0.15  # of the face, about its points
+_LOOK_UP_TO = 250  # frames of a video, until one has a face
 
 
-def faces_in(path: str | Path, backend: LandmarkBackend) -> tuple[np.ndarray, list[tuple[int, int, int, int]]] | None:
-    """A picture with its faces framed and numbered from the left, (H, W, 3) uint8 RGB, and their boxes x0, y0, x1, y1
-    in it; None: fewer than two faces, or no picture.
+def faces_in(
+    source: DriverSource, backend: LandmarkBackend
+) -> tuple[np.ndarray, list[tuple[int, int, int, int]]] | None:
+    """A picture, or the frame of a video in which faces are counted, with its faces framed and numbered from the left,
+    (H, W, 3) uint8 RGB, and their boxes x0, y0, x1, y1 in it; None: fewer than two faces, or nothing to be seen.
+
+    source: a portrait too; both are looked at upright, and as the options have it (a part, mirrored).
     """
     try:
-        picture = read_picture(Path(path))
+        seen = _first_look(source, backend)
     except ReenactError:
         return None  # what is wrong with it is said by whoever uses it
-    faces = from_left(backend.detect(picture))
-    if len(faces) < 2:
+    if seen is None or len(seen[1]) < 2:
         return None
+    picture, faces = seen[0], from_left(seen[1])
     scale = min(1.0, _LARGEST_SIDE / max(picture.shape[:2]))
     shown = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture.copy()
     boxes = []
@@ -39,6 +42,25 @@ def faces_in(path: str | Path, backend: LandmarkBackend) -> tuple[np.ndarray, li
         cv2.putText(shown, str(number), (x0 + 4, y0 + 24), cv2.FONT_HERSHEY_SIMPLEX, 0.8, _COLOUR, 2, cv2.LINE_AA)
         boxes.append((x0, y0, x1, y1))
     return shown, boxes
+
+
+def _first_look(source: DriverSource, backend: LandmarkBackend) -> tuple[np.ndarray, list[Face]] | None:
+    """The picture, or the first frame with a face: who is the Nth there is followed from there on. Raises InputError,
+    UsageError.
+    """
+    if not (source.is_still or source.is_video):
+        return None
+    upright = source.upright(backend)
+    if upright.is_still:
+        picture = upright.picture()
+        return picture, backend.detect(picture)
+    for number, frame in upright.frames():
+        faces = backend.detect(frame)
+        if faces:
+            return frame, faces
+        if number >= _LOOK_UP_TO:
+            break
+    return None
 
 
 def face_at(boxes: list[tuple[int, int, int, int]], x: float, y: float) -> int | None:

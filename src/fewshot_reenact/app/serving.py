@@ -7,10 +7,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fewshot_reenact.app.visitors import Limits, Visitors
+from fewshot_reenact.app.terms import Limits, Offer
+from fewshot_reenact.app.visitors import Visitors
 from fewshot_reenact.errors import MissingExtra, UsageError
 from fewshot_reenact.files import held_folder
 
@@ -33,13 +35,14 @@ def serve(
     *,
     texts: Mapping[str, str] | None = None,
     limits: Limits | None = None,
+    offer: Offer | None = None,
     auth: tuple[str, str] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve the page until Ctrl-C; `say` is told the address.
 
-    texts: help of each option. auth: name and password that are asked for. Raises UsageError: no gradio, the port is
-    taken, an address that others reach without `auth`.
+    texts: help of each option. offer: what visitors choose from. auth: name and password that are asked for. Raises
+    UsageError: no gradio, the port is taken, an address that others reach without `auth`; what Offer.check raises.
     """
     if not is_here(host) and auth is None:
         raise UsageError(
@@ -47,6 +50,9 @@ def serve(
             "is asked for (or taken from REENACT_UI_PASSWORD)"
         )
     limits = limits or Limits()
+    offer = replace(offer or Offer(), local=is_here(host))
+    for line in offer.check():
+        say(line)
     _check_port(host, port)
     remove_leftovers()
     with ExitStack() as stack:
@@ -57,7 +63,7 @@ def serve(
         from fewshot_reenact.app.page import make_page
 
         # Within what the page may serve, so that gradio copies nothing that a visitor would leave behind.
-        visitors = Visitors(folder / _PUT_IN, limits)
+        visitors = Visitors(folder / _PUT_IN, limits, offer)
         stack.callback(visitors.close)
         page = make_page(visitors, texts or {})
         plain = gr.themes.Default(

@@ -2,10 +2,12 @@
 
 import os
 import sys
+from pathlib import Path
 
 import click
 
-from fewshot_reenact.cli.common import accept_use_option, agree_to_rules, threads_option
+from fewshot_reenact.cli.animate_options import sign_cert_option, sign_key_option, watermark_key_option
+from fewshot_reenact.cli.common import FILE, MODEL, accept_use_option, agree_to_rules, threads_option
 from fewshot_reenact.errors import UsageError
 
 PASSWORD = "REENACT_UI_PASSWORD"
@@ -28,9 +30,20 @@ PASSWORD = "REENACT_UI_PASSWORD"
     default=600.0,
     show_default=True,
     metavar="SECONDS",
-    help="Of a driver.",
+    help="Of a video.",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    type=FILE,
+    metavar=MODEL,
+    help="Weights (safetensors) from which visitors may choose besides the built-in model; may be given again.",
+)
+@sign_cert_option
+@sign_key_option
+@watermark_key_option
 @threads_option
 @accept_use_option
 def ui(
@@ -40,6 +53,10 @@ def ui(
     max_upload: int,
     max_seconds: float,
     open_browser: bool,
+    models: tuple[Path, ...],
+    sign_cert: Path | None,
+    sign_key: Path | None,
+    watermark_key: Path | None,
     accept_use: bool,
 ) -> None:
     """Serve a page in the browser for animate, live, check and verify, from this machine to this machine. Ctrl-C ends
@@ -54,11 +71,17 @@ def ui(
     """
     agree_to_rules(accept_use)
     from fewshot_reenact.app.serving import serve
-    from fewshot_reenact.app.visitors import Limits
+    from fewshot_reenact.app.terms import Limits, Offer, named_models
 
     limits = Limits(upload_mb=max_upload, seconds=max_seconds)
+    offer = Offer(
+        models=named_models([str(model) for model in models]),
+        sign_cert=sign_cert,
+        sign_key=sign_key,
+        watermark_key=watermark_key,
+    )
     password = None if auth is None else (auth, _password(auth))
-    serve(host, port, open_browser, texts=option_help(), limits=limits, auth=password)
+    serve(host, port, open_browser, texts=option_help(), limits=limits, offer=offer, auth=password)
 
 
 def option_help() -> dict[str, str]:
@@ -67,7 +90,8 @@ def option_help() -> dict[str, str]:
 
     options = [param for param in animate.params if isinstance(param, click.Option)]
     found = {param.name or "": " ".join((param.help or "").split()) for param in options}
-    return {**found, "label": "Watermark, signature and tags are there without it too."}
+    # One part of the page is two options there.
+    return {**found, "label": f"{found['label']} {found['no_label']}"}
 
 
 def _password(name: str) -> str:

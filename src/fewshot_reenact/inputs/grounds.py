@@ -36,6 +36,21 @@ class Ground:
         """A colour's name (white, #1e90ff, rgb(30,144,255)), "transparent", or a picture's. Raises UsageError,
         InputError.
         """
+        plain = cls.plain(given)
+        if plain is not None:
+            return plain
+        path = as_file(given)
+        if not path.exists() and not path.suffix:
+            raise UsageError(
+                f"background {given!r}: is neither a colour (white, #1e90ff), {TRANSPARENT!r}, nor a picture's name"
+            )
+        return cls(read_picture(path), (path,))
+
+    @classmethod
+    def plain(cls, given: str) -> Ground | None:
+        """A colour, or "transparent"; None: it is neither, and no file is looked for. Raises UsageError: a colour that
+        one sees through.
+        """
         if given.strip().lower() == TRANSPARENT:
             return cls(np.full(3, _NOTHING, np.uint8), transparent=True)
         colour: tuple[int, ...] = ()
@@ -45,14 +60,7 @@ class Ground:
             raise UsageError(
                 f"background {given!r}: a colour here is opaque; leave out its transparency, or say {TRANSPARENT!r}"
             )
-        if colour:
-            return cls(np.array(colour[:3], np.uint8))
-        path = as_file(given)
-        if not path.exists() and not path.suffix:
-            raise UsageError(
-                f"background {given!r}: is neither a colour (white, #1e90ff), {TRANSPARENT!r}, nor a picture's name"
-            )
-        return cls(read_picture(path), (path,))
+        return cls(np.array(colour[:3], np.uint8)) if colour else None
 
     def of(self, size: tuple[int, int]) -> np.ndarray:
         """It behind a portrait of (height, width) pixels, filling it: (H, W, 3) uint8."""
