@@ -1,5 +1,6 @@
 """Training from prepared shards: in memory or streamed, the clips are the same, and a resumed run is the same run."""
 
+import io
 import itertools
 import json
 import pickle
@@ -13,11 +14,14 @@ from safetensors.torch import load_file
 
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.training.config import DataConfig, TrainConfig
+from fewshot_reenact.training.data.clipping import CutClip
 from fewshot_reenact.training.data.clips import load_clips
 from fewshot_reenact.training.data.codec import KEY_FRAME_EVERY, ClipEncoder, ClipFrames
 from fewshot_reenact.training.data.damage import DamagedClip, Ledger
 from fewshot_reenact.training.data.dataset import ShardClips, open_clips, video_of
 from fewshot_reenact.training.data.episodes import Episodes, PlannedEpisodes
+from fewshot_reenact.training.data.shards import ShardWriter, read_clip
+from fewshot_reenact.training.data.storage import Folder
 from fewshot_reenact.training.examining import EPISODES, streamed_batches
 from fewshot_reenact.training.loop import train
 from killed_runs import dies_at
@@ -277,3 +281,26 @@ def test_what_cannot_be_read_now_is_not_skipped(vox_shards, tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         train(config(shards), tmp_path / "run", device=CPU)
     assert not (tmp_path / "run" / "damaged.jsonl").exists()
+
+
+@pytest.mark.parametrize("frames", [0, 3])
+def test_a_clip_without_frames_or_with_fewer_than_it_says_is_damaged(tmp_path, frames):
+    labels = io.BytesIO()
+    np.savez(labels, points=np.zeros((0, 83, 2), np.float32), identity="one")
+    tar = tmp_path / "shard-000000.tar"
+    writer = ShardWriter(tar)
+    writer.add("one", CutClip(b"", labels.getvalue(), {"frames": frames}), "one.mp4")
+    writer.close()
+    row = writer.rows[0]
+    with pytest.raises(DamagedClip, match="there are none"):
+        read_clip(Folder(str(tmp_path)), tar.name, row["offset"], row["length"])
+
+
+def test_a_film_that_is_shorter_than_its_labels_is_damaged_however_it_is_read():
+    encoder = ClipEncoder(64, FPS)
+    for picture in films(6):
+        encoder.add(picture)
+    film = encoder.finish()
+    assert len(list(ClipFrames(film, 6, 2, "whole"))) == 3 and len(list(ClipFrames(film, 4, 1, "more than said"))) == 4
+    with pytest.raises(DamagedClip, match="breaks off before frame 6"):
+        list(ClipFrames(film, 9, 2, "short"))

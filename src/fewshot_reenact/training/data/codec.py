@@ -88,11 +88,23 @@ class ClipFrames(Sequence[np.ndarray]):
             raise IndexError(at)
         found = next(self._from(at * self.step), None)
         if found is None:
-            raise DamagedClip(f"{self.name}: breaks off before frame {at * self.step}", self.name)
+            raise self._broken_off(at * self.step)
         return found[1]
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (picture for index, picture in self._from(0) if index % self.step == 0)
+        """All of them, as many as there are to be. Raises DamagedClip."""
+        wanted = 0
+        for index, picture in self._from(0):
+            if index == wanted:
+                yield picture
+                wanted += self.step
+                if wanted >= self._frames:
+                    return
+        if wanted < self._frames:
+            raise self._broken_off(wanted)
+
+    def _broken_off(self, frame: int) -> DamagedClip:
+        return DamagedClip(f"{self.name}: breaks off before frame {frame}", self.name)
 
     def _from(self, first: int) -> Iterator[tuple[int, np.ndarray]]:
         """(index, picture) from a frame on. Raises DamagedClip."""

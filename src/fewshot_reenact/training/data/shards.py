@@ -101,8 +101,8 @@ def parse_clip(data: bytes, folder: Folder, shard: str, offset: int) -> StoredCl
         facts = json.loads(parts[".json"][1])
         with np.load(io.BytesIO(parts[".npz"][1]), allow_pickle=False) as labels:
             points, person = labels["points"].astype(np.float32), str(labels["identity"])
-        if len(points) != facts["frames"] or no_faces(points).any():
-            raise ValueError("points and frames do not agree, or are no faces'")
+        if not len(points) or len(points) != facts["frames"] or no_faces(points).any():
+            raise ValueError("points and frames do not agree, or are no faces', or there are none")
         return StoredClip(facts["key"], parts[".mp4"][1], points, person, facts)
     except Exception as error:  # whatever damaged bytes make of tar, zip and JSON
         message = f"{where} is damaged ({brief(error)}); delete the shard and run prepare again"
