@@ -1,6 +1,8 @@
 """The page as it is served: to whom, with which limits, and what is left of it."""
 
+import asyncio
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -11,11 +13,13 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from animate_samples import run
 from fewshot_reenact.app import serving
+from fewshot_reenact.app.guards import NoAddresses, OwnPagesOnly, names_an_address
 from fewshot_reenact.app.serving import remove_leftovers, serve
 from fewshot_reenact.app.terms import Limits
 from fewshot_reenact.errors import UsageError, how_to_add
@@ -99,11 +103,44 @@ def test_limits_and_names_reach_the_server(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(gradio.Blocks, "block_thread", lambda page: None)
     serve("127.0.0.1", free_port(), False, say=lambda line: None)
     assert given["max_file_size"] == "2000mb" and given["share"] is False and given["strict_cors"] is True
-    assert len(given["app_kwargs"]["middleware"]) == 2 and given["auth"] is None  # type: ignore[index]
+    assert len(given["app_kwargs"]["middleware"]) == 3 and given["auth"] is None  # type: ignore[index]
     serve("0.0.0.0", free_port(), False, limits=Limits(upload_mb=5), auth=("ann", "secret"), say=lambda line: None)
     assert given["max_file_size"] == "5mb" and given["auth"] == ("ann", "secret")
-    (only,) = given["app_kwargs"]["middleware"]  # type: ignore[index]
-    assert only.cls is serving.OwnPagesOnly, "served to others, by whatever name, but not to other sites' pages"
+    guards = [one.cls for one in given["app_kwargs"]["middleware"]]  # type: ignore[index]
+    assert guards == [OwnPagesOnly, NoAddresses], "served to others, by whatever name, but not to other sites' pages"
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ({"data": [{"path": "http://example.com/a.png", "meta": {"_type": "gradio.FileData"}}]}, True),
+        ({"data": [[{"path": "HTTPS://example.com/a.png"}]]}, True),
+        (
+            {"data": ["http://example.com/", {"path": "/tmp/reenact-ui-a/put-in/a.png", "url": "http://127.0.0.1/a"}]},
+            False,
+        ),
+    ],
+)
+def test_files_by_address_are_not_fetched(data: object, named: bool):
+    body = json.dumps(data).encode()
+    assert names_an_address(body) == named and not names_an_address(b"no JSON")
+    seen: list[bytes] = []
+
+    async def app(scope: object, receive: Any, send: Any) -> None:
+        seen.append((await receive())["body"])
+
+    parts = [{"type": "http.request", "body": body[:9], "more_body": True}, {"type": "http.request", "body": body[9:]}]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> Any:
+        return parts.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    pytest.importorskip("starlette")
+    asyncio.run(NoAddresses(app)({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive, send))
+    assert (seen, [one["status"] for one in sent[:1]]) == (([], [400]) if named else ([body], []))
 
 
 def test_nobody_else_is_served_without_a_password(monkeypatch: pytest.MonkeyPatch):

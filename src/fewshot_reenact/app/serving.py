@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fewshot_reenact.app.guards import guard, is_here
 from fewshot_reenact.app.terms import Limits, Offer
 from fewshot_reenact.app.visitors import Visitors
 from fewshot_reenact.errors import MissingExtra, UsageError
@@ -20,12 +21,6 @@ _PREFIX = "reenact-ui-"  # of the temporary folder
 _PUT_IN = "put-in"  # in there: what visitors put in and what is made for them
 _IN_USE = "another page has this folder"
 _JUST_MADE = 60.0  # seconds, in which a page that starts comes to hold its folder
-_HERE = ("127.0.0.1", "localhost", "::1")
-
-
-def is_here(host: str) -> bool:
-    """Whether an address is this machine's own, which no other reaches."""
-    return host in _HERE
 
 
 def serve(
@@ -101,43 +96,6 @@ def _gradio(folder: Path) -> Any:
     except ImportError as error:
         raise MissingExtra("gradio is needed", "ui") from error
     return gradio
-
-
-def guard(host: str) -> list[Any]:
-    """What refuses requests: those that other sites' pages make, and those that call this machine by another name than
-    its own, as a page on the net does whose name was made to lead here. Where the page is served to others, it has
-    whatever name.
-    """
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    own = Middleware(OwnPagesOnly)
-    if host not in _HERE:
-        return [own]
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=[*_HERE, "[::1]", "["], www_redirect=False), own]
-
-
-class OwnPagesOnly:
-    """Refuses what a page of another site asks for, by the Origin that browsers add to it. Without this an upload from
-    there would arrive: CORS only keeps that page from reading the answer. A server in front says X-Forwarded-Host.
-    """
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """As ASGI has it."""
-        from starlette.datastructures import Headers
-        from starlette.responses import PlainTextResponse
-
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            origin = headers.get("origin")
-            names = (headers.get("host"), headers.get("x-forwarded-host"))
-            if origin is not None and origin.partition("://")[2] not in names:
-                await PlainTextResponse("this page takes nothing from other sites", 403)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 def remove_leftovers() -> None:
