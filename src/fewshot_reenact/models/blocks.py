@@ -44,7 +44,8 @@ def modulated_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     if fits_processor(x):
         if torch.is_grad_enabled():
             return _ModulatedNorm.apply(x, scale, shift)  # type: ignore[no-any-return, no-untyped-call]
-        return _picture_by_picture(x, scale, shift)
+        if torch.is_inference_mode_enabled():  # a training step, which also has parts without gradients, has no loops
+            return _picture_by_picture(x, scale, shift)
     return instance_norm(x) * scale[..., None, None] + shift[..., None, None]
 
 

@@ -33,7 +33,7 @@ from fewshot_reenact.provenance.mark_pattern import CELLS, CELLS_SMALL, PUBLIC_K
 from fewshot_reenact.provenance.mark_search import (
     SAMPLES,
     Floats,
-    Place,
+    Lattice,
     cells_at,
     likeness,
     refine,
@@ -103,11 +103,11 @@ def detect(
     return None
 
 
-def _places(all_fields: Sequence[Floats], key: bytes, turned: bool) -> Iterator[tuple[Floats, Place, bool]]:
+def _places(all_fields: Sequence[Floats], key: bytes, turned: bool) -> Iterator[tuple[Floats, Lattice, bool]]:
     """In what and where to look, likely places first, and whether it is the frame as a whole."""
     for fields in all_fields:
         for mirrored in (False, True):
-            yield fields, with_phase(fields, Place(mirrored, 1.0, 1.0), key), True
+            yield fields, with_phase(fields, Lattice(mirrored, 1.0, 1.0), key), True
     for turn in (False, True)[: 1 + turned]:
         for number, place in search(all_fields, key, turn):
             yield all_fields[number], refine(all_fields[number], place, key), False

@@ -31,7 +31,7 @@ _CANDIDATES, _CANDIDATES_TURNED = 6, 4
 
 
 @dataclass(frozen=True)
-class Place:
+class Lattice:
     """Where the tile lies: a cell's width and height in units of `SAMPLES` samples, the tile's origin in cells, the
     turn in radians about the picture's centre; and the phase of the changing part's course, radians.
     """
@@ -45,13 +45,13 @@ class Place:
     phase: float = 0.0
 
 
-def cells_at(fields: Floats, place: Place) -> Floats:
+def cells_at(fields: Floats, place: Lattice) -> Floats:
     """(TILE, TILE): what is found in each cell, all of its repetitions added up, still and changing part together."""
     tile = _fold(fields, place, 1)
     return np.asarray(tile @ _mix(tile.shape[2], place.phase), np.float32)
 
 
-def search(all_fields: Sequence[Floats], key: bytes, turned: bool) -> list[tuple[int, Place]]:
+def search(all_fields: Sequence[Floats], key: bytes, turned: bool) -> list[tuple[int, Lattice]]:
     """The places where the signs known in advance agree best, best first, each with the number of the fields that it is
     in. turned: turned and stretched pictures instead of upright ones in their own proportions.
     """
@@ -60,12 +60,12 @@ def search(all_fields: Sequence[Floats], key: bytes, turned: bool) -> list[tuple
     return [(number, place) for _, place, number in found[: _CANDIDATES_TURNED if turned else _CANDIDATES]]
 
 
-def refine(fields: Floats, place: Place, key: bytes) -> Place:
+def refine(fields: Floats, place: Lattice, key: bytes) -> Lattice:
     """Climbs to a better place by small steps of size, position and turn, by the signs known in advance."""
     signs, carries = layout(key)
     known = carries < 0
 
-    def rate(place: Place) -> float:
+    def rate(place: Lattice) -> float:
         return likeness(cells_at(fields, place)[known], signs[known])
 
     place = with_phase(fields, place, key)
@@ -94,7 +94,7 @@ def refine(fields: Floats, place: Place, key: bytes) -> Place:
 _WAYS = ((1, 1, 0, 0, 0), (1, 0, 0, 0, 0), (0, 1, 0, 0, 0), (0, 0, 1, 0, 0), (0, 0, 0, 1, 0), (0, 0, 0, 0, 1))
 
 
-def with_phase(fields: Floats, place: Place, key: bytes) -> Place:
+def with_phase(fields: Floats, place: Lattice, key: bytes) -> Lattice:
     """The place with the phase, of `PHASES`, that fits the signs known in advance best."""
     signs, carries = layout(key)
     if fields.shape[2] == 1:
@@ -114,18 +114,18 @@ def _mix(channels: int, phase: float) -> Floats:
     return np.array([1.0, math.cos(phase), math.sin(phase)][:channels], np.float32)
 
 
-def _grid(turned: bool) -> Iterator[Place]:
+def _grid(turned: bool) -> Iterator[Lattice]:
     """Sizes, turns and stretches, mirrored and not."""
     for mirrored in (False, True):
         if not turned:
-            yield from (Place(mirrored, size, size) for size in np.exp(_SIZES))
+            yield from (Lattice(mirrored, size, size) for size in np.exp(_SIZES))
             continue
         for size in np.exp(_SIZES_TURNED):
-            yield from (Place(mirrored, size, size, turn=turn) for turn in _TURNS)
-            yield from (Place(mirrored, size * part**0.5, size / part**0.5) for part in _STRETCHED)
+            yield from (Lattice(mirrored, size, size, turn=turn) for turn in _TURNS)
+            yield from (Lattice(mirrored, size * part**0.5, size / part**0.5) for part in _STRETCHED)
 
 
-def _best(fields: Floats, place: Place, key: bytes) -> tuple[float, Place]:
+def _best(fields: Floats, place: Lattice, key: bytes) -> tuple[float, Lattice]:
     """The best position of the tile, to half a cell, and how well it agrees there."""
     tile = _fold(fields, place, 2)
     phases = np.stack([tile[y::2, x::2] for y in (0, 1) for x in (0, 1)]).transpose(0, 3, 1, 2)
@@ -143,7 +143,7 @@ def _known(key: bytes) -> NDArray[np.complex128]:
     return np.asarray(np.conj(np.fft.rfft2(np.where(carries < 0, signs, 0))))
 
 
-def _fold(fields: Floats, place: Place, per_cell: int) -> Floats:
+def _fold(fields: Floats, place: Lattice, per_cell: int) -> Floats:
     """Samples of all repetitions of the tile added up, (per_cell * TILE, per_cell * TILE, channels), the tile's origin
     first.
     """

@@ -69,7 +69,7 @@ def _difference(a: Tensor, b: Tensor) -> Tensor:
     kernel = torch.exp(-line.square() / 2)
     kernel = kernel / kernel.sum()
     away = (a - b).abs().mean(1, keepdim=True)
-    if away.device.type == "cpu" and not away.requires_grad:
+    if away.device.type == "cpu" and torch.is_inference_mode_enabled():  # training is on one device, all at once
         weights = kernel.numpy()
         maps = [
             cv2.sepFilter2D(one, -1, weights, weights, borderType=cv2.BORDER_REPLICATE) for one in away[:, 0].numpy()
