@@ -49,7 +49,7 @@ def test_the_same_pictures(assets: Path, background: str | None) -> None:
     for runtime in ("torch", "onnx"):
         options = AnimateOptions(runtime=runtime, background=background, label=False, landmarks=BuiltinLandmarks())
         with Session(assets / "grace_hopper.jpg", options, calibrate=0) as session:
-            session._marks.label = lambda picture: picture  # each session's watermark is another one
+            session._marks.label = lambda picture, *_: picture  # each session's watermark is another one
             made.append([session.frame(frame) for frame in frames])
             assert session.about["device"].startswith("cpu (ONNX Runtime" if runtime == "onnx" else "cpu (")
     for wanted, got in zip(*made, strict=True):
@@ -67,7 +67,7 @@ def test_nearly_the_same_in_int8(assets: Path) -> None:
     for runtime in ("torch", "onnx-int8", "onnx-int8"):
         options = AnimateOptions(runtime=runtime, label=False, landmarks=BuiltinLandmarks())
         with Session(portrait, options, calibrate=0) as session:
-            session._marks.label = lambda picture: picture
+            session._marks.label = lambda picture, *_: picture
             made.append(np.stack([session.frame(frame) for frame in frames]))
             assert session.about["device"].startswith("cpu (ONNX Runtime") == (runtime != "torch")
     away = difference(made[0], made[1])
