@@ -23,7 +23,7 @@ from fewshot_reenact.inputs.driver import DriverSource
 from fewshot_reenact.media.pictures import write_picture
 from fewshot_reenact.motion.builtins import PREFIX
 from fewshot_reenact.pipelines.animate import Animation
-from fewshot_reenact.pipelines.animate_steps import output_kinds
+from fewshot_reenact.pipelines.animate_steps import driver_source, output_kinds
 from fewshot_reenact.pipelines.finetune import finetune
 from fewshot_reenact.pipelines.options import AnimateOptions
 from fewshot_reenact.pipelines.session import Session
@@ -123,14 +123,7 @@ class Visitor:
         return progress
 
     def _animate(self, portraits: list[str], driver: str, options: AnimateOptions, progress: Progress) -> Made:
-        source = DriverSource.parse(
-            driver,
-            face=options.driver_face,
-            start=options.start,
-            end=options.end,
-            mirror=options.mirror,
-            any_size=options.any_size,
-        )
+        source = driver_source(driver, options)
         suffix = output_kinds(source.is_still, options.background == "transparent")[0]
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:

@@ -77,6 +77,19 @@ def output_kinds(still: bool, transparent: bool) -> tuple[str, ...]:
     return TRANSPARENT_OUTPUTS if transparent else VIDEO_OUTPUTS
 
 
+def driver_source(driver: str | Path, options: AnimateOptions) -> DriverSource:
+    """The part of a driver that the options take, as they take it. Raises what DriverSource.parse does."""
+    return DriverSource.parse(
+        driver,
+        face=options.driver_face,
+        start=options.start,
+        end=options.end,
+        fps=options.fps,
+        mirror=options.mirror,
+        any_size=options.any_size,
+    )
+
+
 def parse(
     options: AnimateOptions,
     portrait: str | Path | Sequence[str | Path] | PortraitSource,
@@ -87,15 +100,7 @@ def parse(
 ) -> Job:
     """Look at everything that was given, before anything takes long."""
     portraits = portrait if isinstance(portrait, PortraitSource) else PortraitSource.parse(portrait, options.face, True)
-    source = DriverSource.parse(
-        driver,
-        face=options.driver_face,
-        start=options.start,
-        end=options.end,
-        fps=options.fps,
-        mirror=options.mirror,
-        any_size=options.any_size,
-    )
+    source = driver_source(driver, options)
     if portraits.is_video and source.is_still:
         raise InputError(
             f"{portraits.files[0]}: is not a picture but a video, which a video or a motion drives, not a picture; "

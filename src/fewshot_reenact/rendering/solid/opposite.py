@@ -17,7 +17,6 @@ def mirror_image(own: Tensor, moved: Tensor) -> Tensor:
     """
     image = own + _mirrored(moved - own)
     other = _mirrored(moved)
-    image = image.clone()
     for eye, iris in ((LEFT_EYE, LEFT_IRIS), (RIGHT_EYE, RIGHT_IRIS)):
         image[:, iris] = image[:, eye].mean(1) + other[:, iris] - other[:, eye].mean(1)
     return image

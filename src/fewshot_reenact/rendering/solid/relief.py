@@ -18,7 +18,7 @@ from fewshot_reenact.rendering.warp import PIECES, interpolated
 
 _OVER = (-1.15, -0.95, 1.15, 1.6)  # of the face's plane, x0 y0 x1 y1 in eye distances: all points lie within
 _PLACES = (104, 94)  # rows, columns
-_SLACK = 1e-3  # how freely the spline may miss a point
+DEPTH_SLACK = 1e-3  # how freely a spline of depths may miss a point
 _STEPS, _BEYOND = 28, 0.06  # depths that are tried, and eye distances by which they go beyond the points' own
 
 
@@ -41,7 +41,7 @@ class Relief:
         """solid: (B, 83, 3), the points in the heads' own axes, eye distances. depth: (B, 83), as they are seen."""
         over = Grid.over(_OVER, _PLACES, solid.device)
         places = over.places().to(solid.dtype).expand(len(solid), -1, -1)
-        heights = interpolated(solid[..., :2].contiguous(), solid[..., 2], places, _SLACK)
+        heights = interpolated(solid[..., :2].contiguous(), solid[..., 2], places, DEPTH_SLACK)
         nearest, farthest = depth.amax(1) + _BEYOND, depth.amin(1) - _BEYOND
         return cls(heights.view(len(solid), 1, *_PLACES), over, rotation, nearest, farthest, nearness)
 

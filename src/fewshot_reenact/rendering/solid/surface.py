@@ -30,7 +30,6 @@ _ALIKE, _BESIDE_IT = 0.3, 0.6
 _HANGS_FROM, _HANGS_TO = 0.6, 0.95  # eye distances below the eyes
 _HIDES_FROM, _HIDES_ALL = radians(12), radians(25)  # of yaw, from which a head hides hair, and all of a side's
 _RIDGE = 0.06  # eye distances from the head's middle: nearer there are no sides
-DEPTH_SLACK = 1e-3  # how freely the spline of depths may miss a point
 # A head's turn ends this many eye distances below the chin; to the sides all ends between these shares of _FAR.
 _NECK = 0.3
 _FAR, _SOFT = 2.7, 0.25

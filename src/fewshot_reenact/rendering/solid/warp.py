@@ -17,8 +17,9 @@ from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.models.feather import feather_on
 from fewshot_reenact.rendering.flow import FLOW_SIZE, apply_affine, enlarge_flow, frame_places
 from fewshot_reenact.rendering.solid.eyeballs import turn_eyeballs
+from fewshot_reenact.rendering.solid.relief import DEPTH_SLACK
 from fewshot_reenact.rendering.solid.splat import Grid, Seen, invert_map, refine_inverse
-from fewshot_reenact.rendering.solid.surface import DEPTH_SLACK, Placing, Surface, sway, turned
+from fewshot_reenact.rendering.solid.surface import Placing, Surface, sway, turned
 from fewshot_reenact.rendering.warp import fit_warp, interpolated, sample
 
 BOX_GRID = 32  # places a side at which the box's expression is computed
