@@ -142,9 +142,9 @@ class Turn:
             return None
         shown, other = self.seen.visible, self.mirror.visible
         source, beyond = expression.source(self.seen.where), opposite.source(self.mirror.where)
-        there, drawn = self.seen.covered, self.seen.covered
+        drawn, there = self.seen.covered, torch.ones_like(self.seen.covered)
         if person is not None:
-            drawn = torch.ones_like(drawn)
+            drawn = there  # ground is known, and none of it is drawn
             own, there = (
                 self.nodes.look_up(person[:, k : k + 1].expand(len(where), -1, -1, -1), where)
                 for k, where in enumerate((source, beyond))
@@ -155,7 +155,7 @@ class Turn:
         share = smoothstep(F.avg_pool2d(F.pad(better, (2,) * 4, "replicate"), 5, 1)) * drawn * self.uncovers
         away = (beyond - self.onto.map()).permute(0, 3, 1, 2)
         # Faces are pictures without a matte: the ground beside a mirror image is none of theirs.
-        found = self.onto.look_up(torch.cat([away, share if person is None else share * there], 1), wanted)
+        found = self.onto.look_up(torch.cat([away, share * there], 1), wanted)
         return Mirror(wanted + found[:, :2].permute(0, 2, 3, 1), found[:, 2:], away, share)
 
     def places(self, wanted: Tensor) -> tuple[Tensor, Tensor]:
