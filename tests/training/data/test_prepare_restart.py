@@ -181,11 +181,12 @@ def test_rays_actors_come_and_go_with_the_work(ray_here):
 def test_rays_driver_killed_and_gone_on_with(ray_here, vox_videos, vox_shards, tmp_path):
     out = tmp_path / "shards"
     kill_midway(vox_videos, out, 2, tmp_path / "killed.py", "ray")
-    made = len(list(out.glob("shard-*.json")))
-    assert made > 3
-    done: list[Done] = []
-    prepare(vox_videos, out, options=OPTIONS, workers=2, engine="ray", progress=done.append)
-    assert tree(out) == tree(vox_shards) and done[-1].of < 5, "finished shards are not made again"
+    made = {path: path.stat().st_mtime_ns for path in out.glob("shard-*.json")}
+    assert len(made) > 3
+    prepare(vox_videos, out, options=OPTIONS, workers=2, engine="ray")
+    assert tree(out) == tree(vox_shards)
+    # All five may be there: Ray's workers end a moment after the driver, and finish what they had in hand.
+    assert {path: path.stat().st_mtime_ns for path in made} == made, "finished shards are not made again"
 
 
 def test_without_ray_the_error_says_how_to_get_it(vox_videos, tmp_path, monkeypatch):
