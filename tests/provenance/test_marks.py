@@ -1,5 +1,6 @@
 """The marks that `animate` puts into its output: label, keys, signed manifest."""
 
+import base64
 import datetime
 import stat
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -167,6 +169,15 @@ def test_given_credentials_sign(tmp_path: Path, folder: Path, tiny_model: Path) 
     assert not (folder / keys.KEY).exists(), "no key is made where one is given"
 
 
+def of_version(number: int, chain: bytes) -> bytes:
+    """The first certificate of a chain with another version than X.509 knows."""
+    data = x509.load_pem_x509_certificate(chain).public_bytes(Encoding.DER)
+    version = bytes([0xA0, 3, 2, 1])
+    at = data.index(version) + len(version)
+    text = base64.encodebytes(data[:at] + bytes([number]) + data[at + 1 :])
+    return b"-----BEGIN CERTIFICATE-----\n" + text + b"-----END CERTIFICATE-----\n"
+
+
 def test_credentials_that_cannot_be_used(tmp_path: Path) -> None:
     given = keys.make_credentials()
     files = {
@@ -176,6 +187,7 @@ def test_credentials_that_cannot_be_used(tmp_path: Path) -> None:
         "other.pem": keys.make_credentials().key,
         "locked.pem": pem(load_pem_private_key(given.key, None), b"secret"),
         "rsa.pem": pem(rsa.generate_private_key(65537, 2048)),
+        "version.pem": of_version(5, given.chain),
     }
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
@@ -183,6 +195,7 @@ def test_credentials_that_cannot_be_used(tmp_path: Path) -> None:
         ("nowhere", "k.pem", "nowhere: cannot be read"),
         ("c.pem", "nowhere", "nowhere: cannot be read"),
         ("junk", "k.pem", "no PEM certificate"),
+        ("version.pem", "k.pem", "no PEM certificate"),
         ("c.pem", "junk", "no PEM private key"),
         ("c.pem", "other.pem", "does not belong to"),
         ("c.pem", "locked.pem", "locked with a password"),

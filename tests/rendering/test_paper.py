@@ -66,6 +66,14 @@ def test_psi_and_further_portraits_count(model):
     assert (plain != styled).any() and (plain != several).any()
 
 
+def test_networks_that_make_no_numbers_are_an_error(model):
+    poses = portrait().points[None]
+    with torch.no_grad():
+        model.generator.out.bias.fill_(float("nan"))  # as sums of weights that are far too large are
+    with pytest.raises(ModelError, match="no number"):
+        next(PaperRenderer(model, [portrait()], poses).render(poses))
+
+
 def test_a_square_goes_back_to_its_place(model):
     wide = Portrait(np.full((60, 100, 3), 200, np.uint8), face_points(60) + np.float32([30, 0]))
     painter = PaperRenderer(model, [wide], wide.points[None])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from fewshot_reenact.errors import ModelError
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.head_crop import head_box
@@ -55,6 +56,15 @@ def test_the_portraits_own_points_give_the_portrait():
     (out,) = renderer(one).render(one.points[None])
     assert out.shape == one.picture.shape and out.dtype == np.uint8
     assert differ(out, one.picture).max() <= 2
+
+
+def test_networks_that_make_no_numbers_are_an_error():
+    one, net = portrait(), model()
+    with torch.no_grad():
+        net.generator.out.bias[0] = torch.finfo(torch.float32).max
+        net.generator.out.weight[0] = torch.finfo(torch.float32).max
+    with pytest.raises(ModelError, match="no number"):
+        next(renderer(one, net=net).render(one.points[None]))
 
 
 def test_what_the_networks_shift_moves_at_full_resolution():

@@ -26,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fewshot_reenact.config_folder import config_folder, open_to_others, write_private
 from fewshot_reenact.errors import InputError
+from fewshot_reenact.provenance.chains import certificates_in
 
 KEY = "signing-key.pem"  # the key and then its chain: in one file, so that they always belong together
 OWNER = "fewshot-reenact user (self-made key, identity not checked)"
@@ -128,7 +129,7 @@ def read_credentials(certificate: str | Path, key: str | Path) -> Credentials:
     """
     chain, private = (_read(path) for path in (certificate, key))
     try:
-        leaf = x509.load_pem_x509_certificates(chain)[0]
+        leaf = certificates_in(chain)[0]
         certified = _public(leaf.public_key())
     except (ValueError, TypeError, OverflowError, IndexError, UnsupportedAlgorithm) as error:
         raise InputError(f"{certificate}: is no PEM certificate; give the chain as PEM, the leaf first") from error
@@ -158,7 +159,7 @@ def own_authority() -> str | None:
     """The certificate of this user's own authority as PEM, to tell outputs of this installation; None without one."""
     try:
         _, begin, chain = (config_folder() / KEY).read_bytes().partition(_CERTIFICATE)
-        return x509.load_pem_x509_certificates(begin + chain)[-1].public_bytes(Encoding.PEM).decode()
+        return certificates_in(begin + chain)[-1].public_bytes(Encoding.PEM).decode()
     except (OSError, ValueError):
         return None
 
@@ -166,7 +167,7 @@ def own_authority() -> str | None:
 def _fits(made: Credentials) -> bool:
     """Whether key and chain belong together and the leaf is still valid."""
     try:
-        leaf = x509.load_pem_x509_certificates(made.chain)[0]
+        leaf = certificates_in(made.chain)[0]
         certified = _public(leaf.public_key())
         public = load_pem_private_key(made.key, None).public_key()
     except (ValueError, TypeError, OverflowError, IndexError, UnsupportedAlgorithm):

@@ -13,6 +13,7 @@ from fewshot_reenact.config_folder import config_folder, write_private
 from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import partial_file
 from fewshot_reenact.provenance import keys
+from fewshot_reenact.provenance.chains import certificates_in, is_authority
 from fewshot_reenact.provenance.sign import printable
 
 FORMER, TRUSTED = "former-authorities.pem", "trusted-authorities.pem"
@@ -74,7 +75,7 @@ def trust(path: Path) -> list[Known]:
     """From now on the authorities in a PEM file count as known. Returns them. Raises InputError, UsageError."""
     given = _certificates(read_pem(path), path)
     for one in given:
-        if not _is_authority(one):
+        if not is_authority(one):
             raise InputError(f"{path}: has a certificate of no authority; ask for what `keys --export` writes")
     there = {_print(one) for one in _kept(TRUSTED)}
     _keep_or_say(TRUSTED, [*_kept(TRUSTED), *(one for one in given if _print(one) not in there)])
@@ -105,18 +106,11 @@ def read_pem(path: str | Path) -> str:
 
 def _certificates(pem: str, path: Path | None = None) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(pem.encode()) if pem else []
+        return certificates_in(pem.encode()) if pem else []
     except ValueError as error:
         if path is None:
             return []
         raise InputError(f"{path}: has a damaged certificate in it") from error
-
-
-def _is_authority(one: x509.Certificate) -> bool:
-    try:
-        return one.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
-        return False
 
 
 def _kept(name: str) -> list[x509.Certificate]:

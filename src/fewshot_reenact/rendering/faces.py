@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewshot_reenact.errors import ModelError
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.raster import raster
@@ -95,7 +96,7 @@ class Faces:
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Faces from one portrait each, its number in `own`. visible: see FaceInputs. kept: see `restraint.taken`.
         Returns the portraits seen through the corrected flow and the change of colour, (B, 3, L, L), and how the flow
-        was corrected.
+        was corrected. Raises ModelError: what the networks make is no number.
         """
         b, numbers = len(own), list(own)
         warped = self._sampled(own, view)
@@ -111,7 +112,7 @@ class Faces:
         own_face, own_raster = self.large[numbers], self.large_rasters[numbers]
         known = enlarge(visible, self.shown)
         large = FaceInputs(face, own_face, own_raster, enlarge(drawn, self.shown), known)
-        change = self.tone.keep(self.model.refine(large, embedding) - seen, seen, numbers)
+        change = expect_numbers(self.tone.keep(self.model.refine(large, embedding) - seen, seen, numbers))
         return seen, change * kept.to(self.device), made.shift
 
     def kept(self, heads: HeadMotion, frames: np.ndarray, lifts: Sequence[Lift]) -> Tensor:
@@ -140,6 +141,13 @@ class Faces:
             where = (flow[rows].to(self.device) + 0.5) * scale.to(self.device) - 0.5
             made[rows] = sample(picture.expand(len(rows), -1, -1, -1), where)
         return made
+
+
+def expect_numbers(made: Tensor) -> Tensor:
+    """What networks made, as it is. Raises ModelError: some of it is no number, as of damaged weights."""
+    if not bool(made.isfinite().all()):
+        raise ModelError("what the model's networks paint is no number: its weights are damaged; use another --model")
+    return made
 
 
 def as_pictures(x: Tensor) -> np.ndarray:

@@ -19,6 +19,7 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.reenactor import FaceNetworks, Reenactor
 from fewshot_reenact.motion.heads import HeadMotion, points_of
+from fewshot_reenact.rendering.faces import expect_numbers
 from fewshot_reenact.rendering.flow import to_signed
 from fewshot_reenact.rendering.textured import BATCH
 
@@ -105,7 +106,7 @@ class PaperRenderer:
         began = time.perf_counter()
         drawn = self._signed([self._draw(transform(self.matrix, points)) for points in motion])
         psi = None if self.psi is None else self.psi.expand(len(motion), -1)
-        made = self.model.generator(drawn, self.embedding.expand(len(motion), -1), psi).float()
+        made = expect_numbers(self.model.generator(drawn, self.embedding.expand(len(motion), -1), psi).float())
         pictures = ((made + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         self.seconds["networks"] += time.perf_counter() - began
         return pictures
