@@ -1,40 +1,14 @@
 """Irises go all of their way behind the lids, and the lids stay."""
 
-from dataclasses import replace
-
-import numpy as np
 import torch
 
-from fewshot_reenact.geometry.rotation import rotation_from
-from fewshot_reenact.geometry.solid import HeadPose, head_shapes
-from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
+from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_IRIS, RIGHT_IRIS
 from fewshot_reenact.motion.heads import HeadMotion, lift
 from fewshot_reenact.rendering.flow import frame_places
 from fewshot_reenact.rendering.solid.eyeballs import turn_eyeballs
 from fewshot_reenact.rendering.solid.pairs import frames_of
 from fewshot_reenact.rendering.solid.portrait import SolidPortrait, moving_box
-from fewshot_reenact.rendering.warp import sample
-
-SIDE, SIZE = 400, 128
-EYES = ((LEFT_EYE, LEFT_IRIS), (RIGHT_EYE, RIGHT_IRIS))
-
-
-def face() -> torch.Tensor:
-    """(1, 83, 2) pixels, with eyes that are open by a third of their width."""
-    shapes = head_shapes()
-    pose = HeadPose(
-        rotation_from(np.zeros(3)), np.float64(60.0), np.array([200.0, 180.0]),
-        np.zeros(len(shapes.identity)), np.zeros(len(shapes.expression)),
-    )  # fmt: skip
-    points = pose.placed()[None, :, :2].astype(np.float32)
-    for eye, iris in EYES:
-        a, b = points[0, eye][0], points[0, eye][3]
-        across, down = b - a, np.array([-(b - a)[1], (b - a)[0]])
-        for at, height in ((1, -0.16), (2, -0.16), (4, 0.16), (5, 0.16)):
-            along = {1: 0.3, 2: 0.7, 4: 0.7, 5: 0.3}[at]
-            points[0, eye.start + at] = a + along * across + height * down
-        points[0, iris] = (a + b) / 2
-    return torch.from_numpy(points)
+from painted_eyes import EYES, SIDE, SIZE, at, face, held
 
 
 def looking(points: torch.Tensor, by: float) -> torch.Tensor:
@@ -43,13 +17,6 @@ def looking(points: torch.Tensor, by: float) -> torch.Tensor:
     for eye, iris in EYES:
         there[:, iris] += by * (points[:, eye][:, 3] - points[:, eye][:, 0])
     return there
-
-
-def at(field: torch.Tensor, frame: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-    """A field (1, 2, S, S) over a face frame at a place (2,) of the picture."""
-    linear, shift = frame[0, :, :2], frame[0, :, 2]
-    inside = torch.linalg.solve(linear, place - shift)
-    return sample(field, inside.view(1, 1, 1, 2))[0, :, 0, 0]
 
 
 def test_an_iris_comes_from_where_it_was_and_the_lids_do_not_move():
@@ -97,13 +64,7 @@ def test_it_is_to_be_seen_in_the_flow_of_a_portrait():
     box = moving_box(own, None, (SIDE, SIDE))
     solid = SolidPortrait(own, box, box, SIZE)
     there = looking(points, 0.15)
-    still = replace(
-        own.pose,
-        rotation=own.pose.rotation[None],
-        scale=np.full(1, float(own.pose.scale)),
-        translation=own.pose.translation[None],
-        expression=own.pose.expression[None],
-    )
+    still = held(own.pose)
     moved = own.solid.copy()
     moved[[LEFT_IRIS, RIGHT_IRIS], :2] += (there - points)[0, [LEFT_IRIS, RIGHT_IRIS]].numpy() / float(own.pose.scale)
     frame = frames_of(there, SIZE)

@@ -11,6 +11,7 @@ from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.feather import feather, feather_on
 from fewshot_reenact.motion.heads import Lift
+from fewshot_reenact.rendering.eyelids import Closing
 from fewshot_reenact.rendering.faces import as_pictures
 from fewshot_reenact.rendering.head_flow import HeadFlow
 from fewshot_reenact.rendering.layers import Layers, cut_out, show_other_side
@@ -19,6 +20,7 @@ from fewshot_reenact.rendering.solid.portrait import Frames
 from fewshot_reenact.rendering.spans import Spans
 from fewshot_reenact.rendering.view import View
 
+_LID = 8.0  # frame pixels by which a lid that comes down goes beyond it
 _SLACK = 3.0  # frame pixels by which what is fine in a face's flow, as irises that turn, goes beyond the head's
 
 
@@ -30,7 +32,7 @@ class InferredFace:
     where refiners follow. face_flow: (S, S, 2) over the frame, portrait pixels, and box_offset: (rows, columns, 2) over
     the box. covered: (rows, columns), see rendering.solid. shift: (S, S, 2) frame pixels, how dense motion and networks
     correct the flow. warped, change: (L, L, 3) float32 on the 0..1 scale; warped is the portrait seen through the
-    corrected flow.
+    corrected flow. shut: (2,), how far the eyes are, see eyelids.Lids. eyes: face_flow about each of them, finer.
     """
 
     frame: np.ndarray
@@ -41,6 +43,8 @@ class InferredFace:
     shift: np.ndarray | None
     warped: np.ndarray
     change: np.ndarray
+    shut: np.ndarray
+    eyes: tuple[np.ndarray, np.ndarray] | None = None
     mirror: OtherSide | None = None
 
 
@@ -83,6 +87,7 @@ class Composer:
         self.flow = HeadFlow(box, portrait.size, feather(size, size)[0, 0].numpy())
         self.layers = layers or Layers.of(portrait.picture, portrait.matte, lift, portrait.ground)
         self.spans = Spans(self.layers.person[..., 3], box)
+        self.points = portrait.points
         self.base = portrait.picture if portrait.ground is None else self.layers.whole()
         self.cut_out = portrait.cut_out
         self.edge = feather(shown, shown)[0, 0].numpy()
@@ -94,7 +99,15 @@ class Composer:
         picture = self.base.copy()
         x0, y0, x1, y1 = self.box
         spans = self.spans.of(face.box_offset, face.covered, self.flow.face(face.frame), self._corrected(face))
-        flow = self.flow.full(face.frame, face.face_flow, face.box_offset, face.shift, spans)
+        flow = self.flow.full(
+            face.frame,
+            face.face_flow,
+            face.box_offset,
+            face.shift,
+            spans,
+            Closing.of(self.points, face.shut),
+            face.eyes,
+        )
         covered = cv2.resize(face.covered, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
         _, person = self.layers.seen(flow, covered, (x0, y0), spans, picture[y0:y1, x0:x1])
         if face.mirror is not None:
@@ -114,5 +127,6 @@ class Composer:
     @staticmethod
     def _corrected(face: InferredFace) -> float:
         """The farthest, in pixels, that the flow of the face is from that of the head."""
-        most = _SLACK + (0.0 if face.shift is None else float(np.abs(face.shift).max()))
+        most = _SLACK + (_LID if face.shut.any() else 0.0)
+        most += 0.0 if face.shift is None else float(np.abs(face.shift).max())
         return most * float(np.linalg.norm(face.frame[:, :2], 2))

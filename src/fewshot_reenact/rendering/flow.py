@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fewshot_reenact.rendering.eyelids import Lids
 from fewshot_reenact.rendering.warp import fit_warp, grid, sample
 
 FLOW_SIZE = 32  # the flow is smooth: it is computed on a coarse grid of the frame and interpolated
@@ -36,7 +37,9 @@ def face_flow(driver: Tensor, portrait: Tensor, driver_frame: Tensor, box: Tenso
     spline = fit_warp(driver, portrait, box)
     coarse = grid(FLOW_SIZE, size, driver.device).to(driver.dtype)[None]
     flow = spline(apply_affine(driver_frame, coarse)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
-    return enlarge_flow(flow, driver_frame, size)
+    places = frame_places(driver_frame, size)
+    away = (enlarge_flow(flow, driver_frame, size) - places).permute(0, 3, 1, 2)
+    return places + Lids.between(driver, portrait).cover(away, places).permute(0, 2, 3, 1)
 
 
 def enlarge_flow(flow: Tensor, frame: Tensor, size: int) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from fewshot_reenact.rendering.eyelids import Closing, eye_boxes
 from fewshot_reenact.rendering.paste import frame_bounds, onto_picture, sample_flow
 from fewshot_reenact.rendering.spans import Span, fades_of
 
@@ -13,6 +14,7 @@ from fewshot_reenact.rendering.spans import Span, fades_of
 # rounded by so many places.
 _LEAP, _SIDES, _SURE, _ROUND = 2.0, 2.4, 0.15, 0.6
 _AROUND = 8.0  # places about a fold that are looked at
+_WHOLE = 0.999  # of a pixel that lies wholly within what is resampled
 _BOTH, _LONG = 0.58, 4.0  # the share that the two sides have to have of what is around, over so many places of a fold
 
 
@@ -44,6 +46,8 @@ class HeadFlow:
         box_offset: np.ndarray,
         shift: np.ndarray | None,
         spans: Sequence[Span] | None = None,
+        closing: Closing | None = None,
+        eyes: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> np.ndarray:
         """The flow for every pixel of the box, (h, w, 2) float32: coarse about the head, fine and corrected in the
         face, none at the box's edge. It is overwritten by the next call.
@@ -51,7 +55,8 @@ class HeadFlow:
         frame: (2, 3), face frame -> picture. face_flow: (g, g, 2) over the frame, picture pixels. box_offset: (rows,
         columns, 2) over the box, its outer samples on the outer pixels, what the flow differs by from each pixel's own
         place. shift: (S, S, 2) frame pixels, see models.reenactor.Correction, or None. spans: where it is wanted, the
-        face among it; elsewhere it may be anything. None: everywhere.
+        face among it; elsewhere it may be anything. None: everywhere. closing: the portrait's eyes, where one is
+        shut. eyes: face_flow about the left eye and the right one, finer.
         """
         x0, y0, x1, y1 = self.box
         size, moved = (x1 - x0, y1 - y0), self._room
@@ -65,14 +70,32 @@ class HeadFlow:
             onto[:, 2] += matrix[:, :2] @ corner
             _first_two(_resampled(planes, onto, part.shape[1::-1]), part)
             cv2.multiply(part, self.fade[rows, columns], dst=part)
-        self._add_face(moved, frame, face_flow, shift)
+        self._add_face(moved, frame, face_flow, shift, eyes)
         if folded is not None:
             moved[folded] = without_seams(moved[folded], cell)
         for where in wanted if folded is None or spans is None else wanted[1:]:
             cv2.add(moved[where], self.here[where], dst=moved[where])
+        if closing is not None:
+            self._close(moved, frame, closing)
         return moved
 
-    def _add_face(self, moved: np.ndarray, frame: np.ndarray, face_flow: np.ndarray, shift: np.ndarray | None) -> None:
+    def _close(self, moved: np.ndarray, frame: np.ndarray, closing: Closing) -> None:
+        x0, y0, _, _ = self.box
+        for side, (rows, columns) in enumerate(eye_boxes(len(self.feather))):
+            own = frame.copy()
+            own[:, 2] += frame[:, :2] @ np.array([columns.start, rows.start], float)
+            a, b, c, d = _bounds(own, (columns.stop - columns.start, rows.stop - rows.start), self.box)
+            if closing.shut[side] > 0 and c > a and d > b:
+                closing.hide(moved[b - y0 : d - y0, a - x0 : c - x0], side)
+
+    def _add_face(
+        self,
+        moved: np.ndarray,
+        frame: np.ndarray,
+        face_flow: np.ndarray,
+        shift: np.ndarray | None,
+        eyes: tuple[np.ndarray, np.ndarray] | None,
+    ) -> None:
         """The face's own flow in place of the head's, as far as its frame lies in the box."""
         x0, y0, _, _ = self.box
         size = len(self.feather)
@@ -85,6 +108,8 @@ class HeadFlow:
         found = onto_picture(cv2.merge([*own, self.feather, self.feather]), frame, inside)
         fine, mask = np.empty_like(part), np.empty_like(part)
         cv2.mixChannels([found], [fine, mask], [0, 0, 1, 1, 2, 2, 3, 3])
+        if eyes is not None:
+            self._add_eyes(fine, frame, eyes, inside)
         cv2.subtract(fine, part, dst=fine)
         cv2.add(part, cv2.multiply(fine, mask, dst=fine), dst=part)
         if shift is not None:
@@ -93,6 +118,42 @@ class HeadFlow:
             cv2.add(away, self.here[: d - b, : c - a], dst=where)
             where += np.array([a - x0, b - y0], np.float32) - self.here[0, 0]
             cv2.add(away, sample_flow(moved, where), dst=part)
+
+    def _add_eyes(
+        self,
+        fine: np.ndarray,
+        frame: np.ndarray,
+        eyes: tuple[np.ndarray, np.ndarray],
+        inside: tuple[int, int, int, int],
+    ) -> None:
+        """The eyes' own offsets in place of those of the face, `fine`, over the part `inside` of the picture."""
+        for eye, (rows, columns) in zip(eyes, eye_boxes(len(self.feather)), strict=True):
+            step = (columns.stop - columns.start - 1) / (eye.shape[1] - 1)
+            own = frame.copy()
+            own[:, 2] += frame[:, :2] @ np.array([columns.start, rows.start], float)
+            own[:, :2] *= step
+            a, b, c, d = _bounds(own, eye.shape[1::-1], inside)
+            if c <= a or d <= b:
+                continue
+            line, down = np.arange(eye.shape[1]), np.arange(eye.shape[0])[:, None]
+            away = [eye[..., k] - (own[k, 0] * line + own[k, 1] * down + own[k, 2]) for k in (0, 1)]
+            known = np.ones(eye.shape[:2], np.float32)
+            found = onto_picture(cv2.merge([*(x.astype(np.float32) for x in away), known, known]), own, (a, b, c, d))
+            both = np.empty((d - b, c - a, 2), np.float32)
+            _first_two(found, both)
+            x, y = inside[:2]
+            cv2.copyTo(both, (found[..., 2] > _WHOLE).astype(np.uint8), fine[b - y : d - y, a - x : c - x])
+
+
+def _bounds(frame: np.ndarray, size: Sequence[int], limits: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """The part of the limits, x0, y0, x1, y1, that a frame of that (width, height) covers."""
+    w, h = size
+    corners = np.array([[x, y, 1] for x in (0, w - 1) for y in (0, h - 1)], float) @ frame.T
+    low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
+    return (
+        max(int(low[0]), limits[0]), max(int(low[1]), limits[1]),
+        min(int(high[0]), limits[2]), min(int(high[1]), limits[3]),
+    )  # fmt: skip
 
 
 def _parts(

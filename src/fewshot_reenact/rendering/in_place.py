@@ -13,6 +13,7 @@ from fewshot_reenact.geometry.head_crop import box_within
 from fewshot_reenact.geometry.solid import head_shapes
 from fewshot_reenact.models.feather import feather
 from fewshot_reenact.rendering.composing import InferredFace
+from fewshot_reenact.rendering.eyelids import Closing
 from fewshot_reenact.rendering.face_window import BEYOND, window
 from fewshot_reenact.rendering.flow import frame_places
 from fewshot_reenact.rendering.head_flow import HeadFlow
@@ -46,7 +47,7 @@ class InPlace:
         offset = everywhere.look_up(expression.box, part.map())
         face = frame_places(frame, size) + expression.face[:, :2].permute(0, 2, 3, 1)
         seen = torch.ones(1, 1, size, size)
-        frames = Frames(face, seen, offset, torch.ones(1, 1, *part.shape))
+        frames = Frames(face, seen, offset, torch.ones(1, 1, *part.shape), None, expression.lids.shut)
         return cls(over, offset[0].permute(1, 2, 0).numpy(), frames)
 
     def compose(self, cut: HeadCut, face: InferredFace, region: str) -> np.ndarray:
@@ -57,7 +58,8 @@ class InPlace:
         edge = feather(size, size)[0, 0].numpy()
         flow = HeadFlow(self.over, limits, edge)
         share = window((cut.own.points, cut.head.points[0]), self.over, float(cut.own.pose.scale), region, cut.matte)
-        away = flow.full(face.frame, face.face_flow, self.offset, face.shift) - flow.here
+        eyes = Closing.of(cut.own.points, face.shut)
+        away = flow.full(face.frame, face.face_flow, self.offset, face.shift, closing=eyes) - flow.here
         away *= share[..., None]
         away += flow.here
         own = cut.part[y0:y1, x0:x1]

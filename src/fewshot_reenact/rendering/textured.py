@@ -137,9 +137,22 @@ class TexturedRenderer:
         self.seconds["networks"] += time.perf_counter() - began
         shifts = [None] * len(heads) if shift is None else list(shift)
         face, box, covered = warp.face.numpy(), as_pictures(warp.box), warp.covered[:, 0].numpy()
+        shut = warp.shut.numpy()
         mirrors = other_sides(warp, view)
         return [
-            InferredFace(frames[i], shown[i], face[i], box[i], covered[i], shifts[i], warped[i], change[i], mirrors[i])
+            InferredFace(
+                frames[i],
+                shown[i],
+                face[i],
+                box[i],
+                covered[i],
+                shifts[i],
+                warped[i],
+                change[i],
+                shut[i],
+                warp.eyes_of(i),
+                mirrors[i],
+            )
             for i in range(len(heads))
         ]
 

@@ -136,6 +136,8 @@ class VideoRenderer:
                     shifts[i],
                     warped[i],
                     colour[i],
+                    warps[i].shut[0].numpy(),
+                    warps[i].eyes_of(0),
                     other_sides(warps[i], views[i])[0],
                 ),
                 still[i],

@@ -10,14 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fewshot_reenact.geometry.face_frame import part_box
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
+from fewshot_reenact.rendering.eyelids import eye_boxes
 
+_EYES = ((LEFT_EYE, LEFT_IRIS), (RIGHT_EYE, RIGHT_IRIS))
 # In widths of an eye. An iris is 11.7 mm across and the opening between the corners 30 mm: a radius of 0.195.
 _RADIUS, _GIVES_WAY = 0.2, 0.45  # what goes along wholly, and where the white stands still again
 _LID = 0.05  # from a lid inwards, over which the eyeball comes to go all of the way
-_HALF = 0.6  # of the part of the face frame that shows both eyes, in which each of them stands
 _FARTHEST = 0.25  # that an iris goes beyond what the spline does: farther, and the white would fold
 
 
@@ -28,15 +28,18 @@ def turn_eyeballs(away: Tensor, places: Tensor, expressed: Tensor, points: Tenso
     (B, S, S, 2), where those frames have their pixels. expressed: (B, 83, 2) pixels, the portraits' points with the new
     expression. points: (B, 83, 2) pixels, the portraits' own. Returns `away` with the eyes' part changed.
     """
-    x0, y0, x1, y1 = part_box("eyes", away.shape[-1])
-    left, right = round(x0 + _HALF * (x1 - x0)), round(x1 - _HALF * (x1 - x0))
     changed = away.clone()
-    for eye, iris, columns in ((LEFT_EYE, LEFT_IRIS, slice(x0, left)), (RIGHT_EYE, RIGHT_IRIS, slice(right, x1))):
-        part = changed[:, :, y0:y1, columns]
-        near = places[:, y0:y1, columns].flatten(1, 2)  # (B, M, 2)
-        share, wanted = _turned(part.flatten(2), near, expressed[:, eye], expressed[:, iris], points[:, iris])
-        part += (wanted[:, :, None] * share[:, None]).view(part.shape)
+    for side, (rows, columns) in enumerate(eye_boxes(away.shape[-1])):
+        part, near = changed[:, :, rows, columns], places[:, rows, columns].flatten(1, 2)
+        part.copy_(turn_eyeball(side, part.flatten(2), near, expressed, points).view(part.shape))
     return changed
+
+
+def turn_eyeball(side: int, away: Tensor, places: Tensor, expressed: Tensor, points: Tensor) -> Tensor:
+    """The same for single places about one eye, 0 the left one: (B, 2, M) and (B, M, 2) -> (B, 2, M)."""
+    eye, iris = _EYES[side]
+    share, wanted = _turned(away, places, expressed[:, eye], expressed[:, iris], points[:, iris])
+    return away + wanted[:, :, None] * share[:, None]
 
 
 def _turned(away: Tensor, places: Tensor, lids: Tensor, iris: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fewshot_reenact.geometry.face_frame import face_frame, part_box
+from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.head_crop import box_within
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.solid import HeadPose, head_shapes
 from fewshot_reenact.motion.heads import HeadMotion, Lift
+from fewshot_reenact.rendering.eyelids import eye_boxes
 from fewshot_reenact.rendering.flow import enlarge_flow, frame_places
 from fewshot_reenact.rendering.solid.opposite import mirror_image
 from fewshot_reenact.rendering.solid.splat import Grid
@@ -25,6 +26,7 @@ REACH = 3.0  # eye distances about the head's origin in which pixels move with i
 _EDGE = 0.25  # eye distances from the picture's edge, within which a mirror image fades
 _SOME = 0.05  # shares of the mirror image below this are not worth it
 _NODES = (48, 176)  # least and most nodes a side
+_FINER = 4  # times as many places a side about the eyes, at most
 _FACE_GRID = (
     64  # places a side of the face frame at which its flow is computed: nearer than the nodes are to each other
 )
@@ -35,14 +37,24 @@ class Frames:
     """The warp of B frames. face: (B, S, S, 2), where each pixel of their face frames comes from, pixels of
     the portrait, and visible: (B, 1, S, S), how well the portrait shows it, see `solid.splat.Seen`. box: (B, 2, rows,
     columns), the same for the whole head, as an offset from the output's own pixels; covered: (B, 1, rows, columns).
-    mirror: where the head's mirror image shows more.
+    eyes: the same as `face` about the left eye and the right one, a few times as fine. shut: (B, 2), how far they are,
+    see eyelids.Lids. mirror: where the head's mirror image shows more.
     """
 
     face: Tensor
     visible: Tensor
     box: Tensor
     covered: Tensor
+    eyes: tuple[Tensor, Tensor] | None
+    shut: Tensor
     mirror: Mirror | None = None
+
+    def eyes_of(self, row: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """`eyes` of one frame, (h, w, 2) each."""
+        if self.eyes is None:
+            return None
+        left, right = self.eyes
+        return left[row].numpy(), right[row].numpy()
 
 
 class SolidPortrait:
@@ -63,6 +75,8 @@ class SolidPortrait:
         self.nodes, self.onto = _grid(box, float(lift.pose.scale)), _grid(onto, float(lift.pose.scale))
         self.coarse = Grid.over((box[0], box[1], box[2] - 1, box[3] - 1), (BOX_GRID, BOX_GRID))
         self.nearness = head_shapes().nearness
+        magnified = float(np.sqrt(np.linalg.det(face_frame(lift.points, size)[:, :2])))
+        self.finer = int(np.clip(np.ceil(magnified), 1, _FINER))
         placed = lift.pose.placed(lift.solid)
         self.points = _tensor(placed[None, :, :2])
         self.depth = _tensor(placed[None, :, 2] / lift.pose.scale)
@@ -94,17 +108,16 @@ class SolidPortrait:
         wanted = frame_places(face, self.size, _FACE_GRID)
         where, visible = turn.places(wanted)
         flow = enlarge_flow(expression.source(where), face, self.size)
-        flow, visible = (
-            self._with_eyes(flow, enlarge_flow(where, face, self.size), expression),
-            _enlarged(visible, self.size),
-        )
+        visible, eyes = _enlarged(visible, self.size), self._eyes(enlarge_flow(where, face, self.size), expression)
+        for (rows, columns), fine in zip(eye_boxes(self.size), eyes, strict=True):
+            flow[:, rows, columns] = fine[:, :: self.finer, :: self.finer]
         box = (expression.source(turn.seen.where) - self.onto.map()).permute(0, 3, 1, 2)
         mirror = None if opposite is None else turn.mirrored(expression, opposite, wanted, self.person)
         if mirror is None or float(mirror.box_share.max()) < _SOME:
-            return Frames(flow, visible, box, turn.seen.covered)
+            return Frames(flow, visible, box, turn.seen.covered, eyes, expression.lids.shut)
         other = enlarge_flow(mirror.face, face, self.size)
         mirror = replace(mirror, face=other, face_share=_enlarged(mirror.face_share, self.size))
-        return Frames(flow, visible, box, turn.seen.covered, mirror)
+        return Frames(flow, visible, box, turn.seen.covered, eyes, expression.lids.shut, mirror)
 
     def _expressed(self, motion: HeadMotion, solid: np.ndarray) -> tuple[Heads, Expression]:
         """The portrait with the expressions of `solid`, (B, 83, 3), and its heads as they move."""
@@ -124,13 +137,21 @@ class SolidPortrait:
         )
         return heads, Expression.fit(heads, _tensor(own), self.size, self.coarse)
 
-    def _with_eyes(self, flow: Tensor, where: Tensor, expression: Expression) -> Tensor:
-        """The flow (B, S, S, 2) with its eyes at each pixel: irises turn within fewer than the coarse one has. where:
-        (B, S, S, 2), on the portrait with the new expression.
+    def _eyes(self, where: Tensor, expression: Expression) -> tuple[Tensor, Tensor]:
+        """The flow about the left eye and the right one, as fine as a lid's edge is thin. where: (B, S, S, 2), on the
+        portrait with the new expression.
         """
-        x0, y0, x1, y1 = part_box("eyes", self.size)
-        flow[:, y0:y1, x0:x1] = expression.source(where[:, y0:y1, x0:x1].contiguous())
-        return flow
+
+        def finer(values: Tensor) -> Tensor:
+            size = [self.finer * (n - 1) + 1 for n in values.shape[1:3]]
+            larger = F.interpolate(values.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=True)
+            return larger.permute(0, 2, 3, 1)
+
+        left, right = (
+            expression.about_eye(side, finer(where[:, rows, columns]))
+            for side, (rows, columns) in enumerate(eye_boxes(self.size))
+        )
+        return left, right
 
 
 def moving_box(portrait: Lift, motion: HeadMotion | None, size: tuple[int, int]) -> tuple[int, int, int, int]:

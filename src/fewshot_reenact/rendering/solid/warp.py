@@ -15,8 +15,9 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.models.feather import feather_on
+from fewshot_reenact.rendering.eyelids import Lids
 from fewshot_reenact.rendering.flow import FLOW_SIZE, apply_affine, enlarge_flow, frame_places
-from fewshot_reenact.rendering.solid.eyeballs import turn_eyeballs
+from fewshot_reenact.rendering.solid.eyeballs import turn_eyeball, turn_eyeballs
 from fewshot_reenact.rendering.solid.relief import DEPTH_SLACK
 from fewshot_reenact.rendering.solid.splat import Grid, Seen, invert_map, refine_inverse
 from fewshot_reenact.rendering.solid.surface import Placing, Surface, sway, turned
@@ -57,8 +58,10 @@ class Heads:
 class Expression:
     """The portraits' new expressions in their old pose, as offsets to the portraits' pixels. box: (B, 2, g, g) over
     `over`; face: (B, 3, S, S) over the face frames `frame` (B, 2, 3) of the portraits with the new expression, the
-    third how much of it counts, none from the frame's edge on. nearer: (B, 1, d, d) eye distances over the box, how
+    third how much of it counts, none from the frame's edge on. plain: (B, 2, S, S), the same without
+    what eyes do, and lids: what they do. nearer: (B, 1, d, d) eye distances over the box, how
     much nearer it brings what is seen there.
+    heads: whose they are.
     """
 
     box: Tensor
@@ -66,6 +69,9 @@ class Expression:
     face: Tensor
     frame: Tensor
     nearer: Tensor
+    plain: Tensor
+    lids: Lids
+    heads: Heads
 
     @classmethod
     def fit(cls, heads: Heads, frame: Tensor, size: int, over: Grid) -> Expression:
@@ -76,19 +82,30 @@ class Expression:
         box = (spline(places.expand(len(frame), -1, -1)) - places).view(-1, *over.shape, 2).permute(0, 3, 1, 2)
         coarse = spline(frame_places(frame, size, FLOW_SIZE).flatten(1, 2)).view(-1, FLOW_SIZE, FLOW_SIZE, 2)
         fine = frame_places(frame, size)
-        face = (enlarge_flow(coarse, frame, size) - fine).permute(0, 3, 1, 2)
-        face = turn_eyeballs(face, fine, heads.expressed, heads.points)
+        plain = (enlarge_flow(coarse, frame, size) - fine).permute(0, 3, 1, 2)
+        lids = Lids.between(heads.expressed, heads.points)
+        face = turn_eyeballs(lids.cover(plain, fine), fine, heads.expressed, heads.points)
         share = feather_on(size, frame.device).expand(len(frame), -1, -1, -1)
-        return cls(box, over, torch.cat([face, share], 1), frame, _depth_change(heads, over))
+        return cls(box, over, torch.cat([face, share], 1), frame, _depth_change(heads, over), plain, lids, heads)
 
     def source(self, where: Tensor) -> Tensor:
         """Pixels of the portrait with the new expression -> of the portrait itself, (B, h, w, 2)."""
-        inverse = torch.linalg.inv_ex(self.frame[:, :, :2])[0]
-        inverse = torch.cat([inverse, -inverse @ self.frame[:, :, 2:]], 2)
-        inside = apply_affine(inverse, where.flatten(1, 2)).view(where.shape)
-        box, face = self.over.look_up(self.box, where), sample(self.face, inside)
+        box, face = self.over.look_up(self.box, where), sample(self.face, self._inside(where))
         away = box + face[:, 2:] * (face[:, :2] - box)
         return where + away.permute(0, 2, 3, 1)
+
+    def about_eye(self, side: int, where: Tensor) -> Tensor:
+        """The same about one eye, 0 the left one, and as fine as the places (B, h, w, 2) are."""
+        plain, places = sample(self.plain, self._inside(where)), where.flatten(1, 2)
+        away = self.lids.covered(side, plain.flatten(2), places)
+        away = turn_eyeball(side, away, places, self.heads.expressed, self.heads.points)
+        return where + away.view(plain.shape).permute(0, 2, 3, 1)
+
+    def _inside(self, where: Tensor) -> Tensor:
+        """Pixels of the portrait with the new expression -> of its face frames, (B, h, w, 2)."""
+        inverse = torch.linalg.inv_ex(self.frame[:, :, :2])[0]
+        inverse = torch.cat([inverse, -inverse @ self.frame[:, :, 2:]], 2)
+        return apply_affine(inverse, where.flatten(1, 2)).view(where.shape)
 
 
 def _depth_change(heads: Heads, over: Grid) -> Tensor:
