@@ -19,7 +19,7 @@ from fewshot_reenact.geometry.topology import LEFT_BROW, LEFT_EYE, RIGHT_BROW, R
 
 # All in widths of an eye. Gap of the lids up to which an eye is meant to be shut, for no extractor tells none of lids
 # that meet; the widest from which it is as measured.
-_SHUT, _OPEN = 0.07, 0.18
+_SHUT, _OPEN = 0.085, 0.18
 _OWN = 0.85  # an eye as far open as this share of the portrait's own is as measured, however narrow it is
 # What is measured lies on the white's edge or within it: lashes begin beyond, and the corners are farther apart.
 _RIM, _CORNER = 0.03, 0.08

@@ -16,9 +16,19 @@ from fewshot_reenact.motion.heads import HeadMotion, Lift
 from fewshot_reenact.rendering.eyelids import eye_boxes
 from fewshot_reenact.rendering.flow import enlarge_flow, frame_places
 from fewshot_reenact.rendering.solid.opposite import mirror_image
+from fewshot_reenact.rendering.solid.outline import Outline
 from fewshot_reenact.rendering.solid.splat import Grid
 from fewshot_reenact.rendering.solid.surface import Placing, head_surface
-from fewshot_reenact.rendering.solid.warp import BOX_GRID, Expression, Heads, Mirror, turn_heads, uncovers
+from fewshot_reenact.rendering.solid.warp import (
+    BOX_GRID,
+    Expression,
+    Heads,
+    Mirror,
+    Turn,
+    turn_heads,
+    turned_back,
+    uncovers,
+)
 from fewshot_reenact.rendering.warp import sample
 
 _CELL = 0.055  # eye distances a node, so that lips and lids keep their form
@@ -112,12 +122,21 @@ class SolidPortrait:
         for (rows, columns), fine in zip(eye_boxes(self.size), eyes, strict=True):
             flow[:, rows, columns] = fine[:, :: self.finer, :: self.finer]
         box = (expression.source(turn.seen.where) - self.onto.map()).permute(0, 3, 1, 2)
-        mirror = None if opposite is None else turn.mirrored(expression, opposite, wanted, self.person)
+        mirror = None if opposite is None else self._mirrored(turn, expression, opposite, wanted, motion)
         if mirror is None or float(mirror.box_share.max()) < _SOME:
             return Frames(flow, visible, box, turn.seen.covered, eyes, expression.lids.shut)
         other = enlarge_flow(mirror.face, face, self.size)
         mirror = replace(mirror, face=other, face_share=_enlarged(mirror.face_share, self.size))
         return Frames(flow, visible, box, turn.seen.covered, eyes, expression.lids.shut, mirror)
+
+    def _mirrored(
+        self, turn: Turn, expression: Expression, opposite: Expression, wanted: Tensor, motion: HeadMotion
+    ) -> Mirror | None:
+        if self.person is None:
+            return turn.mirrored(expression, opposite, wanted)
+        _, back = turned_back(expression.heads.own.rotation, expression.heads.there.rotation)
+        outline = Outline.of(motion.points, back, np.asarray(motion.pose.scale), self.onto)
+        return turn.mirrored(expression, opposite, wanted, self.person, outline)
 
     def _expressed(self, motion: HeadMotion, solid: np.ndarray) -> tuple[Heads, Expression]:
         """The portrait with the expressions of `solid`, (B, 83, 3), and its heads as they move."""

@@ -18,6 +18,7 @@ from fewshot_reenact.models.feather import feather_on
 from fewshot_reenact.rendering.eyelids import Lids
 from fewshot_reenact.rendering.flow import FLOW_SIZE, apply_affine, enlarge_flow, frame_places
 from fewshot_reenact.rendering.solid.eyeballs import turn_eyeball, turn_eyeballs
+from fewshot_reenact.rendering.solid.outline import Outline
 from fewshot_reenact.rendering.solid.relief import DEPTH_SLACK
 from fewshot_reenact.rendering.solid.splat import Grid, Seen, invert_map, refine_inverse
 from fewshot_reenact.rendering.solid.surface import Placing, Surface, sway, turned
@@ -148,12 +149,17 @@ class Turn:
     mirror: Seen | None = None
 
     def mirrored(
-        self, expression: Expression, opposite: Expression, wanted: Tensor, person: Tensor | None = None
+        self,
+        expression: Expression,
+        opposite: Expression,
+        wanted: Tensor,
+        person: Tensor | None = None,
+        outline: Outline | None = None,
     ) -> Mirror | None:
         """What the mirror image shows better at the places of `onto`, and at output pixels (B, h, w, 2). opposite: the
         expression of who is mirrored: its right eye looks where the left one is to. person: (1, 2, rows, columns) over
         the nodes, how much of each is the person, and how much of that is away from the picture's edge: ground shows
-        nothing of a head, and an edge would be seen.
+        nothing of a head, and an edge would be seen. outline: beyond it there is nothing of the head.
         """
         if self.mirror is None:
             return None
@@ -167,6 +173,7 @@ class Turn:
                 for k, where in enumerate((source, beyond))
             )
             shown, other = shown * own, other * there
+            drawn = drawn if outline is None else outline.within(own)
         better = ((other - shown) / (_BETTER * other.clamp(min=_LITTLE))).clamp(0, 1)
         better = better * (1 - ((shown - _HIDDEN) / _HARDLY).clamp(0, 1))
         share = smoothstep(F.avg_pool2d(F.pad(better, (2,) * 4, "replicate"), 5, 1)) * drawn * self.uncovers
@@ -217,8 +224,8 @@ def uncovers(own: Tensor, there: Tensor) -> Tensor:
     """How far heads show the side that their portraits hide, 0..1, (B, 1, 1, 1): 0 where portraits hide none, and where
     heads turn it farther away. own, there: (B, 3, 3), rotations.
     """
-    yaw, turned_to = (torch.rad2deg(rotation[:, 0, 2].clamp(-1, 1).asin()) for rotation in (own, there))
-    ways = ((yaw.abs(), *_ASIDE), ((yaw - turned_to) * yaw.sign(), *_BACK))
+    aside, back = (torch.rad2deg(angle) for angle in turned_back(own, there))
+    ways = ((aside, *_ASIDE), (back, *_BACK))
     hidden, shown = (smoothstep(((way - none) / (most - none)).clamp(0, 1)) for way, none, most in ways)
     return (hidden * shown)[:, None, None, None]
 
@@ -232,3 +239,11 @@ def _known(surface: Surface, expression: Expression, nodes: Grid) -> tuple[Tenso
     depth, *others = nodes.look_up(known.expand(len(here), -1, -1, -1), source).flatten(2).unbind(1)
     nearer = over.sampled((_DEPTH_GRID, _DEPTH_GRID)).look_up(expression.nearer, here).flatten(1)
     return (depth + nearer, *others)
+
+
+def turned_back(own: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """How far portraits look aside, and how far their heads turn towards the side that they hide, (B,) radians each;
+    less than 0 where they turn on. own, there: (B, 3, 3), rotations.
+    """
+    yaw, turned_to = (rotation[:, 0, 2].clamp(-1, 1).asin() for rotation in (own, there))
+    return yaw.abs(), (yaw - turned_to) * yaw.sign()
