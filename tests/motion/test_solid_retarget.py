@@ -158,3 +158,15 @@ def test_closed_eyes_come_out_closed():
     for up, low in ((37, 41), (38, 40), (43, 47), (44, 46)):
         gap = made[:, low, 1] - made[:, up, 1]
         assert gap[0] > 5 and abs(gap[-1]) < 1.5
+
+
+@pytest.mark.parametrize(("yaw", "left", "right"), [(0, 0.0, 1.0), (25, 0.0, 0.0), (-25, 1.0, 1.0)])
+def test_an_eye_that_is_turned_away_goes_with_the_nearer_one(yaw, left, right):
+    """Its lids are measured badly; from the front a wink is a wink."""
+    points = film(np.tile([float(yaw), 0, 0], (FRAMES, 1)))
+    for up, low in ((37, 41), (38, 40)):
+        points[-1, [up, low]] = points[-1, [up, low]].mean(0)
+    made = retarget_solid(HeadMotion.of(points), lift(portrait()), TIMES, reference=0)
+    for pairs, wanted in ((((37, 41), (38, 40)), left), (((43, 47), (44, 46)), right)):
+        gaps = [made[:, low, 1] - made[:, up, 1] for up, low in pairs]
+        assert np.mean(gaps, 0)[-1] / np.mean(gaps, 0)[0] == pytest.approx(wanted, abs=0.15)

@@ -10,6 +10,7 @@ from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, REGIONS, RIG
 
 # Shares of an eye's opening at rest: up to the first it blinks, from the second on it is awake; and what is much.
 _SHUT, _AWAKE, _MUCH = 0.45, 0.8, 0.3
+_ASIDE = (8.0, 22.0)  # degrees of yaw from which an eye goes with the nearer one, and does so wholly
 _WIDEST = 1.5  # lids open no wider than this many times the portrait's own opening
 
 # Which other points of the lips go along with an inner pair, and how far: {pair number: {(upper, lower): share}}.
@@ -25,16 +26,30 @@ def _gaps(shape: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
     return np.stack([shape[:, low, 1] - shape[:, up, 1] for up, low in pairs], -1)
 
 
-def lid_targets(moved: np.ndarray, rest: np.ndarray, own: np.ndarray, strength: float, eye: int) -> np.ndarray:
-    """Gaps of the lids, as a share of the portrait's own opening: half closed is half closed on any face."""
-    pairs = LEFT_LIDS if eye == 1 else RIGHT_LIDS
-    rest_open = np.maximum(_gaps(rest, pairs).mean(1, keepdims=True), 0.02)
-    # The sockets' own tilt and the detector's noise move single pairs; the mean tells how open the eye is.
-    share = np.maximum(_gaps(moved, pairs).mean(1, keepdims=True), 0) / rest_open
+def lid_shares(moved: np.ndarray, rest: np.ndarray, strength: float, yaw: np.ndarray | float = 0.0) -> np.ndarray:
+    """How far each eye is open, as a share of its opening at rest, (T, 2), the left one first. yaw: (T,) degrees by
+    which the head is turned to the picture's right side: of the eye that is turned away little is seen, and it goes
+    with the other.
+    """
+    shares = []
+    for pairs in (LEFT_LIDS, RIGHT_LIDS):
+        rest_open = np.maximum(_gaps(rest, pairs).mean(1), 0.02)
+        # The sockets' own tilt and the detector's noise move single pairs; the mean tells how open the eye is.
+        shares.append(np.maximum(_gaps(moved, pairs).mean(1), 0) / rest_open)
+    left, right = np.broadcast_arrays(*shares)
+    aside = smoothstep(np.clip((np.abs(yaw) - _ASIDE[0]) / (_ASIDE[1] - _ASIDE[0]), 0, 1))
+    to_left, to_right = np.where(np.asarray(yaw) < 0, aside, 0), np.where(np.asarray(yaw) > 0, aside, 0)
+    share = np.stack([left + to_left * (right - left), right + to_right * (left - right)], -1)
     share = np.clip(1 + strength * (share - 1), 0, _WIDEST)
     # Detectors rarely say that a closed eye is quite closed.
-    share = np.where(share < 1, np.clip((share - 0.12) / 0.88, 0, 1), share)
-    return np.maximum(_gaps(own, pairs), 0) * share
+    return np.where(share < 1, np.clip((share - 0.12) / 0.88, 0, 1), share)
+
+
+def lid_targets(shares: np.ndarray, own: np.ndarray, eye: int) -> np.ndarray:
+    """Gaps of the lids, as a share of the portrait's own opening: half closed is half closed on any face. shares:
+    (T, 2), see `lid_shares`. eye: 0 the left one.
+    """
+    return np.maximum(_gaps(own, (LEFT_LIDS, RIGHT_LIDS)[eye]), 0) * shares[:, eye : eye + 1]
 
 
 def blinking(shape: np.ndarray, own: np.ndarray, rest: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def replaced(own: HeadMotion, rest: FaceAtRest, driver: HeadMotion, theirs: Face
     base, still = own.solid.copy(), rest.drift.rest(own.pose)
     for part in EXPRESSION_PARTS[how.region]:
         base[:, REGIONS[part]] = still[:, REGIONS[part]]
-    made = expressed(driver.solid, theirs.drift.rest(driver.pose), base, how)
+    made = expressed(driver.solid, theirs.drift.rest(driver.pose), base, how, driver.pose.yaw)
     if "left_eye" in EXPRESSION_PARTS[how.region]:
         made = blinking(made, own.solid, still)
     return HeadMotion(own.pose, own.solid + _taken()[:, None] * (made - own.solid))

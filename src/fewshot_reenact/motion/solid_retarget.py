@@ -12,7 +12,7 @@ import numpy as np
 from fewshot_reenact.geometry.rotation import exponential, logarithm
 from fewshot_reenact.geometry.solid import HeadPose
 from fewshot_reenact.geometry.topology import LEFT_LIDS, LIP_PAIRS, N_POINTS, REGIONS, RIGHT_LIDS
-from fewshot_reenact.motion.gaps import LIP_FOLLOWERS, fit_gaps, lid_targets, lip_targets
+from fewshot_reenact.motion.gaps import LIP_FOLLOWERS, fit_gaps, lid_shares, lid_targets, lip_targets
 from fewshot_reenact.motion.heads import HeadMotion, Lift
 from fewshot_reenact.motion.retarget import EXPRESSION_PARTS, Retargeting, slowed
 
@@ -40,15 +40,18 @@ def retarget_solid(
     if how.motion != "relative":
         raise ValueError("absolute motion is not relative to the portrait: see HeadMotion.of")
     rest = driver.pose.rest() if reference is None else driver.solid[reference]
-    solid = expressed(driver.solid, rest[None], portrait.solid[None], how)
+    solid = expressed(driver.solid, rest[None], portrait.solid[None], how, driver.pose.yaw)
     if how.region not in ("all", "pose"):
         return HeadMotion(_still(portrait.pose, len(solid)), solid)
     return HeadMotion(moved(driver.pose, portrait.pose, times, how, reference, sizes), solid)
 
 
-def expressed(driver: np.ndarray, rest: np.ndarray, own: np.ndarray, how: Retargeting) -> np.ndarray:
+def expressed(
+    driver: np.ndarray, rest: np.ndarray, own: np.ndarray, how: Retargeting, yaw: np.ndarray | float = 0.0
+) -> np.ndarray:
     """A head with a driver's expressions in its own axes. driver: (T, 83, 3). rest: the driver's head that counts as
-    the state `own` of the other; both (1 or T, 83, 3). Returns (T, 83, 3).
+    the state `own` of the other; both (1 or T, 83, 3). yaw: (T,) degrees, of the driver, see `gaps.lid_shares`. Returns
+    (T, 83, 3).
     """
     wanted = EXPRESSION_PARTS[how.region]
     gain = np.zeros((N_POINTS, 1))
@@ -61,8 +64,9 @@ def expressed(driver: np.ndarray, rest: np.ndarray, own: np.ndarray, how: Retarg
         target = lip_targets(driver, rest, own, how.strength)
         solid = fit_gaps(solid, LIP_PAIRS, target, LIP_FOLLOWERS)
     if "left_eye" in wanted:
-        for eye, pairs in ((1, LEFT_LIDS), (2, RIGHT_LIDS)):
-            solid = fit_gaps(solid, pairs, lid_targets(driver, rest, own, how.strength, eye), {})
+        shares = lid_shares(driver, rest, how.strength, yaw)
+        for eye, pairs in enumerate((LEFT_LIDS, RIGHT_LIDS)):
+            solid = fit_gaps(solid, pairs, lid_targets(shares, own, eye), {})
     return solid
 
 
