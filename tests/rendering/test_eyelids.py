@@ -56,14 +56,17 @@ def test_lashes_go_with_the_lid_and_brows_stay():
     points = face()
     there = opened(points, 0.65)
     moves = Lids.between(there, points)
-    for side, ((eye, lids), first) in enumerate(zip(EYES, (17, 22), strict=True)):
-        width = float((points[0, eye][3] - points[0, eye][0]).norm())
+    places, wanted, widths = [], [], []
+    for (eye, lids), first in zip(EYES, (17, 22), strict=True):
+        widths.append(float((points[0, eye][3] - points[0, eye][0]).norm()))
         upper = [pair[0] for pair in lids]
-        lashes = there[0, upper] - torch.tensor([0.0, 0.05 * width])
-        places = torch.cat([lashes, points[0, first : first + 5]])[None]
-        away = moves.covered(side, torch.zeros(1, 2, 7), places)[0].T
-        assert torch.allclose(away[:2], points[0, upper] - there[0, upper], atol=0.02 * width)
-        assert float(away[2:].abs().max()) < 0.05 * width
+        lashes = there[0, upper] - torch.tensor([0.0, 0.05 * widths[-1]])
+        places.append(torch.cat([lashes, points[0, first : first + 5]]))
+        wanted.append(points[0, upper] - there[0, upper])
+    away = moves.covered(torch.zeros(2, 2, 7), torch.stack(places)).mT
+    for one, want, width in zip(away, wanted, widths, strict=True):
+        assert torch.allclose(one[:2], want, atol=0.02 * width)
+        assert float(one[2:].abs().max()) < 0.05 * width
 
 
 def test_an_eye_that_opens_farther_than_the_portraits_is_drawn_out():

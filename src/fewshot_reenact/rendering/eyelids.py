@@ -37,17 +37,37 @@ _PARTS = ((LEFT_EYE, LEFT_BROW), (RIGHT_EYE, RIGHT_BROW))
 
 
 def eye_boxes(side: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Rows and columns of a face frame of that side about the left eye and about the right one."""
+    """Rows and columns of a face frame of that side about the left eye and about the right one, as many of both: the
+    frame's middle is between the eyes, however a head is turned.
+    """
     x0, y0, x1, y1 = part_box("eyes", side)
-    middle = (x0 + x1) // 2  # between the eyes, however a head is turned: a face frame is laid so
-    return (slice(y0, y1), slice(x0, middle)), (slice(y0, y1), slice(middle, x1))
+    wide = (x1 - x0) // 2
+    return (slice(y0, y1), slice(x0, x0 + wide)), (slice(y0, y1), slice(x1 - wide, x1))
+
+
+def about_eyes(values: Tensor) -> Tensor:
+    """(B, C, S, S) over face frames -> (2B, C, h, w), all left eyes and then all right ones."""
+    return torch.cat([values[..., rows, columns] for rows, columns in eye_boxes(values.shape[-1])])
+
+
+def with_eyes(values: Tensor, eyes: Tensor) -> Tensor:
+    """`values` (B, C, S, S) with other ones about the eyes, (2B, C, h, w)."""
+    changed = values.clone()
+    for (rows, columns), eye in zip(eye_boxes(values.shape[-1]), eyes.chunk(2), strict=True):
+        changed[..., rows, columns] = eye
+    return changed
+
+
+def in_places(places: Tensor) -> Tensor:
+    """The same of places (B, S, S, 2) as `about_eyes`, in a row: (2B, h * w, 2)."""
+    return about_eyes(places.permute(0, 3, 1, 2)).flatten(2).mT
 
 
 @dataclass(frozen=True)
-class Eye:
-    """B eyes in coordinates of their own, in widths: u from corner to corner, 0 to 1, v down from the line between.
-    corner: (B, 2) pixels and axes: (B, 2, 2), pixels a unit of u and of v. upper, lower: (B, 2), the lids, see
-    `_curve`. brow: (B,), v of its lower edge.
+class Eyes:
+    """N eyes in coordinates of their own, in widths: u from corner to corner, 0 to 1, v down from the line between.
+    corner: (N, 2) pixels and axes: (N, 2, 2), pixels a unit of u and of v. upper, lower: (N, 2), the lids, see
+    `_curve`. brow: (N,), v of its lower edge.
     """
 
     corner: Tensor
@@ -57,13 +77,9 @@ class Eye:
     brow: Tensor
 
     @classmethod
-    def both(cls, points: Tensor) -> tuple[Eye, Eye]:
-        """Of points (B, 83, 2), pixels: the left eye and the right one."""
-        left, right = (cls._of(points[:, eye], points[:, brow]) for eye, brow in _PARTS)
-        return left, right
-
-    @classmethod
-    def _of(cls, lids: Tensor, brow: Tensor) -> Eye:
+    def of(cls, points: Tensor) -> Eyes:
+        """Those of faces with these points, (B, 83, 2) pixels: all left ones and then all right ones."""
+        lids, brow = (torch.cat([points[:, part[k]] for part in _PARTS]) for k in (0, 1))
         corner, along = lids[:, 0], lids[:, 3] - lids[:, 0]
         # From left to right in the picture, for both eyes: down is then a quarter turn on.
         axes = torch.stack([along, torch.stack([-along[:, 1], along[:, 0]], 1)], 1)
@@ -73,60 +89,62 @@ class Eye:
         return cls(corner, axes, upper, lower, edge + _UNDER_BROW * (lid - edge))
 
     def inside(self, where: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels (B, M, 2) -> u and v, (B, M) each."""
+        """Pixels (N, M, 2) -> u and v, (N, M) each."""
         u, v = _coordinates(where, self.corner, self.axes).unbind(2)
         return u, v
 
     def gap(self) -> Tensor:
-        """How far the lids are apart in the middle, (B,)."""
+        """How far the lids are apart in the middle, (N,)."""
         middle = self.corner.new_full((len(self.corner), 1), 0.5)
         return (_curve(self.lower, middle) - _curve(self.upper, middle))[:, 0] - 2 * _RIM
 
-    def openness(self, own: Eye) -> Tensor:
-        """How far the eye is meant to be open, of what is measured, (B,) in 0..1. own: the portrait's, which is as it
-        is.
+    def openness(self, own: Eyes) -> Tensor:
+        """How far they are meant to be open, of what is measured, (N,) in 0..1. own: the portraits', which are as they
+        are.
         """
         least = (_OWN * own.gap()).clamp(max=_OPEN)
         share = smoothstep(((self.gap() - _SHUT) / (least - _SHUT).clamp(min=1e-3)).clamp(0, 1))
         return torch.where(least > _SHUT, share, 1.0)
 
-    def opened(self, share: Tensor) -> Eye:
-        """The same with this share, (B,), of the gap between its lids."""
+    def opened(self, share: Tensor) -> Eyes:
+        """The same with this share, (N,), of the gap between their lids."""
         meet = self.lower + _MEET * (self.upper - self.lower)
         meet = torch.stack([meet[:, 0] + 4 * _OVER, meet[:, 1]], 1)
-        return Eye(self.corner, self.axes, meet + share[:, None] * (self.upper - meet), self.lower, self.brow)
+        return Eyes(self.corner, self.axes, meet + share[:, None] * (self.upper - meet), self.lower, self.brow)
 
 
 @dataclass(frozen=True)
 class Lids:
-    """How the eyes of B portraits open and close. new, own: the left eye and the right one with the new expression, and
-    the portraits' own. shut: (B, 2), 1 where the lids meet.
+    """How the eyes of B portraits open and close. new, own: 2B eyes with the new expression, and the portraits' own.
+    open: (2B,), 0 where the lids meet.
     """
 
-    new: tuple[Eye, Eye]
-    own: tuple[Eye, Eye]
-    shut: Tensor
+    new: Eyes
+    own: Eyes
+    open: Tensor
 
     @classmethod
     def between(cls, expressed: Tensor, points: Tensor) -> Lids:
         """expressed, points: (B, 83, 2) pixels, with the new expression and the portraits' own."""
-        new, own = Eye.both(expressed), Eye.both(points)
-        left, right = (there.openness(here) for there, here in zip(new, own, strict=True))
-        return cls((new[0].opened(left), new[1].opened(right)), own, 1 - torch.stack([left, right], 1))
+        new, own = Eyes.of(expressed), Eyes.of(points)
+        share = new.openness(own)
+        return cls(new.opened(share), own, share)
+
+    @property
+    def shut(self) -> Tensor:
+        """(B, 2), 1 where the lids of the left eye and of the right one meet."""
+        return 1 - torch.stack(self.open.chunk(2), 1)
 
     def cover(self, away: Tensor, places: Tensor) -> Tensor:
         """away: (B, 2, S, S), from the pixels of face frames to where they come from, pixels of the portrait. places:
         (B, S, S, 2), where those frames have their pixels. Returns `away` with the eyes' part changed.
         """
-        changed = away.clone()
-        for new, own, (rows, columns) in zip(self.new, self.own, eye_boxes(away.shape[-1]), strict=True):
-            part = changed[:, :, rows, columns]
-            part += _covered(part.flatten(2), places[:, rows, columns].flatten(1, 2), new, own).view(part.shape)
-        return changed
+        part = about_eyes(away)
+        return with_eyes(away, self.covered(part.flatten(2), in_places(places)).view(part.shape))
 
-    def covered(self, side: int, away: Tensor, places: Tensor) -> Tensor:
-        """The same for single places about one eye, 0 the left one: (B, 2, M) and (B, M, 2) -> (B, 2, M)."""
-        return away + _covered(away, places, self.new[side], self.own[side])
+    def covered(self, away: Tensor, places: Tensor) -> Tensor:
+        """The same for single places about the eyes: (2B, 2, M) and (2B, M, 2) -> (2B, 2, M)."""
+        return away + _covered(away, places, self.new, self.own)
 
 
 @dataclass(frozen=True)
@@ -135,24 +153,24 @@ class Closing:
     lid to the other would draw a line of the white that is between.
     """
 
-    eyes: tuple[Eye, Eye]
+    eyes: Eyes
     shut: np.ndarray
 
     @classmethod
     def of(cls, points: np.ndarray, shut: np.ndarray) -> Closing | None:
         """points: (83, 2) pixels of the portrait. shut: (2,). None where both eyes are open."""
-        return cls(Eye.both(torch.from_numpy(points[None].astype(np.float32))), shut) if shut.any() else None
+        return cls(Eyes.of(torch.from_numpy(points[None].astype(np.float32))), shut) if shut.any() else None
 
     def hide(self, flow: np.ndarray, side: int) -> None:
         """Let what comes from between the lids come from the lashes instead, in place. flow: (h, w, 2) float32, pixels
         of the portrait; side: 0 the left eye, 1 the right one, and the flow is that of what is about it.
         """
-        own, where = self.eyes[side], torch.from_numpy(np.ascontiguousarray(flow).reshape(1, -1, 2))
-        u, v = own.inside(where)
-        upper = _curve(own.upper, u)
-        between = (v > upper) & (v < _curve(own.lower, u) + _OVER) & (_along(u) > 0) & (_along(u) < 1)
+        where = torch.from_numpy(np.ascontiguousarray(flow).reshape(1, -1, 2))
+        u, v = (values[side] for values in self.eyes.inside(where))
+        upper, lower = (_curve(lid[side : side + 1], u[None])[0] for lid in (self.eyes.upper, self.eyes.lower))
+        between = (v > upper) & (v < lower + _OVER) & (_along(u) > 0) & (_along(u) < 1)
         up = torch.where(between, float(self.shut[side]) * (upper - v), 0.0)
-        flow += (up[..., None] * own.axes[:, None, 1]).numpy().reshape(flow.shape)
+        flow += (up[:, None] * self.eyes.axes[side, 1]).numpy().reshape(flow.shape)
 
 
 def _coordinates(where: Tensor, corner: Tensor, axes: Tensor) -> Tensor:
@@ -160,7 +178,7 @@ def _coordinates(where: Tensor, corner: Tensor, axes: Tensor) -> Tensor:
 
 
 def _through(pair: Tensor, beyond: float) -> Tensor:
-    """The curve of a lid from corner to corner, so far beyond the two points between, (B, 2, 2) u and v -> (B, 2)."""
+    """The curve of a lid from corner to corner, so far beyond the two points between, (N, 2, 2) u and v -> (N, 2)."""
     u = _along(pair[..., 0].clamp(*_INNER))
     height = (pair[..., 1] + beyond) / (u * (1 - u))
     slope = (height[:, 1] - height[:, 0]) / (u[:, 1] - u[:, 0]).clamp(min=0.2)
@@ -168,7 +186,7 @@ def _through(pair: Tensor, beyond: float) -> Tensor:
 
 
 def _curve(lid: Tensor, u: Tensor) -> Tensor:
-    """v of a lid at u, (B, M): w (1 - w) (a + b w) for a w from 0 to 1 along the eye, and 0 beyond its corners."""
+    """v of a lid at u, (N, M): w (1 - w) (a + b w) for a w from 0 to 1 along the eye, and 0 beyond its corners."""
     inside = _along(u).clamp(0, 1)
     return inside * (1 - inside) * (lid[:, :1] + lid[:, 1:] * inside)
 
@@ -177,8 +195,8 @@ def _along(u: Tensor) -> Tensor:
     return (u + _CORNER) / (1 + 2 * _CORNER)
 
 
-def _covered(away: Tensor, places: Tensor, new: Eye, own: Eye) -> Tensor:
-    """What has to be added to `away`, (B, 2, M). places: (B, M, 2)."""
+def _covered(away: Tensor, places: Tensor, new: Eyes, own: Eyes) -> Tensor:
+    """What has to be added to `away`, (N, 2, M). places: (N, M, 2)."""
     u, v = new.inside(places)
     upper, lower = _curve(new.upper, u), _curve(new.lower, u)
     from_upper, from_lower = _curve(own.upper, u), _curve(own.lower, u)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
-from fewshot_reenact.rendering.eyelids import eye_boxes
+from fewshot_reenact.rendering.eyelids import about_eyes, in_places, with_eyes
 
-_EYES = ((LEFT_EYE, LEFT_IRIS), (RIGHT_EYE, RIGHT_IRIS))
+_LIDS, _IRISES = (LEFT_EYE, RIGHT_EYE), (LEFT_IRIS, RIGHT_IRIS)
 # In widths of an eye. An iris is 11.7 mm across and the opening between the corners 30 mm: a radius of 0.195.
 _RADIUS, _GIVES_WAY = 0.2, 0.45  # what goes along wholly, and where the white stands still again
 _LID = 0.05  # from a lid inwards, over which the eyeball comes to go all of the way
@@ -28,23 +28,22 @@ def turn_eyeballs(away: Tensor, places: Tensor, expressed: Tensor, points: Tenso
     (B, S, S, 2), where those frames have their pixels. expressed: (B, 83, 2) pixels, the portraits' points with the new
     expression. points: (B, 83, 2) pixels, the portraits' own. Returns `away` with the eyes' part changed.
     """
-    changed = away.clone()
-    for side, (rows, columns) in enumerate(eye_boxes(away.shape[-1])):
-        part, near = changed[:, :, rows, columns], places[:, rows, columns].flatten(1, 2)
-        part.copy_(turn_eyeball(side, part.flatten(2), near, expressed, points).view(part.shape))
-    return changed
+    part = about_eyes(away)
+    return with_eyes(away, turned_eyeballs(part.flatten(2), in_places(places), expressed, points).view(part.shape))
 
 
-def turn_eyeball(side: int, away: Tensor, places: Tensor, expressed: Tensor, points: Tensor) -> Tensor:
-    """The same for single places about one eye, 0 the left one: (B, 2, M) and (B, M, 2) -> (B, 2, M)."""
-    eye, iris = _EYES[side]
-    share, wanted = _turned(away, places, expressed[:, eye], expressed[:, iris], points[:, iris])
+def turned_eyeballs(away: Tensor, places: Tensor, expressed: Tensor, points: Tensor) -> Tensor:
+    """The same for single places about the eyes, of all left ones and then all right ones: (2B, 2, M) and (2B, M, 2) ->
+    (2B, 2, M).
+    """
+    lids, iris = (torch.cat([expressed[:, one] for one in part]) for part in (_LIDS, _IRISES))
+    share, wanted = _turned(away, places, lids, iris, torch.cat([points[:, one] for one in _IRISES]))
     return away + wanted[:, :, None] * share[:, None]
 
 
 def _turned(away: Tensor, places: Tensor, lids: Tensor, iris: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
-    """What share of the way the places of one eye go, (B, M), and that way, (B, 2) pixels. away: (B, 2, M). places:
-    (B, M, 2). lids: (B, 6, 2), iris: (B, 2). source: (B, 2), where the iris is on the portrait.
+    """What share of the way the places of N eyes go, (N, M), and that way, (N, 2) pixels. away: (N, 2, M). places:
+    (N, M, 2). lids: (N, 6, 2), iris: (N, 2). source: (N, 2), where the iris is on the portrait.
     """
     width = (lids[:, 3] - lids[:, 0]).norm(dim=-1, keepdim=True).clamp(min=1e-3)  # (B, 1)
     squared = ((places - iris[:, None]) / width[..., None]).square().sum(-1)

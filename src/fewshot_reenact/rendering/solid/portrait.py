@@ -13,7 +13,7 @@ from fewshot_reenact.geometry.head_crop import box_within
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.solid import HeadPose, head_shapes
 from fewshot_reenact.motion.heads import HeadMotion, Lift
-from fewshot_reenact.rendering.eyelids import eye_boxes
+from fewshot_reenact.rendering.eyelids import about_eyes, eye_boxes
 from fewshot_reenact.rendering.flow import enlarge_flow, frame_places
 from fewshot_reenact.rendering.solid.opposite import mirror_image
 from fewshot_reenact.rendering.solid.outline import Outline
@@ -160,16 +160,10 @@ class SolidPortrait:
         """The flow about the left eye and the right one, as fine as a lid's edge is thin. where: (B, S, S, 2), on the
         portrait with the new expression.
         """
-
-        def finer(values: Tensor) -> Tensor:
-            size = [self.finer * (n - 1) + 1 for n in values.shape[1:3]]
-            larger = F.interpolate(values.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=True)
-            return larger.permute(0, 2, 3, 1)
-
-        left, right = (
-            expression.about_eye(side, finer(where[:, rows, columns]))
-            for side, (rows, columns) in enumerate(eye_boxes(self.size))
-        )
+        near = about_eyes(where.permute(0, 3, 1, 2))
+        size = [self.finer * (n - 1) + 1 for n in near.shape[2:]]
+        near = F.interpolate(near, size=size, mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
+        left, right = expression.about_eyes(near).chunk(2)
         return left, right
 
 

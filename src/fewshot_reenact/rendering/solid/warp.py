@@ -17,7 +17,7 @@ from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.models.feather import feather_on
 from fewshot_reenact.rendering.eyelids import Lids
 from fewshot_reenact.rendering.flow import FLOW_SIZE, apply_affine, enlarge_flow, frame_places
-from fewshot_reenact.rendering.solid.eyeballs import turn_eyeball, turn_eyeballs
+from fewshot_reenact.rendering.solid.eyeballs import turn_eyeballs, turned_eyeballs
 from fewshot_reenact.rendering.solid.outline import Outline
 from fewshot_reenact.rendering.solid.relief import DEPTH_SLACK
 from fewshot_reenact.rendering.solid.splat import Grid, Seen, invert_map, refine_inverse
@@ -95,11 +95,14 @@ class Expression:
         away = box + face[:, 2:] * (face[:, :2] - box)
         return where + away.permute(0, 2, 3, 1)
 
-    def about_eye(self, side: int, where: Tensor) -> Tensor:
-        """The same about one eye, 0 the left one, and as fine as the places (B, h, w, 2) are."""
-        plain, places = sample(self.plain, self._inside(where)), where.flatten(1, 2)
-        away = self.lids.covered(side, plain.flatten(2), places)
-        away = turn_eyeball(side, away, places, self.heads.expressed, self.heads.points)
+    def about_eyes(self, where: Tensor) -> Tensor:
+        """The same about the eyes, all left ones and then all right ones, and as fine as the places (2B, h, w, 2)
+        are.
+        """
+        inside = torch.cat([self._inside(half) for half in where.chunk(2)])
+        plain, places = sample(self.plain.repeat(2, 1, 1, 1), inside), where.flatten(1, 2)
+        away = self.lids.covered(plain.flatten(2), places)
+        away = turned_eyeballs(away, places, self.heads.expressed, self.heads.points)
         return where + away.view(plain.shape).permute(0, 2, 3, 1)
 
     def _inside(self, where: Tensor) -> Tensor:
