@@ -31,6 +31,7 @@ _BELOW = 0.35  # below the lower lid, where the cheek stands still
 _BESIDE = 0.2  # beside the corners
 _UNDER_BROW = 0.25  # of the way from a brow's middle to the upper lid: its lower edge
 _STEEPEST = 0.7  # of its room, by which the skin above may be drawn out
+_NEARLY = 0.7  # of shut, from which nothing between the lids is to be seen
 _WIDER = 0.3  # share by which an eye is less open than the portrait's, from which the eyeball is not drawn out at all
 _INNER = (0.2, 0.8)  # along an eye, between which the lids' points stand
 _PARTS = ((LEFT_EYE, LEFT_BROW), (RIGHT_EYE, RIGHT_BROW))
@@ -158,8 +159,9 @@ class Closing:
 
     @classmethod
     def of(cls, points: np.ndarray, shut: np.ndarray) -> Closing | None:
-        """points: (83, 2) pixels of the portrait. shut: (2,). None where both eyes are open."""
-        return cls(Eyes.of(torch.from_numpy(points[None].astype(np.float32))), shut) if shut.any() else None
+        """points: (83, 2) pixels of the portrait. shut: (2,). None where neither is nearly shut."""
+        nearly = ((shut - _NEARLY) / (1 - _NEARLY)).clip(0, 1)
+        return cls(Eyes.of(torch.from_numpy(points[None].astype(np.float32))), nearly) if nearly.any() else None
 
     def hide(self, flow: np.ndarray, side: int) -> None:
         """Let what comes from between the lids come from the lashes instead, in place. flow: (h, w, 2) float32, pixels
