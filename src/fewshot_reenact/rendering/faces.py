@@ -107,6 +107,8 @@ class Faces:
         visible = visible.to(self.device)
         inputs = FaceInputs(warped, self.sources[numbers], self.rasters[numbers], drawn, visible)
         made = self.model(inputs, embedding, psi)
+        if made.shift is not None:  # sampling at what is no number gives some colour or other
+            expect_numbers(made.shift)
         seen = self.see(own, view.displaced(made.shift))
         face = seen + enlarge(made.colour, self.shown)
         own_face, own_raster = self.large[numbers], self.large_rasters[numbers]
