@@ -101,9 +101,9 @@ def time_animate(portrait: Path, driver: Path, seconds: float, repeat: int, agai
     names = {
         "driver": "measuring the driver",
         "render": "rendering and writing",
-        "render: dense": "of which dense motion",
         "render: networks": "of which networks",
-        "render: compose": "beside them, compositing",
+        "render: dense": "beside them, dense motion",
+        "render: compose": "and compositing",
         "all": "end to end",
     }
     lines = ["| stage | ms a frame | frames a second |", "|---|---|---|"]

@@ -1,8 +1,14 @@
 """Which device the networks run on, and why: a GPU that is silently not used is a user's lost afternoon."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from fewshot_reenact.errors import UsageError
+
+_USUAL = torch.get_num_threads()
 
 
 def _mps_available() -> bool:
@@ -54,3 +60,24 @@ def use_threads(count: int) -> None:
 
     torch.set_num_threads(count)
     cv2.setNumThreads(count)
+    _told.append(count)
+
+
+_told: list[int] = []  # by the user
+
+
+@contextmanager
+def one_thread_less() -> Iterator[None]:
+    """Have torch leave a processor to the threads that work beside the networks, unless the user has said how many
+    threads there are to be (`use_threads`, OMP_NUM_THREADS). On two processors a second thread of the networks costs
+    more than it brings.
+    """
+    count, most = torch.get_num_threads(), max(1, _USUAL - 1)
+    if _told or "OMP_NUM_THREADS" in os.environ or count <= most:
+        yield
+        return
+    torch.set_num_threads(most)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(count)

@@ -208,7 +208,7 @@ threads_option: Decorator = click.option(
     metavar="N",
     expose_value=False,
     callback=_use_threads,
-    help="Processor threads. [default: as many as there are processors]",
+    help="Processor threads. [default: as many as there are processors; animate leaves one to decoding and drawing]",
 )
 overwrite_option: Decorator = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 report_option: Decorator = click.option(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fewshot_reenact._version import __version__
+from fewshot_reenact.device import one_thread_less
 from fewshot_reenact.files import partial_file
 from fewshot_reenact.inputs.driver import Driver
 from fewshot_reenact.inputs.portrait_files import PortraitSource
@@ -210,7 +211,10 @@ def animate_with(
     progress: Progress | None = None,
 ) -> Animation:
     """The same with the options in one object."""
-    return make(options, portrait, driver, output, marks=marks, report=report, overwrite=overwrite, progress=progress)
+    with one_thread_less():
+        return make(
+            options, portrait, driver, output, marks=marks, report=report, overwrite=overwrite, progress=progress
+        )
 
 
 def make(

@@ -6,7 +6,7 @@ change pasted onto it.
 
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import ClassVar
 
@@ -104,28 +104,35 @@ class TexturedRenderer:
         -> T pictures (H, W, 3) uint8 RGB. dense: T shifts (2, S, S) of frame pixels, what the points miss of the motion
         (dense.DenseMotion).
 
-        The networks work on the next few poses, on a thread of their own, while these are composed.
+        While a few poses are composed the networks work on the next ones, and dense motion is measured for those after
+        them, on threads of their own.
         """
         if not len(motion):
             return
         heads = motion if isinstance(motion, HeadMotion) else HeadMotion.of(motion, self.lifts[0])
-        starts = range(0, len(heads), BATCH)
+        batches = [heads[at : at + BATCH] for at in range(0, len(heads), BATCH)]
         shifts = None if dense is None else iter(dense)
-        with ThreadPoolExecutor(1) as ahead:
-            waiting = [ahead.submit(self._infer, heads[at : at + BATCH], shifts) for at in starts[:1]]
-            for at in starts[1:]:
-                done = waiting.pop().result()
-                waiting.append(ahead.submit(self._infer, heads[at : at + BATCH], shifts))
+        with ThreadPoolExecutor(1) as measuring, ThreadPoolExecutor(1) as ahead:
+
+            def measured(number: int) -> Future[Tensor] | None:
+                if shifts is None or number >= len(batches):
+                    return None
+                return measuring.submit(self._next, shifts, len(batches[number]))
+
+            coming = measured(0)
+            waiting = ahead.submit(self._infer, batches[0], coming)
+            coming = measured(1)
+            for number in range(1, len(batches)):
+                done = waiting.result()
+                waiting = ahead.submit(self._infer, batches[number], coming)
+                coming = measured(number + 1)
                 yield from map(self._compose, done)
-            for last in waiting:
-                yield from map(self._compose, last.result())
+            yield from map(self._compose, waiting.result())
 
     @torch.inference_mode()
-    def _infer(self, heads: HeadMotion, dense_shifts: Iterator[np.ndarray] | None = None) -> list[InferredFace]:
-        """Flow and change for a few poses at once, small."""
-        began = time.perf_counter()
-        dense = None if dense_shifts is None else self._next(dense_shifts, len(heads))
-        self.seconds["dense"] += time.perf_counter() - began
+    def _infer(self, heads: HeadMotion, coming: Future[Tensor] | None = None) -> list[InferredFace]:
+        """Flow and change for a few poses at once, small. coming: their dense motion."""
+        dense = None if coming is None else coming.result()
         began = time.perf_counter()
         points = heads.points
         frames, shown = face_frame(points, self.size), face_frame(points, self.shown)
@@ -158,7 +165,9 @@ class TexturedRenderer:
 
     def _next(self, shifts: Iterator[np.ndarray], count: int) -> Tensor:
         """The dense motion of the next frames, (count, 2, S, S)."""
+        began = time.perf_counter()
         taken = list(islice(shifts, count))
+        self.seconds["dense"] += time.perf_counter() - began
         if len(taken) < count:
             raise InputError("the driver gave fewer frames when it was read again; is something changing the file?")
         return torch.from_numpy(np.stack(taken)).to(self.device)
