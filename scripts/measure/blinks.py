@@ -17,7 +17,7 @@ from typing import Any
 import click
 import numpy as np
 
-from turns import _animate
+from pairs import by_a_referee, of_a_version, render_pairs
 
 PORTRAITS = ("mona_lisa_crop602", "generated_person_3", "einstein_1921")
 DRIVERS = ("v001_00", "v005_00", "v016_00", "v018_00")
@@ -31,23 +31,14 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="What this version is called.")
-@click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@of_a_version
 def render(out: Path, name: str, data: Path) -> None:
     """Animate every pair."""
-    (out / name).mkdir(parents=True, exist_ok=True)
-    for portrait in PORTRAITS:
-        for driver in DRIVERS:
-            target = out / name / f"{portrait}--{driver}.mp4"
-            if not target.exists():
-                _animate(data / "portraits" / f"{portrait}.jpg", data / "clips" / "val" / f"{driver}.mp4", target)
+    render_pairs(out / name, data, PORTRAITS, DRIVERS)
 
 
 @main.command()
-@click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--referee", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--data", default="../shared/data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@by_a_referee
 def score(out: Path, referee: Path, data: Path) -> None:
     """Count, for each version, and print a table."""
     sys.path.insert(0, str(referee))

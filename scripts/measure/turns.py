@@ -23,6 +23,8 @@ from typing import Any
 import click
 import numpy as np
 
+from pairs import animate_unmarked, by_a_referee, of_a_version, render_pairs
+
 PORTRAITS = ("mona_lisa_crop602", "generated_person_2", "lp_s4", "lp_s6_terracotta", "pearl_earring_1024")
 DRIVERS = ("v013_00", "v013_01", "v005_00", "v018_00", "v010_01")
 BINS = ((0.0, 8.0), (8.0, 16.0), (16.0, 40.0))
@@ -37,36 +39,18 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="What this version is called.")
-@click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@of_a_version
 @click.option("--clips", "most", default=16, show_default=True, help="Clips of clips/val at most, turning ones first.")
 def render(out: Path, name: str, data: Path, most: int) -> None:
     """Animate every pair and every clip."""
     folder, clips = out / name, data / "clips" / "val"
-    folder.mkdir(parents=True, exist_ok=True)
-    for portrait in PORTRAITS:
-        for driver in DRIVERS:
-            target = folder / f"{portrait}--{driver}.mp4"
-            if not target.exists():
-                _animate(data / "portraits" / f"{portrait}.jpg", clips / f"{driver}.mp4", target)
+    render_pairs(folder, data, PORTRAITS, DRIVERS)
     for clip, number in _frontal(out, clips)[:most]:
         target, still = folder / f"{clip}.mp4", out / f"{clip}.png"
         if not still.exists():
             _save_frame(clips / f"{clip}.mp4", number, still)
         if not target.exists():
-            _animate(still, clips / f"{clip}.mp4", target, motion="absolute")
-
-
-def _animate(portrait: Path, driver: Path, target: Path, **how: Any) -> None:
-    from fewshot_reenact import animate
-
-    try:
-        from fewshot_reenact.media.marks import PlainNote
-    except ImportError:  # the packages had other names once
-        from fewshot_reenact.video.marking import PlainNote  # type: ignore[import-not-found, no-redef]
-    made = animate(portrait, driver, target, audio="none", marks=PlainNote(), **how)
-    click.echo(f"{target.parent.name}/{target.name} {made.frames}")
+            animate_unmarked(still, clips / f"{clip}.mp4", target, motion="absolute")
 
 
 def _save_frame(film: Path, number: int, target: Path) -> None:
@@ -109,9 +93,7 @@ def _frontal(out: Path, clips: Path) -> list[tuple[str, int]]:
 
 
 @main.command()
-@click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--referee", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--data", default="../shared/data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@by_a_referee
 def score(out: Path, referee: Path, data: Path) -> None:
     """Measure what is there and not measured yet: OUT/NAME/FILE.json."""
     sys.path.insert(0, str(referee))

@@ -8,6 +8,8 @@ import torch
 from fewshot_reenact.geometry.rotation import rotation_from
 from fewshot_reenact.geometry.solid import HeadPose, head_shapes
 from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
+from fewshot_reenact.motion.heads import Lift, lift
+from fewshot_reenact.rendering.solid.portrait import SolidPortrait, moving_box
 from fewshot_reenact.rendering.warp import sample
 
 SIDE, SIZE = 400, 128
@@ -37,6 +39,13 @@ def at(field: torch.Tensor, frame: torch.Tensor, place: torch.Tensor) -> torch.T
     linear, shift = frame[0, :, :2], frame[0, :, 2]
     inside = torch.linalg.solve(linear, place - shift)
     return sample(field, inside.view(1, 1, 1, 2))[0, :, 0, 0]
+
+
+def solid_of(points: torch.Tensor) -> tuple[Lift, SolidPortrait]:
+    """The portrait's head, and the portrait with a box that may move about it."""
+    own = lift(points[0].numpy())
+    box = moving_box(own, None, (SIDE, SIDE))
+    return own, SolidPortrait(own, box, box, SIZE)
 
 
 def held(pose: HeadPose) -> HeadPose:

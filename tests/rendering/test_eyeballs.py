@@ -3,12 +3,11 @@
 import torch
 
 from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_IRIS, RIGHT_IRIS
-from fewshot_reenact.motion.heads import HeadMotion, lift
+from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.rendering.flow import frame_places
 from fewshot_reenact.rendering.solid.eyeballs import turn_eyeballs
 from fewshot_reenact.rendering.solid.pairs import frames_of
-from fewshot_reenact.rendering.solid.portrait import SolidPortrait, moving_box
-from painted_eyes import EYES, SIDE, SIZE, at, face, held
+from painted_eyes import EYES, SIZE, at, face, held, solid_of
 
 
 def looking(points: torch.Tensor, by: float) -> torch.Tensor:
@@ -60,9 +59,7 @@ def test_shut_eyes_keep_their_lids():
 
 def test_it_is_to_be_seen_in_the_flow_of_a_portrait():
     points = face()
-    own = lift(points[0].numpy())
-    box = moving_box(own, None, (SIDE, SIDE))
-    solid = SolidPortrait(own, box, box, SIZE)
+    own, solid = solid_of(points)
     there = looking(points, 0.15)
     still = held(own.pose)
     moved = own.solid.copy()

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_LIDS, RIGHT_EYE, RIGHT_LIDS
-from fewshot_reenact.motion.heads import HeadMotion, lift
+from fewshot_reenact.motion.heads import HeadMotion
 from fewshot_reenact.rendering.eyelids import Closing, Lids, eye_boxes
 from fewshot_reenact.rendering.flow import face_flow, frame_places
 from fewshot_reenact.rendering.head_flow import HeadFlow
 from fewshot_reenact.rendering.solid.pairs import frames_of
-from fewshot_reenact.rendering.solid.portrait import SolidPortrait, moving_box
-from painted_eyes import SIDE, SIZE, at, face, held
+from fewshot_reenact.rendering.solid.portrait import moving_box
+from painted_eyes import SIDE, SIZE, at, face, held, solid_of
 
 EYES = ((LEFT_EYE, LEFT_LIDS), (RIGHT_EYE, RIGHT_LIDS))
 
@@ -105,9 +105,7 @@ def test_dense_motion_is_measured_with_lids_too():
 
 def test_at_full_resolution_no_pixel_shows_the_white_between_lids_that_meet():
     points = face()
-    own = lift(points[0].numpy())
-    box = moving_box(own, None, (SIDE, SIDE))
-    solid = SolidPortrait(own, box, box, SIZE)
+    own, solid = solid_of(points)
     shut = opened(points, 0.1)
     moved = own.solid.copy()
     moved[:, :2] += (shut - points)[0].numpy() / float(own.pose.scale)
@@ -116,7 +114,7 @@ def test_at_full_resolution_no_pixel_shows_the_white_between_lids_that_meet():
     assert warp.eyes is not None and bool((warp.shut > 0.99).all())
     for fine, (rows, columns) in zip(warp.eyes, eye_boxes(SIZE), strict=True):
         assert torch.equal(fine[:, :: solid.finer, :: solid.finer], warp.face[:, rows, columns])
-    full = HeadFlow(box, (SIDE, SIDE), np.ones((SIZE, SIZE), np.float32))
+    full = HeadFlow(moving_box(own, None, (SIDE, SIDE)), (SIDE, SIDE), np.ones((SIZE, SIZE), np.float32))
     given = frame[0].numpy().astype(float), warp.face[0].numpy(), warp.box[0].permute(1, 2, 0).numpy()
     closing = Closing.of(points[0].numpy(), warp.shut[0].numpy())
     eyes = tuple(eye[0].numpy() for eye in warp.eyes)

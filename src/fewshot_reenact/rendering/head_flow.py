@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from fewshot_reenact.geometry.affine import chain
 from fewshot_reenact.rendering.eyelids import Closing, eye_boxes
-from fewshot_reenact.rendering.paste import frame_bounds, onto_picture, sample_flow
+from fewshot_reenact.rendering.paste import bounds_within, onto_picture, sample_flow
 from fewshot_reenact.rendering.spans import Span, fades_of
 
 # A leap: an offset that grows by more than so many places of the grid within one. Its sides are looked for within so
@@ -26,7 +27,7 @@ class HeadFlow:
     """
 
     def __init__(self, box: tuple[int, int, int, int], limits: tuple[int, int], feather: np.ndarray):
-        self.box, self.limits, self.feather = box, limits, feather
+        self.box, self.feather = box, feather
         x0, y0, x1, y1 = box
         across, down = fades_of(box, limits, (x1 - x0, y1 - y0))
         self.fade = cv2.merge([down[:, None] * across[None]] * 2)
@@ -35,9 +36,7 @@ class HeadFlow:
 
     def face(self, frame: np.ndarray) -> tuple[int, int, int, int]:
         """The part of the box that a face frame, (2, 3), covers: x0, y0, x1, y1; empty where the last are no more."""
-        x0, y0, x1, y1 = self.box
-        a, b, c, d = frame_bounds(frame, len(self.feather), self.limits)
-        return max(a, x0), max(b, y0), min(c, x1), min(d, y1)
+        return bounds_within(frame, self.feather.shape[::-1], self.box)
 
     def full(
         self,
@@ -81,10 +80,9 @@ class HeadFlow:
 
     def _close(self, moved: np.ndarray, frame: np.ndarray, closing: Closing) -> None:
         x0, y0, _, _ = self.box
-        for side, (rows, columns) in enumerate(eye_boxes(len(self.feather))):
-            own = frame.copy()
-            own[:, 2] += frame[:, :2] @ np.array([columns.start, rows.start], float)
-            a, b, c, d = _bounds(own, (columns.stop - columns.start, rows.stop - rows.start), self.box)
+        for side, part in enumerate(eye_boxes(len(self.feather))):
+            high, wide = (one.stop - one.start for one in part)
+            a, b, c, d = bounds_within(_eye_frame(frame, part), (wide, high), self.box)
             if closing.shut[side] > 0 and c > a and d > b:
                 closing.hide(moved[b - y0 : d - y0, a - x0 : c - x0], side)
 
@@ -104,7 +102,8 @@ class HeadFlow:
             return
         part = moved[b - y0 : d - y0, a - x0 : c - x0]
         # As an offset from the frame's own place the flow is smooth, and can be resampled.
-        own = cv2.split(_enlarge(_offset(face_flow, frame, size), (size, size)))
+        places = chain(frame, np.diag([(size - 1) / (len(face_flow) - 1)] * 2 + [1])[:2])
+        own = cv2.split(_enlarge(_offset(face_flow, places), (size, size)))
         found = onto_picture(cv2.merge([*own, self.feather, self.feather]), frame, inside)
         fine, mask = np.empty_like(part), np.empty_like(part)
         cv2.mixChannels([found], [fine, mask], [0, 0, 1, 1, 2, 2, 3, 3])
@@ -127,33 +126,24 @@ class HeadFlow:
         inside: tuple[int, int, int, int],
     ) -> None:
         """The eyes' own offsets in place of those of the face, `fine`, over the part `inside` of the picture."""
-        for eye, (rows, columns) in zip(eyes, eye_boxes(len(self.feather)), strict=True):
-            step = (columns.stop - columns.start - 1) / (eye.shape[1] - 1)
-            own = frame.copy()
-            own[:, 2] += frame[:, :2] @ np.array([columns.start, rows.start], float)
-            own[:, :2] *= step
-            a, b, c, d = _bounds(own, eye.shape[1::-1], inside)
+        for eye, part in zip(eyes, eye_boxes(len(self.feather)), strict=True):
+            step = (part[1].stop - part[1].start - 1) / (eye.shape[1] - 1)
+            own, (high, wide) = _eye_frame(frame, part, step), eye.shape[:2]
+            a, b, c, d = bounds_within(own, (wide, high), inside)
             if c <= a or d <= b:
                 continue
-            line, down = np.arange(eye.shape[1]), np.arange(eye.shape[0])[:, None]
-            away = [eye[..., k] - (own[k, 0] * line + own[k, 1] * down + own[k, 2]) for k in (0, 1)]
-            known = np.ones(eye.shape[:2], np.float32)
-            found = onto_picture(cv2.merge([*(x.astype(np.float32) for x in away), known, known]), own, (a, b, c, d))
+            known = np.ones((high, wide), np.float32)
+            found = onto_picture(cv2.merge([*cv2.split(_offset(eye, own)), known, known]), own, (a, b, c, d))
             both = np.empty((d - b, c - a, 2), np.float32)
             _first_two(found, both)
             x, y = inside[:2]
             cv2.copyTo(both, (found[..., 2] > _WHOLE).astype(np.uint8), fine[b - y : d - y, a - x : c - x])
 
 
-def _bounds(frame: np.ndarray, size: Sequence[int], limits: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """The part of the limits, x0, y0, x1, y1, that a frame of that (width, height) covers."""
-    w, h = size
-    corners = np.array([[x, y, 1] for x in (0, w - 1) for y in (0, h - 1)], float) @ frame.T
-    low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
-    return (
-        max(int(low[0]), limits[0]), max(int(low[1]), limits[1]),
-        min(int(high[0]), limits[2]), min(int(high[1]), limits[3]),
-    )  # fmt: skip
+def _eye_frame(frame: np.ndarray, part: tuple[slice, slice], step: float = 1.0) -> np.ndarray:
+    """(2, 3), pixels of a part of a face frame, `step` of its own apart -> picture. part: rows and columns."""
+    rows, columns = part
+    return chain(frame, np.array([[step, 0, columns.start], [0, step, rows.start]]))
 
 
 def _parts(
@@ -201,12 +191,12 @@ def _resampled(
     return cv2.warpAffine(values, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _offset(face_flow: np.ndarray, frame: np.ndarray, size: int) -> np.ndarray:
-    """What a flow (g, g, 2) over a face frame of that side differs by from the frame's own places, float32."""
-    line = np.linspace(0, size - 1, len(face_flow))
+def _offset(flow: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """What a flow (h, w, 2) differs by from its samples' own places, float32. frame: (2, 3), samples -> picture."""
+    across, down = np.arange(flow.shape[1], dtype=np.float64), np.arange(flow.shape[0], dtype=np.float64)[:, None]
     flat = frame.astype(np.float32)
-    own = [flat[k, 0] * line + (flat[k, 1] * line + flat[k, 2])[:, None] for k in (0, 1)]
-    return cv2.merge([face_flow[..., k] - own[k].astype(np.float32) for k in (0, 1)])
+    own = [flat[k, 0] * across + (flat[k, 1] * down + flat[k, 2]) for k in (0, 1)]
+    return cv2.merge([flow[..., k] - own[k].astype(np.float32) for k in (0, 1)])
 
 
 def _folded(box_offset: np.ndarray, cell: float, shape: tuple[int, ...]) -> tuple[slice, slice] | None:

@@ -19,10 +19,18 @@ def frame_bounds(frame: np.ndarray, size: int, limits: tuple[int, int]) -> tuple
     frame: (2, 3), frame -> picture pixels. limits: (width, height) of the picture. x1 <= x0 or y1 <= y0 where the frame
     is outside.
     """
-    corners = transform(frame, np.array([[0, 0], [size - 1, 0], [0, size - 1], [size - 1, size - 1]], float))
+    return bounds_within(frame, (size, size), (0, 0, *limits))
+
+
+def bounds_within(
+    frame: np.ndarray, size: tuple[int, int], limits: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
+    """The same for a frame of any (width, height), and the part of the picture within limits, x0, y0, x1, y1."""
+    right, bottom = size[0] - 1, size[1] - 1
+    corners = transform(frame, np.array([[0, 0], [right, 0], [0, bottom], [right, bottom]], float))
     x0, y0 = np.floor(corners.min(0)).astype(int)
     x1, y1 = np.ceil(corners.max(0)).astype(int) + 1
-    return max(0, x0), max(0, y0), min(limits[0], x1), min(limits[1], y1)
+    return max(limits[0], x0), max(limits[1], y0), min(limits[2], x1), min(limits[3], y1)
 
 
 def onto_picture(

@@ -6,12 +6,9 @@ change pasted onto it.
 
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future
 from itertools import islice
-from threading import current_thread
 from typing import ClassVar
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -32,20 +29,10 @@ from fewshot_reenact.rendering.flow import one_after_the_other
 from fewshot_reenact.rendering.matte import with_matte
 from fewshot_reenact.rendering.mixing import match_colour, nearest, portrait_state
 from fewshot_reenact.rendering.solid.portrait import SolidPortrait, moving_box
+from fewshot_reenact.rendering.threads import own_thread
 from fewshot_reenact.rendering.view import View
 
 BATCH = 4  # frames through the networks at once: faster than one by one, and little memory
-
-
-@contextmanager
-def _own_thread() -> Iterator[ThreadPoolExecutor]:
-    """One thread, waited for at the end; not by itself, as where it clears away what nobody wants any more."""
-    name = f"renderer-{uuid4().hex}"
-    pool = ThreadPoolExecutor(1, thread_name_prefix=name)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=not current_thread().name.startswith(name), cancel_futures=True)
 
 
 class TexturedRenderer:
@@ -126,7 +113,7 @@ class TexturedRenderer:
         heads = motion if isinstance(motion, HeadMotion) else HeadMotion.of(motion, self.lifts[0])
         batches = [heads[at : at + BATCH] for at in range(0, len(heads), BATCH)]
         shifts = None if dense is None else iter(dense)
-        with _own_thread() as measuring, _own_thread() as ahead:
+        with own_thread() as measuring, own_thread() as ahead:
 
             def measured(number: int) -> Future[Tensor] | None:
                 if shifts is None or number >= len(batches):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 
@@ -26,6 +26,7 @@ from fewshot_reenact.rendering.faces import Faces, as_pictures
 from fewshot_reenact.rendering.in_place import InPlace
 from fewshot_reenact.rendering.solid.portrait import Frames, SolidPortrait
 from fewshot_reenact.rendering.textured import BATCH
+from fewshot_reenact.rendering.threads import own_thread
 from fewshot_reenact.rendering.video_frames import HeadCut, cuts
 from fewshot_reenact.rendering.video_ground import layers_of, with_grounds
 from fewshot_reenact.rendering.video_plan import VideoPlan
@@ -74,7 +75,7 @@ class VideoRenderer:
         """
         frames = cuts(self.plan, pictures, first, self.plan.moves)
         frames = with_grounds(frames) if self.plan.moves else frames
-        with ThreadPoolExecutor(1) as cutting, ThreadPoolExecutor(1) as ahead:
+        with own_thread() as cutting, own_thread() as ahead:
             waiting = ahead.submit(self._infer, cutting.submit(self._next, frames))
             coming = cutting.submit(self._next, frames)
             while made := waiting.result():
