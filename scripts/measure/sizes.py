@@ -27,10 +27,11 @@ _HD = (1920, 1080)
 _CHILD = """
 import json, sys, time
 from fewshot_reenact import animate
-portrait, short, whole, out = sys.argv[1:5]
-animate(portrait, short, out, overwrite=True)
+portrait, short, whole, out, runtime = sys.argv[1:6]
+how = {} if runtime == "torch" else {"runtime": runtime}
+animate(portrait, short, out, overwrite=True, **how)
 began, used = time.perf_counter(), time.process_time()
-made = animate(portrait, whole, out, overwrite=True)
+made = animate(portrait, whole, out, overwrite=True, **how)
 took = time.perf_counter() - began, time.process_time() - used
 print(json.dumps([1000 * seconds / made.frames for seconds in took]))
 """
@@ -65,48 +66,56 @@ class Taken:
     processor: float
 
 
+@dataclass(frozen=True)
+class _Version:
+    """source: the package's folder. runtime: what computes the networks."""
+
+    source: Path
+    runtime: str = "torch"
+
+
 def measure(portrait: Path, driver: Path, folder: Path, seconds: float, repeat: int, against: Path | None) -> list[str]:
     """A table's lines. portrait, driver: pictures of which portraits and drivers of all sizes are made. against: the
     root of another checkout.
     """
-    versions = {"this": OWN, **({} if against is None else {"other": against.resolve() / "src"})}
-    heading = "| portrait | frames a second | target | ms of processor a frame |"
+    versions = {"this": _Version(OWN), "int8": _Version(OWN, "onnx-int8")}
+    heading = "| portrait | frames a second | with `onnx-int8` | target | ms of processor a frame | with `onnx-int8` |"
     if against is not None:
-        heading += " the other's frames a second | its ms of processor | times as fast | target | by processor time |"
+        versions["other"] = _Version(against.resolve() / "src")
+        heading += " the other's frames a second | its ms of processor | times as fast | with `onnx-int8` | target |"
     lines = [heading, "|---" * (heading.count("|") - 1) + "|"]
     for size in SIZES:
         if isinstance(size.portrait, Path) and not size.portrait.exists():
             lines.append(f"| {size.name} | not there: {size.portrait} |" + " |" * (heading.count("|") - 3))
             continue
         files = _portrait(size, portrait, folder), *(_driver(size, driver, folder, s) for s in (0.4, seconds))
-        turns = [{name: _run(source, files, folder) for name, source in versions.items()} for _ in range(repeat)]
+        turns = [{name: _run(version, files, folder) for name, version in versions.items()} for _ in range(repeat)]
         lines.append(_line(size, {name: [turn[name] for turn in turns] for name in versions}))
     return lines
 
 
 def _line(size: Size, taken: dict[str, list[Taken]]) -> str:
     """A row: medians of the rates, the least of processor time, which others at work can only add to."""
-    clock = {name: statistics.median(one.clock for one in runs) for name, runs in taken.items()}
-    processor = {name: min(one.processor for one in runs) for name, runs in taken.items()}
-    cells = [size.name, f"{1000 / clock['this']:.1f}", f"{size.rate:g}", f"{processor['this']:.1f}"]
+    rates = {name: f"{1000 / statistics.median(one.clock for one in runs):.1f}" for name, runs in taken.items()}
+    processor = {name: f"{min(one.processor for one in runs):.1f}" for name, runs in taken.items()}
+    cells = [size.name, rates["this"], rates["int8"], f"{size.rate:g}", processor["this"], processor["int8"]]
     if "other" in taken:
-        cells += [
-            f"{1000 / clock['other']:.1f}",
-            f"{processor['other']:.1f}",
-            f"{statistics.median(b.clock / a.clock for a, b in zip(taken['this'], taken['other'], strict=True)):.2f}",
-            "" if size.times is None else f"{size.times:g}",
-            f"{processor['other'] / processor['this']:.2f}",
+        times = [
+            statistics.median(b.clock / a.clock for a, b in zip(taken[name], taken["other"], strict=True))
+            for name in ("this", "int8")
         ]
+        cells += [rates["other"], processor["other"], *(f"{one:.2f}" for one in times)]
+        cells.append("" if size.times is None else f"{size.times:g}")
     return "| " + " | ".join(cells) + " |"
 
 
-def _run(source: Path, files: tuple[Path, ...], folder: Path) -> Taken:
-    command = [sys.executable, "-c", _CHILD, *map(str, files), str(folder / "out.mp4")]
+def _run(version: _Version, files: tuple[Path, ...], folder: Path) -> Taken:
+    command = [sys.executable, "-c", _CHILD, *map(str, files), str(folder / "out.mp4"), version.runtime]
     shown = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(source)}, capture_output=True, text=True, check=False
+        command, env={**os.environ, "PYTHONPATH": str(version.source)}, capture_output=True, text=True, check=False
     )
     if shown.returncode:
-        raise SystemExit(f"{source}: {shown.stderr.strip() or shown.stdout.strip()}")
+        raise SystemExit(f"{version.source}: {shown.stderr.strip() or shown.stdout.strip()}")
     return Taken(*json.loads(shown.stdout.splitlines()[-1]))
 
 

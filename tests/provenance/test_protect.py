@@ -163,6 +163,11 @@ def test_further_portraits_sessions_batches_and_videos_are_looked_at_too(
         animate(tmp_path / "v.mp4", "motion:nod", tmp_path / "o.mp4", model=tiny_model, landmarks=PaintedFaces())
 
 
+def test_a_refusal_goes_before_whatever_else_is_wrong(tmp_path: Path, tiny_model: Path, protected: Path) -> None:
+    with pytest.raises(InputError, match="must not be animated"):
+        animate(protected, "motion:nod", tmp_path / "o.mp4", face=7, model=tiny_model, landmarks=PaintedFaces())
+
+
 def test_prepare_leaves_such_videos_out_and_says_why(tmp_path: Path, protected: Path) -> None:
     ffmpeg(
         "-loop", "1", "-i", protected, "-t", "1", "-r", "25", "-crf", "20", "-pix_fmt", "yuv420p", tmp_path / "v.mp4"

@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 
+from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.heads import lift
+from fewshot_reenact.rendering import layers as layers_of
 from fewshot_reenact.rendering.layers import Layers, cut_out, paint_ground, show_other_side
 from painted_clips import face_points, paint_face
 
@@ -111,6 +113,21 @@ def test_a_matte_that_is_too_wide_carries_no_halo():
     assert made[rim].sum(1).mean() < 0.4 * picture[rim].sum(1).mean(), "the old ground would shine there"
     inside = cv2.erode(matte, np.ones((9, 9))) == 1
     assert np.abs(made[inside] - picture[inside]).max() <= 2, "the person stays"
+
+
+def test_a_wide_blur_of_fewer_pixels_is_the_same():
+    values = np.random.default_rng(0).random((300, 420, 4)).astype(np.float32)
+    values = cv2.GaussianBlur(values, (0, 0), 3)
+    whole = cv2.GaussianBlur(values, (0, 0), 30)
+    assert np.abs(layers_of._smoothed(values, 30) - whole).max() < 0.05 * np.ptp(values)
+    assert np.ptp(whole) > 0.05 * np.ptp(values), "or any flat picture would do"
+
+
+def test_layers_begun_beside_are_those_of_the_portrait():
+    picture, matte, points = scene()
+    made = layers_of.begin_layers(Portrait(picture, points, matte)).result()
+    own = Layers.of(picture, matte, lift(points))
+    assert (made.person == own.person).all() and (made.ground == own.ground).all()
 
 
 def test_cut_out_colours_are_the_persons_alone():

@@ -12,8 +12,10 @@ from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.face_frame import face_frame
 from fewshot_reenact.geometry.head_crop import head_box
 from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.models.feather import feather
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.motion.heads import HeadMotion
+from fewshot_reenact.rendering import paste
 from fewshot_reenact.rendering.mixing import nearest
 from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.rendering.textured import BATCH, TexturedRenderer
@@ -86,7 +88,7 @@ def test_what_the_networks_shift_moves_at_full_resolution():
     near = (slice(y - 8, y + 9), slice(x - 8, x + 9))
     assert differ(out, want)[near].max() <= 6 < differ(one.picture, want)[near].max()
     # What the networks pasted under their change is the same view.
-    (face,) = made._infer(HeadMotion.of(one.points[None], made.lifts[0]))
+    (face,) = made._infer(made._prepare(HeadMotion.of(one.points[None], made.lifts[0]), None))
     seen = cut_face(out, frame, 32).astype(float) / 255
     assert np.abs(seen - face.warped)[8:-8, 8:-8].mean() < 0.02
 
@@ -258,19 +260,35 @@ def test_a_caller_that_stops_early_leaves_no_thread():
     assert threading.active_count() == before
 
 
-def test_only_a_few_frames_are_ahead(monkeypatch):
-    """Memory does not grow with the driver: the networks are never more than a batch ahead of what was taken."""
-    begun, real = [], TexturedRenderer._infer
+@pytest.mark.parametrize(("step", "ahead"), [("_prepare", 3), ("_infer", 2)])
+def test_only_a_few_frames_are_ahead(monkeypatch, step, ahead):
+    """Memory does not grow with the driver: each step is a few batches ahead, at most, of what was taken."""
+    begun, real = [], getattr(TexturedRenderer, step)
 
-    def counts(self, motion, *rest):
-        begun.append(len(motion))
-        return real(self, motion, *rest)
+    def counts(self, *given):
+        begun.append(BATCH)
+        return real(self, *given)
 
-    monkeypatch.setattr(TexturedRenderer, "_infer", counts)
+    monkeypatch.setattr(TexturedRenderer, step, counts)
     frames = renderer().render(moving(10 * BATCH))
     for taken in range(1, 3 * BATCH):
         next(frames)
-        assert sum(begun) <= taken + 2 * BATCH
+        assert sum(begun) <= taken + ahead * BATCH
+
+
+def test_a_change_pasted_in_bands_leaves_no_seams(monkeypatch):
+    drawn, side = np.random.default_rng(3), 200
+    picture = drawn.integers(0, 255, (side, side, 3), dtype=np.uint8)
+    change = cv2.GaussianBlur(drawn.normal(0, 3, (48, 48, 3)).astype(np.float32), (0, 0), 3)
+    warped, edge = drawn.random((48, 48, 3)).astype(np.float32), feather(48, 48)[0, 0].numpy()
+    person = np.linspace(0, 2, side, dtype=np.float32).clip(0, 1) * np.ones((side, 1), np.float32)
+    made = []
+    for pixels in (1, 1 << 30):
+        monkeypatch.setattr(paste, "_AT_ONCE", pixels)
+        made.append(picture.copy())
+        paste.paste_change(made[-1], change, warped, edge, np.array([[3.1, 0.2, 20], [-0.2, 3.1, 30]]), 2.0, person)
+    apart = np.abs(made[0].astype(int) - made[1])
+    assert apart.max() <= 1 and (apart > 0).mean() < 1e-3 and (made[0] != picture).mean() > 0.2
 
 
 # ---- the face frame's view ----

@@ -55,8 +55,13 @@ def _picture_by_picture(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     four pictures.
     """
     scale, shift = (values.expand(len(x), -1) for values in (scale, shift))
-    made = [F.batch_norm(x[k : k + 1], None, None, scale[k], shift[k], True, 0.0, NORM_EPS) for k in range(len(x))]
-    return torch.cat(made) if len(made) > 1 else made[0]
+    made, unused = torch.empty_like(x), x.new_empty(2, x.shape[1])
+    for k in range(len(x)):  # each written where it belongs: putting them together took a third of the time
+        one = slice(k, k + 1)
+        torch.native_batch_norm(
+            x[one], scale[k], shift[k], None, None, True, 0.0, NORM_EPS, out=(made[one], unused[0], unused[1])
+        )
+    return made
 
 
 class _ModulatedNorm(torch.autograd.Function):

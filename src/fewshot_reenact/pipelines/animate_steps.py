@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,9 +34,11 @@ from fewshot_reenact.pipelines.side_by_side import side_by_side
 from fewshot_reenact.progress import Progress, stage
 from fewshot_reenact.provenance.protect import refuse_protected
 from fewshot_reenact.rendering.dense_motion import dense_motion_of
+from fewshot_reenact.rendering.layers import Layers, begin_layers
 from fewshot_reenact.rendering.matte import with_matte
 from fewshot_reenact.rendering.plan import Plan
 from fewshot_reenact.rendering.renderer import Renderer, open_renderer, renderer_class
+from fewshot_reenact.rendering.threads import beside
 from fewshot_reenact.rendering.video_plan import VideoPlan
 from fewshot_reenact.rendering.video_portrait import VideoRenderer
 
@@ -55,7 +58,7 @@ class Job:
 @dataclass(frozen=True)
 class Cast:
     """Networks, landmarks and portraits, loaded. psi: a fine-tuned person's. notes: what the user should know. film:
-    the portrait where it is a video; then `people` is empty.
+    the portrait where it is a video; then `people` is empty. layers: the first portrait's, while they are painted.
     """
 
     model: FaceNetworks
@@ -68,6 +71,7 @@ class Cast:
     device: torch.device
     device_why: str
     film: Film | None = None
+    layers: Future[Layers] | None = None
 
 
 def output_kinds(still: bool, transparent: bool) -> tuple[str, ...]:
@@ -134,10 +138,27 @@ def load(
     progress: Progress | None = None,
 ) -> Cast:
     """Find the face in each portrait, or in each frame of a video. loaded: networks that are there already; None: they
-    are loaded.
+    are loaded. Whether somebody forbids it is looked for meanwhile, and goes before whatever else may be wrong.
     """
+    checked = beside(lambda: _refuse(portraits))
+    try:
+        return _loaded(options, portraits, ground, loaded, progress)
+    finally:
+        checked.result()
+
+
+def _refuse(portraits: PortraitSource) -> None:
     for path in [] if portraits.is_person else portraits.files:
         refuse_protected(path, "animate")
+
+
+def _loaded(
+    options: AnimateOptions,
+    portraits: PortraitSource,
+    ground: Ground | None,
+    loaded: Networks | None,
+    progress: Progress | None,
+) -> Cast:
     where, why = device_for(options)
     person = portraits.person(options.model, where)
     loaded = loaded or load_networks(options, person is not None)
@@ -175,6 +196,7 @@ def load(
         notes=notes,
         device=where,
         device_why=why,
+        layers=begin_layers(people[0]) if kind.corrects_warp else None,
     )
 
 
@@ -227,7 +249,13 @@ def render(
             made = side_by_side(own, driven, made, first)
         return shown, made
     renderer = open_renderer(
-        cast.model, cast.people, plan.heads, device=cast.device, warp_only=options.warp_only, psi=cast.psi
+        cast.model,
+        cast.people,
+        plan.heads,
+        device=cast.device,
+        warp_only=options.warp_only,
+        psi=cast.psi,
+        layers=cast.layers,
     )
     wanted = options.dense and renderer.corrects_warp
     shifts = dense_motion_of(driven, plan, options.retargeting, cast.model.dims.size, first) if wanted else None

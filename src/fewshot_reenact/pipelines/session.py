@@ -265,6 +265,7 @@ class Session:
                 device=cast.device,
                 warp_only=options.warp_only,
                 psi=cast.psi,
+                layers=cast.layers,
             )
             self._plan = plan
         if not self._noted:

@@ -1,6 +1,7 @@
 """What the networks are given in use, on the bundled portraits: the examples that set the ranges of int8."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from fewshot_reenact.rendering.renderer import open_renderer
 
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
 PORTRAITS = (_ASSETS / "astronaut.jpg", _ASSETS / "grace_hopper.jpg")
+_made: dict[str, dict[str, bytes]] = {}  # by the SHA-256 of the weights
 _MOMENTS = 3  # of each motion and portrait
 
 
@@ -51,8 +53,19 @@ def joined(calls: Sequence[Sequence[Tensor]]) -> list[Tensor]:
 
 def int8_graphs(model: Reenactor, backend: LandmarkBackend) -> dict[str, bytes]:
     """Generator and refiner (if there is one) with convolutions in int8, for OnnxReenactor; ranges set by the bundled
-    portraits and motions. It takes seconds. Raises MissingExtra.
+    portraits and motions. It takes seconds, once a process for the same weights. Raises MissingExtra.
     """
+    weights = sha256(str(type(backend)).encode())
+    for name, values in model.state_dict().items():
+        weights.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())
+    known = weights.hexdigest()
+    if known not in _made:
+        _made.clear()  # of many models, as in a batch of persons, only the last one's are kept
+        _made[known] = _int8_graphs(model, backend)
+    return _made[known]
+
+
+def _int8_graphs(model: Reenactor, backend: LandmarkBackend) -> dict[str, bytes]:
     watched = Watched(model)
     for path in PORTRAITS:
         (portrait, *_), _ = PortraitSource([path]).load(backend)

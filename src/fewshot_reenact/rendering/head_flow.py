@@ -7,7 +7,7 @@ import numpy as np
 
 from fewshot_reenact.geometry.affine import chain
 from fewshot_reenact.rendering.eyelids import Closing, eye_boxes
-from fewshot_reenact.rendering.paste import bounds_within, onto_picture, sample_flow
+from fewshot_reenact.rendering.paste import bands, bounds_within, onto_picture, sample_flow
 from fewshot_reenact.rendering.spans import Span, fades_of
 
 # A leap: an offset that grows by more than so many places of the grid within one. Its sides are looked for within so
@@ -95,49 +95,64 @@ class HeadFlow:
         eyes: tuple[np.ndarray, np.ndarray] | None,
     ) -> None:
         """The face's own flow in place of the head's, as far as its frame lies in the box."""
-        x0, y0, _, _ = self.box
-        size = len(self.feather)
-        a, b, c, d = inside = self.face(frame)
+        size, (a, b, c, d) = len(self.feather), self.face(frame)
         if c <= a or d <= b:
             return
-        part = moved[b - y0 : d - y0, a - x0 : c - x0]
         # As an offset from the frame's own place the flow is smooth, and can be resampled.
         places = chain(frame, np.diag([(size - 1) / (len(face_flow) - 1)] * 2 + [1])[:2])
         own = cv2.split(_enlarge(_offset(face_flow, places), (size, size)))
-        found = onto_picture(cv2.merge([*own, self.feather, self.feather]), frame, inside)
-        fine, mask = np.empty_like(part), np.empty_like(part)
-        cv2.mixChannels([found], [fine, mask], [0, 0, 1, 1, 2, 2, 3, 3])
-        if eyes is not None:
-            self._add_eyes(fine, frame, eyes, inside)
-        cv2.subtract(fine, part, dst=fine)
-        cv2.add(part, cv2.multiply(fine, mask, dst=fine), dst=part)
-        if shift is not None:
-            away, where = fine, mask
-            _first_two(onto_picture(_four(cv2.transform(shift, frame[:, :2])), frame, inside), away)
-            cv2.add(away, self.here[: d - b, : c - a], dst=where)
-            where += np.array([a - x0, b - y0], np.float32) - self.here[0, 0]
-            cv2.add(away, sample_flow(moved, where), dst=part)
+        values, finer = cv2.merge([*own, self.feather, self.feather]), self._eyes(frame, eyes)
+        rows = list(bands(b, d, c - a))
+        for top, bottom in rows:
+            part, found = self._part(moved, a, top, c, bottom), onto_picture(values, frame, (a, top, c, bottom))
+            fine, mask = np.empty_like(part), np.empty_like(part)
+            cv2.mixChannels([found], [fine, mask], [0, 0, 1, 1, 2, 2, 3, 3])
+            for eye, place in finer:
+                _add_eye(fine, eye, place, (a, top, c, bottom))
+            cv2.subtract(fine, part, dst=fine)
+            cv2.add(part, cv2.multiply(fine, mask, dst=fine), dst=part)
+        if shift is None:
+            return
+        values, shifted = _four(cv2.transform(shift, frame[:, :2])), []
+        x0, y0, _, _ = self.box
+        for top, bottom in rows:
+            away = np.empty((bottom - top, c - a, 2), np.float32)
+            _first_two(onto_picture(values, frame, (a, top, c, bottom)), away)
+            where = cv2.add(away, self.here[: bottom - top, : c - a])
+            where += np.array([a - x0, top - y0], np.float32) - self.here[0, 0]
+            shifted.append(cv2.add(away, sample_flow(moved, where)))
+        for (top, bottom), values in zip(rows, shifted, strict=True):  # not before all of it was looked up
+            self._part(moved, a, top, c, bottom)[:] = values
 
-    def _add_eyes(
-        self,
-        fine: np.ndarray,
-        frame: np.ndarray,
-        eyes: tuple[np.ndarray, np.ndarray],
-        inside: tuple[int, int, int, int],
-    ) -> None:
-        """The eyes' own offsets in place of those of the face, `fine`, over the part `inside` of the picture."""
-        for eye, part in zip(eyes, eye_boxes(len(self.feather)), strict=True):
+    def _part(self, moved: np.ndarray, a: int, b: int, c: int, d: int) -> np.ndarray:
+        """Of what is over the box, what is over these pixels of the picture."""
+        x0, y0, _, _ = self.box
+        return moved[b - y0 : d - y0, a - x0 : c - x0]
+
+    def _eyes(
+        self, frame: np.ndarray, eyes: tuple[np.ndarray, np.ndarray] | None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The eyes' own offsets, with 1 where they are known, (h, w, 4), and (2, 3), their places -> picture."""
+        made = []
+        for eye, part in zip(eyes or (), eye_boxes(len(self.feather)), strict=eyes is not None):
             step = (part[1].stop - part[1].start - 1) / (eye.shape[1] - 1)
-            own, (high, wide) = _eye_frame(frame, part, step), eye.shape[:2]
-            a, b, c, d = bounds_within(own, (wide, high), inside)
-            if c <= a or d <= b:
-                continue
-            known = np.ones((high, wide), np.float32)
-            found = onto_picture(cv2.merge([*cv2.split(_offset(eye, own)), known, known]), own, (a, b, c, d))
-            both = np.empty((d - b, c - a, 2), np.float32)
-            _first_two(found, both)
-            x, y = inside[:2]
-            cv2.copyTo(both, (found[..., 2] > _WHOLE).astype(np.uint8), fine[b - y : d - y, a - x : c - x])
+            own, known = _eye_frame(frame, part, step), np.ones(eye.shape[:2], np.float32)
+            made.append((cv2.merge([*cv2.split(_offset(eye, own)), known, known]), own))
+        return made
+
+
+def _add_eye(fine: np.ndarray, eye: np.ndarray, place: np.ndarray, inside: tuple[int, int, int, int]) -> None:
+    """An eye's own offsets in place of those of the face, `fine`, over the part `inside` of the picture. eye, place:
+    see HeadFlow._eyes.
+    """
+    a, b, c, d = bounds_within(place, eye.shape[1::-1], inside)
+    if c <= a or d <= b:
+        return
+    found = onto_picture(eye, place, (a, b, c, d))
+    both = np.empty((d - b, c - a, 2), np.float32)
+    _first_two(found, both)
+    x, y = inside[:2]
+    cv2.copyTo(both, (found[..., 2] > _WHOLE).astype(np.uint8), fine[b - y : d - y, a - x : c - x])
 
 
 def _eye_frame(frame: np.ndarray, part: tuple[slice, slice], step: float = 1.0) -> np.ndarray:

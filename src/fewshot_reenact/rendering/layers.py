@@ -5,6 +5,7 @@ picture again, whatever the matte is.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,10 +14,12 @@ import numpy as np
 
 from fewshot_reenact.geometry.affine import invert
 from fewshot_reenact.geometry.topology import CHIN
-from fewshot_reenact.motion.heads import Lift
+from fewshot_reenact.inputs.portrait import Portrait
+from fewshot_reenact.motion.heads import Lift, lift
 from fewshot_reenact.rendering.completion import Fill, complete
 from fewshot_reenact.rendering.matte import OWN
 from fewshot_reenact.rendering.spans import Span
+from fewshot_reenact.rendering.threads import beside
 
 _NOUGHT = 1e-3  # of a pixel's share: no more than a rounding
 _NONE = 0.04  # share of the mirror image below which nothing is drawn
@@ -26,6 +29,7 @@ _SURE = 0.2  # of a pixel's share: what it lacks of it, its colours take from th
 # have to differ from the ground's to tell, and to tell surely; what is as near to all or none is that.
 _RIM, _APART, _HAZE = 0.06, (30.0, 90.0), 0.08
 _OTHER = (20.0, 45.0)  # grey levels from which, and at which wholly, a colour is no mixture of the two
+_FINE = 4.0  # pixels of a blur's spread that are as good as any more
 _MARGIN = 0.04  # eye distances about the head in which the ground's pixels may hold something of the hair
 _HEAD = (2.6, 0.7)  # how far to the sides and below the chin a head reaches, eye distances
 
@@ -93,6 +97,11 @@ class Layers:
     def colours(self) -> np.ndarray:
         """The person's alone, (H, W, 3) uint8."""
         return cv2.cvtColor(self.person, cv2.COLOR_RGBA2RGB)
+
+
+def begin_layers(portrait: Portrait) -> Future[Layers]:
+    """A portrait's layers, painted beside whatever else is to be done."""
+    return beside(lambda: Layers.of(portrait.picture, portrait.matte, lift(portrait.points), portrait.ground))
 
 
 def _through(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -182,19 +191,39 @@ def refine_rim(
     ground: (H, W, 3) uint8, painted in where `zone`, (H, W) bool, says so. scale: pixels an eye distance.
     """
     reach = max(1, round(_RIM * scale))
-    sure = cv2.erode(matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
-    near = cv2.GaussianBlur(np.dstack([picture * sure[..., None], sure]), (0, 0), 1.5 * reach)
-    apart = near[..., :3] / np.maximum(near[..., 3:], 1e-6) - ground
-    distance2 = (apart * apart).sum(2)
-    share = ((picture - ground.astype(np.float32)) * apart).sum(2) / np.maximum(distance2, 1)
-    share = (cv2.GaussianBlur(share, (0, 0), 0.8) - _HAZE) / (1 - 2 * _HAZE)
+    within = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+    sure = cv2.erode(np.round(255 * matte).astype(np.uint8), within).astype(np.float32) / 255
+    coloured = cv2.multiply(picture, cv2.merge([sure] * 3), dtype=cv2.CV_32F)
+    near = _smoothed(cv2.merge([*cv2.split(coloured), sure]), 1.5 * reach)
+    zones = cv2.blur(zone.astype(np.float32), (2 * reach + 1,) * 2)
+    rim = (sure < 1) & (near[..., 3] > 0.02) & (zones > 0)
+
+    # A thin line of all pixels, and as many beside it as the share is smoothed over.
+    at = np.nonzero(cv2.dilate(rim.astype(np.uint8), np.ones((7, 7), np.uint8)))
+    own, colours = picture[at] - ground[at].astype(np.float32), near[at]
+    apart = colours[:, :3] / np.maximum(colours[:, 3:], 1e-6) - ground[at]
+    distance2 = (apart * apart).sum(1)
+    shares = np.zeros_like(matte)
+    shares[at] = (own * apart).sum(1) / np.maximum(distance2, 1)
+    share = (cv2.GaussianBlur(shares, (0, 0), 0.8)[at] - _HAZE) / (1 - 2 * _HAZE)
     told = np.clip((np.sqrt(distance2) - _APART[0]) / (_APART[1] - _APART[0]), 0, 1)
     # What is neither's nor a mixture of both, a dark brim between a white hat and the sky, is the person's.
-    own = picture - ground.astype(np.float32)
-    other = np.linalg.norm(own - np.clip(share, 0, 1)[..., None] * apart, axis=2)
+    other = np.linalg.norm(own - np.clip(share, 0, 1)[:, None] * apart, axis=1)
     told *= np.clip((_OTHER[1] - other) / (_OTHER[1] - _OTHER[0]), 0, 1)
-    told *= (1 - sure) * (near[..., 3] > 0.02) * cv2.blur(zone.astype(np.float32), (2 * reach + 1,) * 2)
-    return (matte + told * (np.clip(share, 0, matte) - matte)).astype(np.float32)
+    told *= (1 - sure[at]) * rim[at] * zones[at]
+    refined = matte.astype(np.float32)
+    refined[at] += told * (np.clip(share, 0, refined[at]) - refined[at])
+    return refined
+
+
+def _smoothed(values: np.ndarray, spread: float) -> np.ndarray:
+    """A Gaussian blur of (H, W, C) float32; a wide one is made of fewer pixels."""
+    h, w = values.shape[:2]
+    shrink = max(1, int(spread / _FINE))
+    size = (max(1, round(w / shrink)), max(1, round(h / shrink)))
+    small = cv2.resize(values, size, interpolation=cv2.INTER_AREA) if shrink > 1 else values
+    soft = cv2.GaussianBlur(small, (0, 0), spread / shrink)
+    return cv2.resize(soft, (w, h), interpolation=cv2.INTER_LINEAR) if shrink > 1 else soft
 
 
 def paint_ground(
@@ -222,8 +251,8 @@ def _head_zone(size: tuple[int, int], lift: Lift) -> np.ndarray:
     h, w = size
     pose = lift.pose
     roll = np.radians(float(pose.roll))
-    y, x = np.mgrid[:h, :w].astype(np.float32)
-    x, y = (x - pose.translation[0]) / pose.scale, (y - pose.translation[1]) / pose.scale
+    x = ((np.arange(w) - pose.translation[0]) / pose.scale).astype(np.float32)
+    y = ((np.arange(h) - pose.translation[1]) / pose.scale).astype(np.float32)[:, None]
     across, down = x * np.cos(roll) + y * np.sin(roll), y * np.cos(roll) - x * np.sin(roll)
     chin = (pose.placed(lift.solid)[CHIN, :2] - pose.translation) / pose.scale
     below = chin[1] * np.cos(roll) - chin[0] * np.sin(roll)

@@ -4,6 +4,7 @@ the head from landmarks (Zakharov et al. 2019, section 3.2), so that square is w
 
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from typing import ClassVar
 
 import cv2
@@ -21,6 +22,7 @@ from fewshot_reenact.models.reenactor import FaceNetworks, Reenactor
 from fewshot_reenact.motion.heads import HeadMotion, points_of
 from fewshot_reenact.rendering.faces import expect_numbers
 from fewshot_reenact.rendering.flow import to_signed
+from fewshot_reenact.rendering.layers import Layers
 from fewshot_reenact.rendering.textured import BATCH
 
 
@@ -43,8 +45,9 @@ class PaperRenderer:
         device: torch.device | str = "cpu",
         warp_only: bool = False,
         psi: Tensor | None = None,
+        layers: Future[Layers] | None = None,  # noqa: ARG003
     ) -> "PaperRenderer":
-        """See renderer.open_renderer."""
+        """See renderer.open_renderer. It paints the ground too: no layers."""
         if warp_only:
             raise UsageError(
                 "a model of kind 'paper' warps nothing; leave out the warp, or take one of kind 'textured'"

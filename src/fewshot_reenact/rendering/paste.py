@@ -2,6 +2,8 @@
 pasted onto it.
 """
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,7 @@ from fewshot_reenact.geometry.smoothstep import smoothstep
 
 # Change (0..1 scale) from which the fine detail under it begins to be hidden, and from which it is.
 _HIDE_FROM, _HIDE_TO = 0.06, 0.20
+_AT_ONCE = 1 << 15  # pixels
 _ALIGNED = 1 / 50  # pixels that a part of a picture may begin beside where one made smaller has a pixel's edge
 
 
@@ -124,25 +127,52 @@ def paste_change(
     picture holds detail that the networks did not see, and where they change much it is hidden by their own, smoother
     picture. person: (H, W) float32, where the picture shows the person: the ground is not the networks' to change.
     """
-    bounds = frame_bounds(frame, len(change), (picture.shape[1], picture.shape[0]))
-    x0, y0, x1, y1 = bounds
+    x0, y0, x1, y1 = frame_bounds(frame, len(change), (picture.shape[1], picture.shape[0]))
     if x1 <= x0 or y1 <= y0:
         return
-    part = picture[y0:y1, x0:x1].astype(np.float32)
-    share = None if person is None else person[y0:y1, x0:x1]
     hides = magnified > 1.1
     gate = hiding_gate(change) * feather if hides else feather
     # Four channels at once are resampled in half the time of three.
-    added = onto_picture(cv2.merge([*cv2.split(change * 255), gate]), frame, bounds)
+    four = cv2.merge([*cv2.split(change * 255), gate])
+    own = cv2.split(warped * 255)
+    smooth = cv2.merge([*own, own[0]]) if hides else None
+    for top, bottom in bands(y0, y1, x1 - x0):
+        bounds = x0, top, x1, bottom
+        share = None if person is None else person[top:bottom, x0:x1]
+        _paste(picture[top:bottom, x0:x1], bounds, frame, four, smooth, share)
+
+
+def bands(first: int, last: int, width: int) -> Iterator[tuple[int, int]]:
+    """Rows from `first` on, up to `last`, in parts of so few pixels that what is done to them one after the other is
+    done in the processor's cache.
+    """
+    step = max(8, _AT_ONCE // max(width, 1))
+    for top in range(first, last, step):
+        yield top, min(top + step, last)
+
+
+def _paste(
+    picture: np.ndarray,
+    bounds: tuple[int, int, int, int],
+    frame: np.ndarray,
+    four: np.ndarray,
+    smooth: np.ndarray | None,
+    share: np.ndarray | None,
+) -> None:
+    """The change to the part of a picture within bounds, in place. four: (S, S, 4), it and where detail is hidden;
+    smooth: (S, S, 4), by what; None: nowhere. share: how much of each pixel is the person.
+    """
+    part = picture.astype(np.float32)
+    added = onto_picture(four, frame, bounds)
     if share is not None and share.min() < 1:
         added = cv2.multiply(added, cv2.merge([share] * 4))
-    if hides:
+    if smooth is not None:
         hidden = cv2.extractChannel(added, 3)
-        three = cv2.split(warped * 255)
-        smooth = _colours(onto_picture(cv2.merge([*three, three[0]]), frame, bounds))
-        cv2.subtract(smooth, part, dst=smooth)
-        cv2.add(part, cv2.multiply(smooth, cv2.merge([hidden] * 3), dst=smooth), dst=part)
-    picture[y0:y1, x0:x1] = cv2.add(part, _colours(added), dtype=cv2.CV_8U)  # rounded, and cut at 0 and 255
+        if hidden.any():
+            by = _colours(onto_picture(smooth, frame, bounds))
+            cv2.subtract(by, part, dst=by)
+            cv2.add(part, cv2.multiply(by, cv2.merge([hidden] * 3), dst=by), dst=part)
+    picture[:] = cv2.add(part, _colours(added), dtype=cv2.CV_8U)  # rounded, and cut at 0 and 255
 
 
 def _colours(four: np.ndarray) -> np.ndarray:

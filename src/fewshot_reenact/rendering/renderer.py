@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.models.dimensions import ModelDimensions
 from fewshot_reenact.models.reenactor import FaceNetworks
 from fewshot_reenact.motion.heads import HeadMotion
+from fewshot_reenact.rendering.layers import Layers
 from fewshot_reenact.rendering.paper import PaperRenderer
 from fewshot_reenact.rendering.textured import TexturedRenderer
 
@@ -37,6 +39,7 @@ class Renderer(Protocol):
         device: torch.device | str = "cpu",
         warp_only: bool = False,
         psi: Tensor | None = None,
+        layers: Future[Layers] | None = None,
     ) -> Renderer:
         """See `open_renderer`."""
         ...
@@ -75,11 +78,15 @@ def open_renderer(
     device: torch.device | str = "cpu",
     warp_only: bool = False,
     psi: Tensor | None = None,
+    layers: Future[Layers] | None = None,
 ) -> Renderer:
     """A renderer for poses `motion`, all that will be asked for: T frames of the first portrait's head, or its points
     alone, (T, 83, 2) pixels.
 
-    warp_only: leave the networks out. psi: a fine-tuned person's AdaIN scales and shifts, (1, style_length).
+    warp_only: leave the networks out. psi: a fine-tuned person's AdaIN scales and shifts, (1, style_length). layers:
+    the first portrait's, where its matte was looked for already (layers.begin_layers).
     Raises UsageError for the warp of a model that has none.
     """
-    return renderer_class(model).open(model, portraits, motion, device=device, warp_only=warp_only, psi=psi)
+    return renderer_class(model).open(
+        model, portraits, motion, device=device, warp_only=warp_only, psi=psi, layers=layers
+    )

@@ -4,9 +4,12 @@ Flow and change are computed small; the flow is applied to the original picture,
 change pasted onto it.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
 
@@ -26,21 +29,32 @@ from fewshot_reenact.motion.heads import HeadMotion, lift
 from fewshot_reenact.rendering.composing import Composer, InferredFace, other_sides
 from fewshot_reenact.rendering.faces import Faces, as_pictures
 from fewshot_reenact.rendering.flow import one_after_the_other
+from fewshot_reenact.rendering.layers import Layers
 from fewshot_reenact.rendering.matte import with_matte
 from fewshot_reenact.rendering.mixing import match_colour, nearest, portrait_state
-from fewshot_reenact.rendering.solid.portrait import SolidPortrait, moving_box
-from fewshot_reenact.rendering.threads import own_thread
+from fewshot_reenact.rendering.solid.portrait import Frames, SolidPortrait, moving_box
+from fewshot_reenact.rendering.threads import begun, own_thread
 from fewshot_reenact.rendering.view import View
 
 BATCH = 4  # frames through the networks at once: faster than one by one, and little memory
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A few poses before the networks. frames: (B, 2, 3), face frame -> picture. dense: (B, 2, S, S) or None."""
+
+    heads: HeadMotion
+    frames: np.ndarray
+    warp: Frames
+    dense: Tensor | None
 
 
 class TexturedRenderer:
     """Renders a person from K portraits in any pose. The first portrait's picture is the one that moves.
 
     box: the part of that picture that may move, (x0, y0, x1, y1), see solid.portrait.moving_box. warp_only: leave the
-    networks out. psi: a fine-tuned person's AdaIN scales and shifts, (1, style_length), in place of P e. Raises
-    ModelError for a model of the paper's kind.
+    networks out. psi: a fine-tuned person's AdaIN scales and shifts, (1, style_length), in place of P e. layers: the
+    first portrait's; None: found. Raises ModelError for a model of the paper's kind.
     """
 
     corrects_warp: ClassVar[bool] = True
@@ -55,13 +69,15 @@ class TexturedRenderer:
         device: torch.device | str = "cpu",
         warp_only: bool = False,
         psi: Tensor | None = None,
-    ) -> "TexturedRenderer":
+        layers: Future[Layers] | None = None,
+    ) -> TexturedRenderer:
         """See renderer.open_renderer."""
-        first, _ = with_matte(portraits[0])
+        first = with_matte(portraits[0])[0] if layers is None else portraits[0]
         portraits = [first, *portraits[1:]]
         own = lift(first.points)
         box = moving_box(own, motion if isinstance(motion, HeadMotion) else HeadMotion.of(motion, own), first.size)
-        return cls(model, portraits, box, device=device, warp_only=warp_only, psi=psi)
+        made = None if layers is None else layers.result()
+        return cls(model, portraits, box, device=device, warp_only=warp_only, psi=psi, layers=made)
 
     @staticmethod
     def notes(dims: ModelDimensions) -> list[str]:  # noqa: ARG004
@@ -81,6 +97,7 @@ class TexturedRenderer:
         device: torch.device | str = "cpu",
         warp_only: bool = False,
         psi: Tensor | None = None,
+        layers: Layers | None = None,
     ):
         if not model.dims.corrects_warp:
             raise ModelError(f"a model of kind {model.dims.kind!r} has no warp to correct; see renderer.open_renderer")
@@ -94,7 +111,7 @@ class TexturedRenderer:
             SolidPortrait(own, box if k == 0 else moving_box(own, None, p.size), box, self.size, p.matte)
             for k, (own, p) in enumerate(zip(self.lifts, portraits, strict=True))
         ]
-        self.composer = Composer(portraits[0], self.lifts[0], box, self.size, self.shown)
+        self.composer = Composer(portraits[0], self.lifts[0], box, self.size, self.shown, layers)
         shapes = [take_out(p.points[None]).shape for p in portraits]
         self.states = np.concatenate([portrait_state(s) for s in shapes])
 
@@ -105,43 +122,38 @@ class TexturedRenderer:
         -> T pictures (H, W, 3) uint8 RGB. dense: T shifts (2, S, S) of frame pixels, what the points miss of the motion
         (dense.DenseMotion).
 
-        While a few poses are composed the networks work on the next ones, and dense motion is measured for those after
-        them, on threads of their own.
+        While a few poses are composed the networks work on the next ones, and for those after them the flow is found
+        and dense motion measured, on threads of their own: these take about as long as each other.
         """
         if not len(motion):
             return
         heads = motion if isinstance(motion, HeadMotion) else HeadMotion.of(motion, self.lifts[0])
-        batches = [heads[at : at + BATCH] for at in range(0, len(heads), BATCH)]
+        batches = (heads[at : at + BATCH] for at in range(0, len(heads), BATCH))
         shifts = None if dense is None else iter(dense)
-        with own_thread() as measuring, own_thread() as ahead:
-
-            def measured(number: int) -> Future[Tensor] | None:
-                if shifts is None or number >= len(batches):
-                    return None
-                return measuring.submit(self._next, shifts, len(batches[number]))
-
-            coming = measured(0)
-            waiting = ahead.submit(self._infer, batches[0], coming)
-            coming = measured(1)
-            for number in range(1, len(batches)):
-                done = waiting.result()
-                waiting = ahead.submit(self._infer, batches[number], coming)
-                coming = measured(number + 1)
-                yield from map(self._compose, done)
-            yield from map(self._compose, waiting.result())
+        with own_thread() as before, own_thread() as ahead:
+            prepared = begun(before.submit(self._prepare, batch, shifts) for batch in batches)
+            inferred = begun(ahead.submit(lambda coming: self._infer(coming.result()), one) for one in prepared)
+            for faces in inferred:
+                yield from map(self._compose, faces.result())
 
     @torch.inference_mode()
-    def _infer(self, heads: HeadMotion, coming: Future[Tensor] | None = None) -> list[InferredFace]:
-        """Flow and change for a few poses at once, small. coming: their dense motion."""
-        dense = None if coming is None else coming.result()
+    def _prepare(self, heads: HeadMotion, shifts: Iterator[np.ndarray] | None) -> _Prepared:
+        """A few poses, as far as they go without networks. shifts: the dense motion of all that come."""
+        dense = None if shifts is None else self._next(shifts, len(heads))
         began = time.perf_counter()
-        points = heads.points
-        frames, shown = face_frame(points, self.size), face_frame(points, self.shown)
+        frames = face_frame(heads.points, self.size)
         warp = self.solids[0].warp(heads, frames)
         self.seconds["warp"] += time.perf_counter() - began
+        return _Prepared(heads, frames, warp, dense)
+
+    @torch.inference_mode()
+    def _infer(self, prepared: _Prepared) -> list[InferredFace]:
+        """Flow and change for a few poses at once, small."""
+        heads, frames, warp = prepared.heads, prepared.frames, prepared.warp
         began = time.perf_counter()
+        shown = face_frame(heads.points, self.shown)
         view = self.faces.view([0] * len(heads), warp)
-        warped, change, shift = self._faces(heads, frames, view, warp.visible, dense)
+        warped, change, shift = self._faces(heads, frames, view, warp.visible, prepared.dense)
         self.seconds["networks"] += time.perf_counter() - began
         shifts = [None] * len(heads) if shift is None else list(shift)
         face, box, covered = warp.face.numpy(), as_pictures(warp.box), warp.covered[:, 0].numpy()
