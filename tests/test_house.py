@@ -12,7 +12,7 @@ from places import ROOT
 
 NAME = "fewshot_reenact"
 RANKS = (
-    {"_version", "errors", "device", "files", "progress", "config_folder", "weights", "geometry"},
+    {"_version", "errors", "device", "files", "progress", "config_folder", "plain_json", "weights", "geometry"},
     {"media"},
     {"provenance", "motion", "models"},
     {"landmarks"},
@@ -26,7 +26,18 @@ RANKS = (
     {"cli"},
 )
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
-ROOT_FILES = {"__init__", "__main__", "_version", "errors", "device", "files", "progress", "config_folder", "weights"}
+ROOT_FILES = {
+    "__init__",
+    "__main__",
+    "_version",
+    "errors",
+    "device",
+    "files",
+    "progress",
+    "config_folder",
+    "plain_json",
+    "weights",
+}
 DATA_FOLDERS = {"assets", "configs", "weights"}
 NOT_FOR_MODELS, NOT_FOR_GEOMETRY = {"cv2", "av", "PIL"}, {"torch", "torchvision"}
 KNOWS_KINDS = ("rendering/", "models/", "training/config.py")  # of models

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fewshot_reenact.geometry.raster import STYLES
+from fewshot_reenact.plain_json import read_object
 
 T = TypeVar("T")
 REFINED = 1.25  # refiners work on a face frame this much larger than the generator's: what clips of 256 pixels show
@@ -196,10 +197,7 @@ class ModelDimensions:
     @classmethod
     def from_json(cls, text: str) -> "ModelDimensions":
         """The inverse of `to_json`. Raises ValueError as `from_dict` does, and for what is not JSON."""
-        raw = json.loads(text)
-        if not isinstance(raw, dict):
-            raise ValueError("dimensions are not a mapping of names to values")
-        return cls.from_dict(raw)
+        return cls.from_dict(read_object(text))
 
 
 _COUNTS = ("size", "embedding", "generator_unshuffle", "embedder_unshuffle")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from fewshot_reenact.models.blocks import ResidualBlock, encoder_blocks, maybe_spectral
 from fewshot_reenact.models.dimensions import read_dimensions, whole
+from fewshot_reenact.plain_json import read_object
 from fewshot_reenact.weights import open_weights, save_weights
 
 DISCRIMINATOR = "discriminator.safetensors"  # beside the weights of the model that it was trained with
@@ -160,7 +161,7 @@ def load_discriminator(path: Path) -> Discriminator:
     """Build the network that the file describes. Raises ModelError: missing, damaged, not a discriminator."""
     with open_weights(path, "no such discriminator; training leaves it beside model.safetensors") as file:
         file.expect(_FORMAT, f"is not a discriminator ({_FORMAT})")
-        dims = DiscriminatorDimensions.from_dict(json.loads(file.meta["dimensions"]))
+        dims = DiscriminatorDimensions.from_dict(read_object(file.meta["dimensions"]))
         network = Discriminator(dims, file.meta.get("region", "face"))
         network.load_state_dict({name: tensor.float() for name, tensor in file.tensors().items()})
     return network

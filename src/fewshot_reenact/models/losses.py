@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fewshot_reenact.geometry.face_frame import part_box
 from fewshot_reenact.geometry.topology import CHIN, LEFT_EYE, MOUTH, NOSE_ROOT, RIGHT_EYE
 from fewshot_reenact.models.perceptual import FeatureNet, relative_l1
+from fewshot_reenact.plain_json import read_object
 
 _MOUTH_ZOOM = 1.5
 _FACE_MIDDLE = 0.635  # of the square that VGGFace sees: heights of the face above the chin, as in the co-author's code
@@ -46,9 +47,7 @@ class LossWeights:
     @classmethod
     def from_json(cls, text: str) -> "LossWeights":
         """Raises ValueError: not weights of losses. Names that this version does not know are left out."""
-        raw = json.loads(text)
-        if not isinstance(raw, dict):
-            raise ValueError("not a table of weights")
+        raw = read_object(text)
         known = {field.name for field in dataclasses.fields(cls)} & raw.keys()
         return cls(**{name: float(raw[name]) for name in known})
 

@@ -5,7 +5,6 @@ the network sees only some of the picture's columns, `columns` [from, to); its t
 conv, head (a convolution whose result is tapped but not passed on), pool, tap, push, add and flatten_normalise.
 """
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fewshot_reenact.errors import ModelError
+from fewshot_reenact.plain_json import read_json
 from fewshot_reenact.weights import open_weights
 
 _TRIAL = 112  # pixels of the picture that every network sees once: what face networks take
@@ -38,10 +38,10 @@ class FeatureNet(nn.Module):
         path = Path(path)
         missing = "no such feature network; check the name (in a config: loss.network)"
         with open_weights(path, missing, "not a self-describing feature network ({reason})") as file:
-            self.ops: list[dict[str, Any]] = json.loads(file.meta["ops"])
-            self.columns: list[int] | None = json.loads(file.meta.get("columns", "null"))
+            self.ops: list[dict[str, Any]] = read_json(file.meta["ops"])
+            self.columns: list[int] | None = read_json(file.meta.get("columns", "null"))
             for name in ("mean", "std"):
-                self.register_buffer(name, torch.tensor(json.loads(file.meta[name])).view(1, 3, 1, 1).float())
+                self.register_buffer(name, torch.tensor(read_json(file.meta[name])).view(1, 3, 1, 1).float())
             for name, tensor in file.tensors().items():
                 tensor = tensor.float()
                 if tensor.ndim == 4:  # the order in memory in which convolutions are fastest, on every device

@@ -19,6 +19,7 @@ from fewshot_reenact.device import use_threads
 from fewshot_reenact.errors import ReenactError
 from fewshot_reenact.pipelines.jobs import BatchJob
 from fewshot_reenact.pipelines.sessions import Sessions, same_session
+from fewshot_reenact.plain_json import read_object
 from fewshot_reenact.progress import Progress, stage
 
 RESULTS = "results.jsonl"
@@ -169,8 +170,9 @@ def _kept(ledger: Path) -> dict[str, BatchResult]:
         return found
     for line in ledger.read_text("utf-8", errors="replace").splitlines():
         try:
-            one = BatchResult(**json.loads(line))
+            one = BatchResult(**read_object(line))
         except (ValueError, TypeError):
             continue
-        found[one.output] = one
+        if isinstance(one.output, str):
+            found[one.output] = one
     return found

@@ -17,6 +17,7 @@ from fewshot_reenact.media.file_types import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from fewshot_reenact.models.hub import is_on_hub
 from fewshot_reenact.pipelines.animate_steps import output_kinds
 from fewshot_reenact.pipelines.options import AnimateOptions
+from fewshot_reenact.plain_json import read_json
 
 _OWN = ("portrait", "driver", "output")
 _OPTIONS = {one.name for one in fields(AnimateOptions)}
@@ -76,7 +77,7 @@ def _lines(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = read_json(line)
         except ValueError as error:
             raise InputError(f"{source}:{number}: is no JSON ({error}); a job is one line in braces") from error
         if not isinstance(row, dict):
@@ -87,7 +88,7 @@ def _lines(source: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _value(text: str) -> Any:
     """A CSV's number or truth value; anything else is text."""
     try:
-        value = json.loads(text.lower())
+        value = read_json(text.lower())
     except ValueError:
         return text
     return value if isinstance(value, int | float | bool) else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from fewshot_reenact.files import sha256
 from fewshot_reenact.models.cards import without_head
 from fewshot_reenact.models.checkpoint import FORMAT, model_file
 from fewshot_reenact.models.hub import Downloaded, downloaded
+from fewshot_reenact.plain_json import read_object
 from fewshot_reenact.weights import WEIGHTS, is_pointer, open_weights
 
 OK = "ok"
@@ -109,7 +109,6 @@ def _first_sentence(card: str) -> str:
 
 def _dimensions(meta: dict[str, str]) -> dict[str, Any]:
     try:
-        read = json.loads(meta.get("dimensions", "{}"))
+        return read_object(meta.get("dimensions", "{}"))
     except ValueError:
         return {}
-    return read if isinstance(read, dict) else {}

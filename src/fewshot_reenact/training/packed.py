@@ -8,6 +8,7 @@ from typing import Any
 
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.files import partial_file
+from fewshot_reenact.plain_json import read_object
 
 _RECORD = "packed.json"
 
@@ -24,9 +25,9 @@ def is_packed(folder: Path, record: dict[str, Any], data: str) -> bool:
             raise UsageError(f"{folder}: does not say what it was packed from ({_RECORD} is missing); {again}")
         return False
     try:
-        then = json.loads(path.read_text("utf-8"))
+        then = read_object(path.read_bytes())
         differ = [key for key in record if then.get(key) != record[key]]
-    except (ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path}: damaged; {again}") from error
     if differ:
         raise UsageError(f"{path}: packed with another {', '.join(differ)}; {again}")

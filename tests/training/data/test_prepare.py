@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 from fractions import Fraction
 from pathlib import Path
@@ -138,6 +139,26 @@ def test_damaged_and_missing_shards_are_made_again(vox_videos, shards_of_now, tm
     tars[1].unlink()
     assert prepare(vox_videos, out, options=OPTIONS).run["videos"] == 2
     assert tree(out) == tree(vox_shards)
+
+
+@pytest.mark.parametrize(
+    ("change", "raised"),
+    [
+        ({"options": 1.5}, UsageError),
+        ({"options": [1, 2]}, UsageError),
+        ({"options": None, "fingerprint": {}, "shards": "x", "schema": []}, UsageError),
+        ([1], InputError),
+        ("[" * 100_000, InputError),
+    ],
+    ids=["number", "list", "all", "no object", "deep"],
+)
+def test_a_plan_of_other_shapes_is_no_internal_error(vox_videos, shards_of_now, tmp_path, change, raised):
+    out = shutil.copytree(shards_of_now, tmp_path / "out")
+    plan = json.loads((out / "plan.json").read_text())
+    changed = {**plan, **change} if isinstance(change, dict) else change
+    (out / "plan.json").write_text(changed if isinstance(changed, str) else json.dumps(changed))
+    with pytest.raises(raised, match=r"plan.json: is damaged|was prepared otherwise"):
+        prepare(vox_videos, out, options=OPTIONS)
 
 
 def test_nothing_is_overwritten_unasked(vox_videos, tmp_path):

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from fewshot_reenact.errors import InputError
+from fewshot_reenact.plain_json import read_object
 
 LEDGER = "damaged.jsonl"
 _KEY = "damaged"
@@ -94,7 +95,7 @@ class Ledger:
         found = set()
         for line in self.path.read_text("utf-8").splitlines():
             try:
-                found.add(str(json.loads(line)["clip"]))
-            except (ValueError, KeyError, TypeError):  # cut off by a kill: it is noted again
+                found.add(str(read_object(line)["clip"]))
+            except (ValueError, KeyError):  # cut off by a kill: it is noted again
                 continue
         return found

@@ -218,7 +218,8 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     if before.get("fingerprint") != now["fingerprint"]:
         yield "other videos"
     yield from (f"{k} {before.get(k)}" for k in ("schema", "version", "landmarks") if before.get(k) != now[k])
-    old = before.get("options", {})
+    old = before.get("options")
+    old = old if isinstance(old, dict) else {}
     yield from (f"{name} {old.get(name)}" for name, value in now["options"].items() if old.get(name) != value)
     if before.get("fingerprint") == now["fingerprint"] and before.get("shards") != now["shards"]:
         yield f"{before.get('shards')} shards"

@@ -21,6 +21,7 @@ import numpy as np
 
 from fewshot_reenact.errors import InputError, brief
 from fewshot_reenact.geometry.topology import no_faces
+from fewshot_reenact.plain_json import read_object
 from fewshot_reenact.training.data.clipping import CutClip
 from fewshot_reenact.training.data.damage import DamagedClip
 from fewshot_reenact.training.data.storage import Folder
@@ -112,12 +113,9 @@ def parse_clip(data: bytes, folder: Folder, shard: str, offset: int) -> StoredCl
 def read_json(folder: Folder, name: str) -> dict[str, Any]:
     """Raises InputError when it is missing or no JSON object."""
     try:
-        value = json.loads(folder.read(name))
-        if isinstance(value, dict):
-            return value
-    except ValueError:
-        pass
-    raise InputError(f"{folder / name}: is damaged; delete it and run prepare again")
+        return read_object(folder.read(name))
+    except ValueError as error:
+        raise InputError(f"{folder / name}: is damaged; delete it and run prepare again") from error
 
 
 def write_json(folder: Folder, name: str, value: dict[str, Any]) -> None:
@@ -136,6 +134,6 @@ def read_lines(folder: Folder, name: str) -> Iterator[dict[str, Any]]:
     """Read JSON lines. Raises InputError for a damaged one."""
     for number, line in enumerate(folder.lines(name), 1):
         try:
-            yield json.loads(line)
+            yield read_object(line)
         except ValueError as error:
             raise InputError(f"{folder / name}: line {number} is damaged; delete it and run prepare again") from error

@@ -23,6 +23,7 @@ from fewshot_reenact.models.dimensions import RefinerDimensions
 from fewshot_reenact.models.perceptual import FeatureNet
 from fewshot_reenact.models.reenactor import Reenactor
 from fewshot_reenact.models.refiner import Refiner
+from fewshot_reenact.plain_json import read_object
 from fewshot_reenact.training.checkpoints import newest_checkpoint, remember_clips
 from fewshot_reenact.training.data.storage import is_url
 from fewshot_reenact.training.distributed import World
@@ -120,7 +121,12 @@ def remember_base(faces: str, folder: Path) -> None:
     if not path.is_file():
         with partial_file(path) as partial:
             partial.write_text(json.dumps({"faces": faces}) + "\n")
-    elif json.loads(path.read_text()).get("faces") != faces:
+        return
+    try:
+        then = read_object(path.read_bytes()).get("faces")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: damaged, so whose faces this run refines is not known; use another --run") from error
+    if then != faces:
         raise UsageError(f"{path}: this run refines the faces of another model; use another --run folder")
 
 
