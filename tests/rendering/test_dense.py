@@ -23,7 +23,7 @@ from fewshot_reenact.motion.bounds import Bounds
 from fewshot_reenact.motion.heads import HeadMotion, lift
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.retarget import Retargeting
-from fewshot_reenact.rendering.dense_motion import DenseMotion, dense_motion_at, presence
+from fewshot_reenact.rendering.dense_motion import DenseMotion, ShiftMeter, dense_motion_at, presence
 from fewshot_reenact.rendering.flow import face_flow, picture_box, to_signed
 from fewshot_reenact.rendering.plan import Plan, plan_motion
 from fewshot_reenact.rendering.registration import dense_motion, register
@@ -82,6 +82,19 @@ def test_a_cheek_that_moves_between_points_is_seen():
     # What is here now was three pixels further left in the reference.
     assert at_cheek(moved) == pytest.approx([-3.0, 0.0], abs=0.8)
     assert np.abs(moved[:, [0, -1]]).max() == np.abs(moved[:, :, [0, -1]]).max() == 0, "none at the frame's edge"
+
+
+def test_frames_measured_at_once_are_as_each_alone():
+    """With references of their own, at places of their own; more frames than are taken at once come in their order."""
+    meter, shapes = ShiftMeter(SIDE), [POINTS, face_points(SIZE, scale=0.2, angle=0.1), POINTS + 7]
+    references = [meter.reference(textured(points), points) for points in shapes]
+    pictures = [bulged(textured(points), by) for points, by in zip(shapes, (3.0, 0.0, -2.0), strict=True)]
+    alone = [meter.measure(*one) for one in zip(references, pictures, shapes, strict=True)]
+    assert np.abs(meter.measure_all(references, pictures, np.stack(shapes)) - np.stack(alone)).max() < 0.02
+    assert at_cheek(alone[0])[0] == pytest.approx(-3, abs=0.8)
+    moved = [0.0, 3.0, -2.0, 1.0, 0.0, 2.0, -3.0]
+    found = [at_cheek(shift)[0] for shift in measure(*(bulged(textured(), by) for by in moved))]
+    assert found == pytest.approx([-by for by in moved], abs=0.8)
 
 
 def test_strength_and_region_scale_it():

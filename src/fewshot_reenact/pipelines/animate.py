@@ -35,6 +35,7 @@ from fewshot_reenact.provenance import history
 from fewshot_reenact.provenance.aigc import Visible
 from fewshot_reenact.provenance.marks import StandardMarks
 from fewshot_reenact.rendering.plan import Plan, plan_motion
+from fewshot_reenact.rendering.threads import short_turns
 from fewshot_reenact.rendering.video_plan import VideoPlan
 
 
@@ -211,7 +212,7 @@ def animate_with(
     progress: Progress | None = None,
 ) -> Animation:
     """The same with the options in one object."""
-    with one_thread_less():
+    with one_thread_less(), short_turns():
         return make(
             options, portrait, driver, output, marks=marks, report=report, overwrite=overwrite, progress=progress
         )

@@ -7,8 +7,9 @@ Read while the output is rendered, a frame at a time: memory does not grow with 
 built-in motions hold points alone, so they have none.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -30,6 +31,7 @@ from fewshot_reenact.rendering.plan import Plan
 from fewshot_reenact.rendering.registration import dense_motion
 
 _CROP = 256  # side of what is kept of a reference, pixels: as the clips that the networks learn from
+_AT_ONCE = 4  # frames that are measured at once: as many as the renderer takes
 _RETURN = 4  # frames over which the dense motion fades in and out beside frames without a face
 _SOFT = 0.08  # of the side: how softly the part that moves ends, where a region was asked for
 
@@ -65,19 +67,30 @@ class ShiftMeter:
         own = torch.from_numpy(transform(onto, points)).float()
         return Reference(_signed(crop), own[None], onto)
 
-    @torch.inference_mode()
     def measure(self, reference: Reference, picture: np.ndarray, points: np.ndarray) -> np.ndarray:
         """The shift of a frame, (2, S, S) float32 in face-frame pixels. points: (83, 2), as it is rendered."""
-        frame = face_frame(points, self.side)
-        pose = transform(reference.onto, points)
+        return self.measure_all([reference], [picture], points[None])[0]
+
+    @torch.inference_mode()
+    def measure_all(
+        self, references: Sequence[Reference], pictures: Sequence[np.ndarray], points: np.ndarray
+    ) -> np.ndarray:
+        """The same for B frames at once, each with its reference, which costs less: points (B, 83, 2) -> (B, 2, S,
+        S).
+        """
+        frames = face_frame(points, self.side)
+        poses = [transform(one.onto, own) for one, own in zip(references, points, strict=True)]
         # As the renderer's does, the box holds both faces, wherever the head went.
-        box = torch.cat([picture_box(reference.picture, 1).view(2, 2), torch.from_numpy(_corners(pose)).float()])
-        box = torch.cat([box.amin(0), box.amax(0)])[None]
-        matrix = torch.from_numpy(chain(reference.onto, frame)).float()[None]
-        there = torch.from_numpy(pose).float()[None]
-        flow = face_flow(there, reference.points, matrix, box, self.side)
-        face = _signed(cut_face(picture, frame, self.side))
-        return dense_motion(reference.picture, flow, face)[0].numpy() * self.mask
+        whole = [picture_box(one.picture, 1).view(2, 2) for one in references]
+        corners = torch.stack([torch.cat([box, _corners(pose)]) for box, pose in zip(whole, poses, strict=True)])
+        boxes = torch.cat([corners.amin(1), corners.amax(1)], 1)
+        matrices = np.stack([chain(one.onto, frame) for one, frame in zip(references, frames, strict=True)])
+        own = torch.cat([one.points for one in references])
+        there = torch.from_numpy(np.stack(poses)).float()
+        flow = face_flow(there, own, torch.from_numpy(matrices).float(), boxes, self.side)
+        faces = torch.cat([_signed(cut_face(one, f, self.side)) for one, f in zip(pictures, frames, strict=True)])
+        kept = torch.cat([one.picture for one in references])
+        return dense_motion(kept, flow, faces).numpy() * self.mask  # type: ignore[no-any-return]
 
 
 class DenseMotion:
@@ -104,14 +117,20 @@ class DenseMotion:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         kept = self._references()
-        for number, picture in self.pictures():
-            if number < self.first:
-                continue
-            if self.weight[number] <= 0:
-                yield np.zeros((2, self.side, self.side), np.float32)
-                continue
-            shift = self.meter.measure(kept[int(self.references[number])], picture, self.points[number])
-            yield shift * self.weight[number]
+        coming = ((number, picture) for number, picture in self.pictures() if number >= self.first)
+        while some := list(islice(coming, _AT_ONCE)):
+            yield from self._shifts(kept, some)
+
+    def _shifts(self, kept: dict[int, Reference], some: list[tuple[int, np.ndarray]]) -> np.ndarray:
+        """Of a few frames, (N, 2, S, S)."""
+        shifts = np.zeros((len(some), 2, self.side, self.side), np.float32)
+        shown = [k for k, (number, _) in enumerate(some) if self.weight[number] > 0]
+        if shown:
+            numbers = [some[k][0] for k in shown]
+            references = [kept[int(self.references[number])] for number in numbers]
+            made = self.meter.measure_all(references, [some[k][1] for k in shown], self.points[numbers])
+            shifts[shown] = made * self.weight[numbers][:, None, None, None]
+        return shifts
 
     def _references(self) -> dict[int, Reference]:
         wanted = {int(number) for number in self.references[self.first :][self.weight[self.first :] > 0]}
@@ -164,10 +183,10 @@ def _part_mask(part: str, side: int) -> Tensor:
     return torch.from_numpy(cv2.GaussianBlur(mask, (0, 0), _SOFT * side / 2))[None, None]
 
 
-def _corners(points: np.ndarray) -> np.ndarray:
+def _corners(points: np.ndarray) -> Tensor:
     """(2, 2): the least and the greatest x and y of a head with these points."""
     x0, y0, x1, y1 = room_about(points)
-    return np.array([[x0, y0], [x1, y1]])
+    return torch.tensor([[x0, y0], [x1, y1]], dtype=torch.float32)
 
 
 def _signed(picture: np.ndarray) -> Tensor:

@@ -122,19 +122,23 @@ class TexturedRenderer:
         -> T pictures (H, W, 3) uint8 RGB. dense: T shifts (2, S, S) of frame pixels, what the points miss of the motion
         (dense.DenseMotion).
 
-        While a few poses are composed the networks work on the next ones, and for those after them the flow is found
-        and dense motion measured, on threads of their own: these take about as long as each other.
+        Four things go on at once, three of them on threads of their own: flow and dense motion of a few poses, the
+        networks' work on those before them, a picture composed, and what is done with the picture before it.
         """
         if not len(motion):
             return
         heads = motion if isinstance(motion, HeadMotion) else HeadMotion.of(motion, self.lifts[0])
-        batches = (heads[at : at + BATCH] for at in range(0, len(heads), BATCH))
         shifts = None if dense is None else iter(dense)
-        with own_thread() as before, own_thread() as ahead:
+        if len(heads) == 1:  # as of a camera: there is nothing to do meanwhile
+            yield self._compose(self._infer(self._prepare(heads, shifts))[0])
+            return
+        batches = (heads[at : at + BATCH] for at in range(0, len(heads), BATCH))
+        with own_thread() as before, own_thread() as ahead, own_thread() as drawing:
             prepared = begun(before.submit(self._prepare, batch, shifts) for batch in batches)
             inferred = begun(ahead.submit(lambda coming: self._infer(coming.result()), one) for one in prepared)
-            for faces in inferred:
-                yield from map(self._compose, faces.result())
+            faces = (face for some in inferred for face in some.result())
+            for picture in begun(drawing.submit(self._compose, face) for face in faces):
+                yield picture.result()
 
     @torch.inference_mode()
     def _prepare(self, heads: HeadMotion, shifts: Iterator[np.ndarray] | None) -> _Prepared:
