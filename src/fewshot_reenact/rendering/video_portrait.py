@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from fewshot_reenact.rendering.faces import Faces, as_pictures
 from fewshot_reenact.rendering.in_place import InPlace
 from fewshot_reenact.rendering.solid.portrait import Frames, SolidPortrait
 from fewshot_reenact.rendering.textured import BATCH
-from fewshot_reenact.rendering.threads import own_thread
+from fewshot_reenact.rendering.threads import begun, own_thread
 from fewshot_reenact.rendering.video_frames import HeadCut, cuts
 from fewshot_reenact.rendering.video_ground import layers_of, with_grounds
 from fewshot_reenact.rendering.video_plan import VideoPlan
@@ -70,17 +70,16 @@ class VideoRenderer:
         """The output's frames from `first` on, (H, W, 3) uint8 RGB. pictures: the video's, one for each, from
         `video_frames.lookback(first)` on.
 
-        While a few frames are composed the networks work on the next ones, and those after them are cut out, on threads
-        of their own.
+        Four things go on at once, as in TexturedRenderer.render; here the first is that a few frames are cut out.
         """
         frames = cuts(self.plan, pictures, first, self.plan.moves)
         frames = with_grounds(frames) if self.plan.moves else frames
-        with own_thread() as cutting, own_thread() as ahead:
-            waiting = ahead.submit(self._infer, cutting.submit(self._next, frames))
-            coming = cutting.submit(self._next, frames)
-            while made := waiting.result():
-                waiting, coming = ahead.submit(self._infer, coming), cutting.submit(self._next, frames)
-                yield from map(self._compose, made)
+        with own_thread() as cutting, own_thread() as ahead, own_thread() as drawing:
+            cut = begun(cutting.submit(self._next, frames) for _ in count())
+            inferred = begun(ahead.submit(self._infer, one) for one in cut)
+            made = (one for some in iter(lambda: next(inferred).result(), []) for one in some)
+            for picture in begun(drawing.submit(self._compose, one) for one in made):
+                yield picture.result()
 
     def _next(self, frames: Iterator[HeadCut]) -> list[HeadCut]:
         """The next few frames; none at the end."""
