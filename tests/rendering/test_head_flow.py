@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fewshot_reenact.rendering.head_flow import HeadFlow, without_seams
+from fewshot_reenact.rendering.paste import soften_leaps
 
 SIZE, PLACES = 128, 17
 CELL = (SIZE - 1) / (PLACES - 1)
@@ -47,3 +48,24 @@ def test_a_strand_between_two_leaps_stays() -> None:
     box[:, :7, 0], box[:, 7:9, 0], box[:, 9:, 0] = -25, 0, 25
     made = flow_of(box)[SIZE // 2, :, 0]
     assert (np.abs(made) < 3).sum() >= 0.8 * CELL
+
+
+def test_where_a_flow_leaps_the_picture_is_drawn_softly() -> None:
+    """Two lids that meet in a slanted line: no stair, the same on average; beside the line nothing, nor without one."""
+    y, x = np.mgrid[:60, :80].astype(np.float32)
+    below = y > 20 + 0.25 * x
+    flow = np.stack([x, np.where(below, y, y - 12)], -1)
+    stair = np.where(below[..., None], np.uint8(220), np.uint8(20)).repeat(3, 2)
+    made = stair.copy()
+    soften_leaps(made, flow)
+    middle = made[:, 2:-2, 0].astype(float)
+    edge = 20 + 0.25 * np.arange(2, 78)
+    levels = (220 - middle).sum(0) / 200  # how high the dark part is, in pixels
+    old = (220 - stair[:, 2:-2, 0].astype(float)).sum(0) / 200
+    assert np.abs(np.diff(old)).max() == 1, "a stair"
+    assert np.abs(levels - edge - 0.5).mean() < 0.35 and np.abs(np.diff(levels)).max() < 0.5
+    far = np.abs(y - 20 - 0.25 * x) > 6
+    assert (made[far] == stair[far]).all() and ((made > 40) & (made < 200)).sum() > 100
+    still = stair.copy()
+    soften_leaps(still, np.stack([x, y], -1))
+    assert (still == stair).all()

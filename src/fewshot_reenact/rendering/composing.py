@@ -15,7 +15,7 @@ from fewshot_reenact.rendering.eyelids import Closing
 from fewshot_reenact.rendering.faces import as_pictures
 from fewshot_reenact.rendering.head_flow import HeadFlow
 from fewshot_reenact.rendering.layers import Layers, cut_out, show_other_side
-from fewshot_reenact.rendering.paste import paste_change
+from fewshot_reenact.rendering.paste import paste_change, soften_leaps
 from fewshot_reenact.rendering.solid.portrait import Frames
 from fewshot_reenact.rendering.spans import Spans
 from fewshot_reenact.rendering.view import View
@@ -99,17 +99,13 @@ class Composer:
         picture = self.base.copy()
         x0, y0, x1, y1 = self.box
         spans = self.spans.of(face.box_offset, face.covered, self.flow.face(face.frame), self._corrected(face))
-        flow = self.flow.full(
-            face.frame,
-            face.face_flow,
-            face.box_offset,
-            face.shift,
-            spans,
-            Closing.of(self.points, face.shut),
-            face.eyes,
-        )
+        closing = Closing.of(self.points, face.shut)
+        flow = self.flow.full(face.frame, face.face_flow, face.box_offset, face.shift, spans, closing, face.eyes)
         covered = cv2.resize(face.covered, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
         _, person = self.layers.seen(flow, covered, (x0, y0), spans, picture[y0:y1, x0:x1])
+        if closing is not None:
+            for side, part in self.flow.shut_eyes(face.frame, closing):
+                soften_leaps(picture[y0:y1, x0:x1][part], flow[part], float(closing.shut[side]))
         if face.mirror is not None:
             other = face.mirror
             show_other_side(

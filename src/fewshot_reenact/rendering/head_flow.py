@@ -1,6 +1,6 @@
 """The flow of a whole head at full resolution, from the coarse ones that are computed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -75,16 +75,18 @@ class HeadFlow:
         for where in wanted if folded is None or spans is None else wanted[1:]:
             cv2.add(moved[where], self.here[where], dst=moved[where])
         if closing is not None:
-            self._close(moved, frame, closing)
+            for side, about in self.shut_eyes(frame, closing):
+                closing.hide(moved[about], side)
         return moved
 
-    def _close(self, moved: np.ndarray, frame: np.ndarray, closing: Closing) -> None:
+    def shut_eyes(self, frame: np.ndarray, closing: Closing) -> Iterator[tuple[int, tuple[slice, slice]]]:
+        """The eyes that are shut, by their sides, and what is about them: rows and columns of the box."""
         x0, y0, _, _ = self.box
         for side, part in enumerate(eye_boxes(len(self.feather))):
             high, wide = (one.stop - one.start for one in part)
             a, b, c, d = bounds_within(_eye_frame(frame, part), (wide, high), self.box)
             if closing.shut[side] > 0 and c > a and d > b:
-                closing.hide(moved[b - y0 : d - y0, a - x0 : c - x0], side)
+                yield side, (slice(b - y0, d - y0), slice(a - x0, c - x0))
 
     def _add_face(
         self,

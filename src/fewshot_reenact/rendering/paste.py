@@ -13,6 +13,8 @@ from fewshot_reenact.geometry.smoothstep import smoothstep
 # Change (0..1 scale) from which the fine detail under it begins to be hidden, and from which it is.
 _HIDE_FROM, _HIDE_TO = 0.06, 0.20
 _AT_ONCE = 1 << 15  # pixels
+# Pixels of a flow from one place to the next, from which it leaps; how softly what is seen there is drawn, pixels.
+_LEAP, _SOFT = 3.0, 0.9
 _ALIGNED = 1 / 50  # pixels that a part of a picture may begin beside where one made smaller has a pixel's edge
 
 
@@ -108,6 +110,26 @@ def hiding_gate(change: np.ndarray) -> np.ndarray:
     mean = cv2.transform(np.abs(change), np.full((1, 3), 1 / 3))
     size = cv2.GaussianBlur(mean, (0, 0), change.shape[0] / 64)
     return smoothstep(np.clip((size - _HIDE_FROM) / (_HIDE_TO - _HIDE_FROM), 0, 1)).astype(np.float32)
+
+
+def soften_leaps(picture: np.ndarray, flow: np.ndarray, share: float = 1.0) -> None:
+    """Draw softly, in place, what is seen where a flow leaps: a pixel is of the one side or of the other, and the line
+    between them would be a stair.
+
+    picture: (h, w, 3) uint8, seen through flow, (h, w, 2) pixels. share: how much of it, 0..1.
+    """
+    leaps = np.zeros(picture.shape[:2], np.float32)
+    for axis in (0, 1):
+        far = (np.square(np.diff(flow, axis=axis)).sum(2) > _LEAP**2).astype(np.float32)
+        before, after = (leaps[:-1], leaps[1:]) if axis == 0 else (leaps[:, :-1], leaps[:, 1:])
+        np.maximum(before, far, out=before)
+        np.maximum(after, far, out=after)
+    if not leaps.any():
+        return
+    near = cv2.GaussianBlur(cv2.dilate(leaps, np.ones((3, 3), np.uint8)), (0, 0), _SOFT) * share
+    soft = cv2.GaussianBlur(picture, (0, 0), _SOFT).astype(np.float32)
+    own = picture.astype(np.float32)
+    picture[:] = np.round(own + near[..., None] * (soft - own))
 
 
 def paste_change(
