@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from animate_samples import names_in, portrait_file, run
 from fake_face import PaintedFaces
@@ -175,6 +176,21 @@ def test_an_output_under_a_key_of_ones_own(tmp_path: Path, tiny_model: Path, key
     told = run("verify", tmp_path / "o.png", "--watermark-key", key)
     assert f"under the key {print_}, which is not public" in told.stdout and "made on this machine" in told.stdout
     assert secret not in told.stdout
+
+
+@pytest.mark.slow
+def test_forging_needs_the_key(tmp_path: Path, key: Path) -> None:
+    """A picture that somebody without the key marks is found as what it is: under the public key, or not at all."""
+    mine, other = watermark_key.read_watermark_key(key)[0], tmp_path / "other.key"
+    assert run("keys", "--new-watermark-key", other).exit_code == 0
+    for name, stamper in [("public.png", Watermarker(7)), ("ours.png", Watermarker(7, mine))]:
+        Image.fromarray(stamper.stamp(scene())).save(tmp_path / name)
+
+    def found(name: str, by: Path) -> dict:
+        return json.loads(run("verify", "--json", tmp_path / name, "--watermark-key", by).stdout)[0]["watermark"]
+
+    assert found("ours.png", key)["key"] == watermark_key.fingerprint(mine) and found("ours.png", other) is None
+    assert found("public.png", key)["key"] is None
 
 
 def test_sessions_and_other_outputs(tmp_path: Path, tiny_model: Path, key: Path) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from animate_samples import WALK, complaint, film, portrait_file, run
-from fake_face import PaintedFaces
+from animate_samples import WALK, complaint, film, frames_of, portrait_file, run
+from fake_face import PaintedFaces, paint
 from fewshot_reenact import AnimateOptions, animate
 from fewshot_reenact.errors import UsageError
 from fewshot_reenact.files import sha256
 from fewshot_reenact.landmarks import registry
+from fewshot_reenact.media.marks import PlainNote
 from fewshot_reenact.motion import files
 from mark_samples import manifests, sign_as, statement
 
@@ -86,6 +87,25 @@ def test_what_shows_the_driver_does_not_go_with_it(tmp_path: Path) -> None:
     assert "--compare shows the driver" in complaint(told, 2)
     with pytest.raises(UsageError, match="is not true or false"):
         AnimateOptions(private_driver="yes")  # type: ignore[arg-type]
+
+
+def test_of_the_drivers_colours_nothing_is_in_an_output(tmp_path: Path, tiny_model: Path) -> None:
+    """Two drivers that move alike, one in other colours before other ground, make one video but for its edges."""
+    portrait, outputs = portrait_file(tmp_path / "ann.png"), []
+    for name, face, ground in [("eve", (250, 20, 20), (30, 30, 30)), ("adam", (160, 21, 251), (0, 40, 57))]:
+        (tmp_path / name).mkdir()
+        for t, faces in enumerate(WALK):
+            coloured = np.where(paint(*faces)[..., :1] > 150, face, ground).astype(np.uint8)
+            Image.fromarray(coloured).save(tmp_path / name / f"{t:03}.png")
+        made = animate(
+            portrait, tmp_path / name, tmp_path / f"{name}.mp4", fps=25, model=tiny_model, landmarks=PaintedFaces(),
+            marks=PlainNote(),
+        )  # fmt: skip
+        outputs.append(frames_of(made.output))
+    assert np.abs(outputs[0][0] - outputs[0][-1]).mean() > 10, "they move"
+    # Shifts of pixels are measured in the drivers' grey levels, so edges may differ a little; colours may not.
+    assert np.abs(outputs[0] - outputs[1]).mean() < 2
+    assert np.abs((outputs[0] - outputs[1]).mean((0, 1, 2))).max() < 0.5
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".json", ".jsonl"])

@@ -85,6 +85,16 @@ def test_provider_system_time_and_id_are_in_the_manifest(tmp_path: Path, tiny_mo
     assert other["provider"] == "fewshot-reenact" and other["id"] != said["id"]
 
 
+def test_the_entry_for_the_list_of_algorithms_is_of_the_watermark_that_is_bound(marked: Path, root: Path) -> None:
+    """What docs/manifest.md shows, against the form of C2PA's list."""
+    text = (root / "docs" / "manifest.md").read_text("utf-8")
+    entry = json.loads(text.split("```json\n")[1].split("```")[0])
+    bound = next(one["data"] for one in manifests(marked)[1]["assertions"] if one["label"] == "c2pa.soft-binding")
+    assert entry["alg"] == bound["alg"] and entry["type"] == "watermark"
+    assert set(entry["decodedMediaTypes"]) <= {"application", "audio", "image", "model", "text", "video"}
+    assert entry["entryMetadata"]["description"]
+
+
 @pytest.mark.parametrize(("provider", "says"), [(" ", "is empty"), ("a\x1b[31m", "control"), ("x" * 201, "longer")])
 def test_providers_that_cannot_be_named(provider: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):

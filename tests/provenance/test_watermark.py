@@ -113,6 +113,13 @@ def test_nothing_is_found_where_nothing_is():
     assert detect([]) is None
 
 
+@pytest.mark.slow
+def test_nothing_is_found_under_any_key_where_a_hundredth_may_be_risked():
+    """The bound is far from what chance does: ten thousand times the usual one leaves it unreached."""
+    draw = np.random.default_rng(8)
+    assert detect([scene(256)], false_alarm=0.01, keys=[draw.bytes(32) for _ in range(6)]) is None
+
+
 def test_mark_survives_h264_at_crf_28(tmp_path: Path):
     stamper = Watermarker(PAYLOAD)
     # The picture moves a little under the mark, as a head does.
