@@ -255,6 +255,18 @@ def test_a_norm_without_gradients_is_its_definition(batch, each):
     torch.testing.assert_close(made, want, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("part", ["generator", "embedder"])
+def test_what_is_compiled_for_training_is_one_graph(part):
+    """In pieces, block by block, it would be compiled anew for every block, and soon no more."""
+    model = trained().to(memory_format=torch.channels_last)
+    network, faces = getattr(model, part), torch.rand(2, 3, 32, 32)
+    seen = torch.rand(2, 12 + model.dims.visible, 32, 32)
+    given = [seen, torch.rand(2, 8)] if part == "generator" else [faces, faces + 0.1]
+    given = [x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in given]
+    made = torch.compile(network, backend="eager", fullgraph=True)(*given)
+    assert made.requires_grad and torch.allclose(made, network(*given), atol=1e-6)
+
+
 def test_a_block_of_one_shape_adds_to_what_it_sees():
     block, x = ResidualBlock(6, 6, norm="none"), torch.randn(2, 6, 4, 4)
     nn.init.zeros_(block.conv2.weight)

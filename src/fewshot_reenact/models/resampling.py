@@ -54,8 +54,9 @@ def _folded(conv: nn.Conv2d, taps: tuple[tuple[float, ...], ...], transposed: bo
     weights that are made anew at each use, as spectral norm's are.
     """
     weight, known = conv.weight, conv.__dict__.get(_KEPT)
-    of_its_own = isinstance(weight, nn.Parameter) and not weight.is_inference()
-    keeps = of_its_own and not (for_onnx() or torch.is_grad_enabled())
+    # In this order: what is compiled for training stays one graph, for a compiler does not follow `is_inference`.
+    traced = for_onnx() or torch.compiler.is_compiling()
+    keeps = not (traced or torch.is_grad_enabled()) and isinstance(weight, nn.Parameter) and not weight.is_inference()
     state = (weight.data_ptr(), weight._version, taps) if keeps else None
     if keeps and known is not None and known[0] == state:
         return known[1]  # type: ignore[no-any-return]
