@@ -285,11 +285,12 @@ def watermark(
 @main.command("unmarked")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--count", default=2000, show_default=True, help="At most so many files, evenly taken from all.")
+@click.option("--after", default=0, show_default=True, help="Of these, pass over the first so many, looked at before.")
 @click.option("--minutes", default=60.0, show_default=True, help="Stop after so long.")
-def unmarked(folders: tuple[Path, ...], count: int, minutes: float) -> None:
+def unmarked(folders: tuple[Path, ...], count: int, after: int, minutes: float) -> None:
     """False alarms among pictures and videos (their first 50 frames) that bear no mark."""
     files = sorted(f for folder in folders for f in folder.iterdir() if f.suffix in (".jpg", ".png", ".mp4"))
-    files = files[:: max(1, len(files) // count)][:count]
+    files = files[:: max(1, len(files) // count)][after:count]
     begin, alarms, done = time.monotonic(), [], 0
     for file in files:
         if time.monotonic() - begin > 60 * minutes:
