@@ -1,7 +1,8 @@
 """What refuses requests to the page before gradio sees them."""
 
-import json
 from typing import Any
+
+from fewshot_reenact.plain_json import read_json
 
 _HERE = ("127.0.0.1", "localhost", "::1")
 _MOST = 64 << 20  # bytes of a request in JSON; pictures and videos come otherwise
@@ -84,8 +85,8 @@ class NoAddresses:
 def names_an_address(body: bytes) -> bool:
     """Whether a request in JSON holds a file, {"path": ...}, whose path is an address. What is no JSON holds none."""
     try:
-        waiting = [json.loads(body)]
-    except (ValueError, RecursionError):
+        waiting = [read_json(body)]
+    except ValueError:
         return False
     while waiting:
         value = waiting.pop()

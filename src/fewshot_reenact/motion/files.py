@@ -34,6 +34,7 @@ from fewshot_reenact.motion.json_lines import read_json_lines, write_json_lines
 from fewshot_reenact.motion.limits import FASTEST, MAX_FILE, MAX_FRAMES, MAX_SIDE, SLOWEST, SMALLEST_FACE
 from fewshot_reenact.motion.motion import Motion
 from fewshot_reenact.motion.openseeface import read_openseeface
+from fewshot_reenact.plain_json import read_json
 
 SCHEMA = "fewshot-reenact-motion/"
 VERSION = 1
@@ -120,8 +121,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_FILE:
         raise InputError("it is larger than 1 GB; use .npz for long motions")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        data = read_json(path.read_text(encoding="utf-8"))
+    except ValueError:
         raise InputError("it is not JSON; make one with `reenact extract`") from None
     if not isinstance(data, dict):
         raise InputError("it does not hold the keys of a motion; make one with `reenact extract`")

@@ -212,12 +212,13 @@ def animate_with(
     progress: Progress | None = None,
 ) -> Animation:
     """The same with the options in one object."""
-    with one_thread_less(), short_turns():
+    with one_thread_less():
         return make(
             options, portrait, driver, output, marks=marks, report=report, overwrite=overwrite, progress=progress
         )
 
 
+@short_turns()
 def make(
     options: AnimateOptions,
     portrait: str | Path | Sequence[str | Path] | PortraitSource,

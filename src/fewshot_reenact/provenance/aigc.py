@@ -13,6 +13,7 @@ from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 from fewshot_reenact.errors import UsageError
+from fewshot_reenact.plain_json import read_json
 from fewshot_reenact.provenance import xmp
 
 # Whether, and how, a picture says visibly that it is generated.
@@ -67,8 +68,8 @@ def _parsed(text: str) -> dict[str, str] | None:
     if len(text) > _LARGEST:
         return None
     try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
+        said = read_json(text)
+    except ValueError:
         return None
     said = said.get("AIGC", said) if isinstance(said, dict) else None
     if not isinstance(said, dict) or "Label" not in said:

@@ -123,9 +123,10 @@ class _Field:
         """A round of search, after the picture has changed."""
         padded = np.pad(self.level.picture, ((_REACH,) * 2, (_REACH,) * 2, (0, 0)), mode="edge")
         at = self.rows, self.columns
-        self.patches, weights = _patches(padded), _patches(self.counts[..., None])[self._numbers(np.stack(at, 1))]
+        here = self._numbers(np.stack(at, 1))
+        self.patches, weights = _patches(padded), _patches(self.counts[..., None])[here]
         weights /= np.maximum(weights.sum(1, keepdims=True), 1)
-        self.wanted, self.weights = self.patches[self._numbers(np.stack(at, 1))], np.repeat(weights, 3, 1)
+        self.wanted, self.weights = self.patches[here], np.repeat(weights, 3, 1)
         best = self.source[at]
         cost = self._cost(best, np.arange(len(best)))
         h, w = self.valid.shape

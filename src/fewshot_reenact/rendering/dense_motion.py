@@ -29,9 +29,9 @@ from fewshot_reenact.rendering.flow import face_flow, picture_box, to_signed
 from fewshot_reenact.rendering.paste import cut_face
 from fewshot_reenact.rendering.plan import Plan
 from fewshot_reenact.rendering.registration import dense_motion
+from fewshot_reenact.rendering.textured import BATCH
 
 _CROP = 256  # side of what is kept of a reference, pixels: as the clips that the networks learn from
-_AT_ONCE = 4  # frames that are measured at once: as many as the renderer takes
 _RETURN = 4  # frames over which the dense motion fades in and out beside frames without a face
 _SOFT = 0.08  # of the side: how softly the part that moves ends, where a region was asked for
 
@@ -118,7 +118,7 @@ class DenseMotion:
     def __iter__(self) -> Iterator[np.ndarray]:
         kept = self._references()
         coming = ((number, picture) for number, picture in self.pictures() if number >= self.first)
-        while some := list(islice(coming, _AT_ONCE)):
+        while some := list(islice(coming, BATCH)):
             yield from self._shifts(kept, some)
 
     def _shifts(self, kept: dict[int, Reference], some: list[tuple[int, np.ndarray]]) -> np.ndarray:
