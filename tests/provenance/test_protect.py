@@ -20,8 +20,12 @@ from fewshot_reenact.landmarks import registry
 from fewshot_reenact.media.pictures import read_picture
 from fewshot_reenact.provenance import protect, xmp
 from fewshot_reenact.provenance.keys import make_credentials
+from fewshot_reenact.training.config import DataConfig
+from fewshot_reenact.training.data import protected as protected_clips
 from fewshot_reenact.training.data.clipping import ClipOptions, find_clips
+from fewshot_reenact.training.data.dataset import open_clips
 from mark_samples import ffmpeg, manifests, statement
+from painted_clips import write_clip, write_clips
 
 
 @pytest.fixture
@@ -178,6 +182,31 @@ def test_prepare_leaves_such_videos_out_and_says_why(tmp_path: Path, protected: 
     assert told.exit_code == 3 and "must not be used for training" in told.stderr
     listed = (tmp_path / "shards" / "skipped.jsonl").read_text()
     assert "v.mp4" in listed and "must not be used for training" in listed
+
+
+def test_training_does_not_begin_with_clips_that_forbid_it(
+    tmp_path: Path, protected: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = write_clips(tmp_path / "clips", people=3)
+    ffmpeg("-loop", "1", "-i", protected, "-frames:v", "8", "-crf", "20", "-pix_fmt", "yuv420p", clips / "marked_0.mp4")
+    shutil.copy(clips / "person0_0.npz", clips / "marked_0.npz")
+    told = run("train", "--config", "tiny", "--clips", clips, "--run", tmp_path / "run", "--steps", 1)
+    said = "1 of 4 clips say that they must not be used for training; take them out of the folder: marked_0.mp4: its"
+    assert told.exit_code == 3 and said in told.stderr
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+    asked: list[str] = []
+    monkeypatch.setattr(protected_clips, "why_refused", lambda clip, use: asked.append(clip.name))
+    assert len(open_clips(DataConfig(clips=clips))) == 4 and asked == ["marked_0.mp4"]  # the others are remembered
+    (clips / "person0_0.mp4").unlink()
+    write_clip(clips / "person0_0.mp4", "person0", 9, 64, seed=3)
+    open_clips(DataConfig(clips=clips))
+    assert asked == ["marked_0.mp4", "person0_0.mp4"]
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(protected_clips, "_remembered", set)
+    open_clips(DataConfig(clips=clips))
+    assert asked[2:] == ["person0_0.mp4", "person2_0.mp4"]  # the other process looks at the others
 
 
 @pytest.mark.parametrize("space", ["cawg", "c2pa"])

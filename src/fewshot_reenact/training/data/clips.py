@@ -71,7 +71,7 @@ def load_clips(folder: Path, step: int, limit: int | None = None, least: int = 2
     left out. Raises InputError when there are none or one has no points.
     """
     clips = []
-    for path in sorted(folder.glob("*.mp4"))[:limit]:
+    for path in clip_files(folder, limit):
         points, person = _read_labels(path)
         frames, kept = [], []
         with VideoReader(path) as reader:
@@ -85,6 +85,11 @@ def load_clips(folder: Path, step: int, limit: int | None = None, least: int = 2
     if not clips:
         raise InputError(f"{folder}: no clips (NAME.mp4 with NAME.npz) of {least} frames or more")
     return LoadedClips(clips)
+
+
+def clip_files(folder: Path, limit: int | None = None) -> list[Path]:
+    """The films of a folder's clips, all or the first by name."""
+    return sorted(folder.glob("*.mp4"))[:limit]
 
 
 def encode(picture: np.ndarray) -> np.ndarray:

@@ -15,8 +15,9 @@ from typing import Any
 from fewshot_reenact.errors import InputError, UsageError, brief
 from fewshot_reenact.training.config import DataConfig
 from fewshot_reenact.training.data.cache import ShardCache
-from fewshot_reenact.training.data.clips import Clip, Clips, LoadedClips, encode, load_clips
+from fewshot_reenact.training.data.clips import Clip, Clips, LoadedClips, clip_files, encode, load_clips
 from fewshot_reenact.training.data.codec import ClipFrames
+from fewshot_reenact.training.data.protected import refuse_protected_clips
 from fewshot_reenact.training.data.shards import (
     CLIPS,
     INDEX,
@@ -152,10 +153,14 @@ def is_prepared(folder: str | Path) -> bool:
 
 
 def open_clips(config: DataConfig) -> Clips:
-    """The clips that a configuration names. Raises InputError: none, damaged; UsageError: what cannot be streamed."""
+    """The clips that a configuration names.
+
+    Raises InputError: none, damaged, not to be used for training; UsageError: what cannot be streamed.
+    """
     if not is_prepared(config.clips):
         if config.stream:
             raise UsageError(f"{config.clips}: data.stream needs shards; make them with `reenact prepare`")
+        refuse_protected_clips(clip_files(Path(config.clips), config.limit))
         return load_clips(Path(config.clips), config.frame_step, config.limit, config.least_frames)
     clips = ShardClips(config.clips, config.frame_step, config.limit, config.least_frames)
     if not config.stream:
