@@ -32,3 +32,20 @@ def test_what_the_portrait_shows_of_the_person_counts_too():
     hair[..., 2:5, 2:5] = 1
     before, after = outline.within(torch.zeros_like(hair)), outline.within(hair)
     assert float(before[..., 3, 3]) == 0 and float(after[..., 3, 3]) == 1
+
+
+def test_there_is_no_bay_between_face_and_hair():
+    onto = Grid.over((0, 0, SIDE - 1, SIDE - 1), (100, 100))
+    points = face().numpy()
+    outline = Outline.of(points, torch.zeros(1), np.array([SCALE]), onto)
+    brow, left = (points[0, k] / float(onto.step[0]) for k in (21, 0))
+    top = int(points[0, :, 1].min() / float(onto.step[0])) - 18  # hair that stands high above the right half
+    hair = torch.zeros(1, 1, 100, 100)
+    hair[..., top : int(brow[1]), int(brow[0]) : int(brow[0]) + 10] = 1
+    there = outline.within(hair)[0, 0]
+    bay = int((top + left[1]) / 2) + 3, int((brow[0] + left[0]) / 2) + 2
+    assert float(hair[0, 0][bay]) == 0 and float(outline.within(torch.zeros_like(hair))[0, 0][bay]) == 0
+    assert float(there[bay]) == 1
+    beside = torch.zeros_like(hair)
+    beside[..., -8:-4, 2:6] = 1  # a shoulder: no hull goes down to it
+    assert float(outline.within(beside)[0, 0][-12, 8]) == 0
