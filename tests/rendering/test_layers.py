@@ -7,6 +7,7 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.heads import lift
 from fewshot_reenact.rendering import layers as layers_of
 from fewshot_reenact.rendering.layers import Layers, cut_out, paint_ground, show_other_side
+from fewshot_reenact.rendering.rim import smoothed
 from painted_clips import face_points, paint_face
 
 SIZE = 160
@@ -119,7 +120,7 @@ def test_a_wide_blur_of_fewer_pixels_is_the_same():
     values = np.random.default_rng(0).random((300, 420, 4)).astype(np.float32)
     values = cv2.GaussianBlur(values, (0, 0), 3)
     whole = cv2.GaussianBlur(values, (0, 0), 30)
-    assert np.abs(layers_of._smoothed(values, 30) - whole).max() < 0.05 * np.ptp(values)
+    assert np.abs(smoothed(values, 30) - whole).max() < 0.05 * np.ptp(values)
     assert np.ptp(whole) > 0.05 * np.ptp(values), "or any flat picture would do"
 
 

@@ -18,20 +18,19 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.heads import Lift, lift
 from fewshot_reenact.rendering.completion import Fill, complete
 from fewshot_reenact.rendering.matte import OWN
+from fewshot_reenact.rendering.rim import refine_rim
 from fewshot_reenact.rendering.spans import Span
+from fewshot_reenact.rendering.strands import find_strands
 from fewshot_reenact.rendering.threads import beside
 
 _NOUGHT = 1e-3  # of a pixel's share: no more than a rounding
 _NONE = 0.04  # share of the mirror image below which nothing is drawn
 _BLEED, _FAINT = 3.0, 0.02  # pixels by which colours go on beyond the person; the weight at which they end
 _SURE = 0.2  # of a pixel's share: what it lacks of it, its colours take from those around it
-# Eye distances within a matte's edge in which it may be too wide; by how much, grey levels in all, the person's colours
-# have to differ from the ground's to tell, and to tell surely; what is as near to all or none is that.
-_RIM, _APART, _HAZE = 0.06, (30.0, 90.0), 0.08
-_OTHER = (20.0, 45.0)  # grey levels from which, and at which wholly, a colour is no mixture of the two
-_FINE = 4.0  # pixels of a blur's spread that are as good as any more
 _MARGIN = 0.04  # eye distances about the head in which the ground's pixels may hold something of the hair
-_HEAD = (2.6, 0.7)  # how far to the sides and below the chin a head reaches, eye distances
+_HEAD, _BELOW = 2.6, 0.7  # how far to the sides and below the chin a head reaches, eye distances
+_STRANDS = -0.2  # and strands that stand out from it: farther down hair lies on shoulders
+_SOME = 0.02  # of a pixel's share: a strand under which the ground is painted
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,10 @@ class Layers:
         if matte is None:
             return cls(np.concatenate([picture, np.full_like(picture[..., :1], 255)], -1), picture)
         zone = np.ones(matte.shape, bool) if behind is not None else _head_zone(matte.shape, lift)
-        ground = paint_ground(picture, matte, lift, zone)
-        covered = refine_rim(picture, matte, ground, zone, float(lift.pose.scale))[..., None]
+        scale = float(lift.pose.scale)
+        strands = find_strands(picture, matte, _head_zone(matte.shape, lift, _STRANDS), scale)
+        ground = paint_ground(picture, matte, lift, zone, strands)
+        covered = np.maximum(refine_rim(picture, matte, ground, zone, scale), strands)[..., None]
         own = np.clip(picture - (1 - covered) * ground, 0, 255 * covered)
         person = np.concatenate([own, 255 * covered], -1)
         return cls(np.round(person).astype(np.uint8), ground if behind is None else behind)
@@ -182,60 +183,23 @@ def show_other_side(
     made[b:d, a:c] = np.clip(np.round(part), 0, 255).astype(np.uint8)
 
 
-def refine_rim(
-    picture: np.ndarray, matte: np.ndarray, ground: np.ndarray, zone: np.ndarray, scale: float
-) -> np.ndarray:
-    """A matte, (H, W) float32, less at its rim where the picture has the ground's colours and not the person's: a matte
-    that is a little too wide would carry a halo of the old ground along.
-
-    ground: (H, W, 3) uint8, painted in where `zone`, (H, W) bool, says so. scale: pixels an eye distance.
-    """
-    reach = max(1, round(_RIM * scale))
-    within = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
-    sure = cv2.erode(np.round(255 * matte).astype(np.uint8), within).astype(np.float32) / 255
-    coloured = cv2.multiply(picture, cv2.merge([sure] * 3), dtype=cv2.CV_32F)
-    near = _smoothed(cv2.merge([*cv2.split(coloured), sure]), 1.5 * reach)
-    zones = cv2.blur(zone.astype(np.float32), (2 * reach + 1,) * 2)
-    rim = (sure < 1) & (near[..., 3] > 0.02) & (zones > 0)
-
-    # A thin line of all pixels, and as many beside it as the share is smoothed over.
-    at = np.nonzero(cv2.dilate(rim.astype(np.uint8), np.ones((7, 7), np.uint8)))
-    own, colours = picture[at] - ground[at].astype(np.float32), near[at]
-    apart = colours[:, :3] / np.maximum(colours[:, 3:], 1e-6) - ground[at]
-    distance2 = (apart * apart).sum(1)
-    shares = np.zeros_like(matte)
-    shares[at] = (own * apart).sum(1) / np.maximum(distance2, 1)
-    share = (cv2.GaussianBlur(shares, (0, 0), 0.8)[at] - _HAZE) / (1 - 2 * _HAZE)
-    told = np.clip((np.sqrt(distance2) - _APART[0]) / (_APART[1] - _APART[0]), 0, 1)
-    # What is neither's nor a mixture of both, a dark brim between a white hat and the sky, is the person's.
-    other = np.linalg.norm(own - np.clip(share, 0, 1)[:, None] * apart, axis=1)
-    told *= np.clip((_OTHER[1] - other) / (_OTHER[1] - _OTHER[0]), 0, 1)
-    told *= (1 - sure[at]) * rim[at] * zones[at]
-    refined = matte.astype(np.float32)
-    refined[at] += told * (np.clip(share, 0, refined[at]) - refined[at])
-    return refined
-
-
-def _smoothed(values: np.ndarray, spread: float) -> np.ndarray:
-    """A Gaussian blur of (H, W, C) float32; a wide one is made of fewer pixels."""
-    h, w = values.shape[:2]
-    shrink = max(1, int(spread / _FINE))
-    size = (max(1, round(w / shrink)), max(1, round(h / shrink)))
-    small = cv2.resize(values, size, interpolation=cv2.INTER_AREA) if shrink > 1 else values
-    soft = cv2.GaussianBlur(small, (0, 0), spread / shrink)
-    return cv2.resize(soft, (w, h), interpolation=cv2.INTER_LINEAR) if shrink > 1 else soft
-
-
 def paint_ground(
-    picture: np.ndarray, matte: np.ndarray, lift: Lift, zone: np.ndarray | None = None, fill: Fill = complete
+    picture: np.ndarray,
+    matte: np.ndarray,
+    lift: Lift,
+    zone: np.ndarray | None = None,
+    strands: np.ndarray | None = None,
+    fill: Fill = complete,
 ) -> np.ndarray:
     """The picture with what is around the head drawn over it, (H, W, 3) uint8. zone: (H, W) bool, where else, by
-    default not over the shoulders: they stay. fill: how.
+    default not over the shoulders: they stay. strands: (H, W), see `rendering.strands`. fill: how.
     """
     h, w = picture.shape[:2]
     scale = float(lift.pose.scale)
     margin = max(1, round(_MARGIN * scale))
     person = matte > OWN
+    if strands is not None:
+        person |= strands > _SOME
     head = (person & (_head_zone((h, w), lift) if zone is None else zone)).astype(np.uint8)
     hole = cv2.dilate(head, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1,) * 2))
     if not hole.any():
@@ -246,8 +210,10 @@ def paint_ground(
     return np.round(picture + np.minimum(2 * soft, 1) * (painted - picture)).clip(0, 255).astype(np.uint8)
 
 
-def _head_zone(size: tuple[int, int], lift: Lift) -> np.ndarray:
-    """(H, W) bool: where a head may be, in the picture's own directions but the head's roll."""
+def _head_zone(size: tuple[int, int], lift: Lift, farther: float = _BELOW) -> np.ndarray:
+    """(H, W) bool: where a head may be, in the picture's own directions but the head's roll. farther: eye distances
+    below the chin.
+    """
     h, w = size
     pose = lift.pose
     roll = np.radians(float(pose.roll))
@@ -256,4 +222,4 @@ def _head_zone(size: tuple[int, int], lift: Lift) -> np.ndarray:
     across, down = x * np.cos(roll) + y * np.sin(roll), y * np.cos(roll) - x * np.sin(roll)
     chin = (pose.placed(lift.solid)[CHIN, :2] - pose.translation) / pose.scale
     below = chin[1] * np.cos(roll) - chin[0] * np.sin(roll)
-    return (np.abs(across) < _HEAD[0]) & (down < below + _HEAD[1])
+    return (np.abs(across) < _HEAD) & (down < below + farther)

@@ -14,7 +14,8 @@ import numpy as np
 
 from fewshot_reenact.motion.heads import Lift
 from fewshot_reenact.rendering.completion import fill_smoothly
-from fewshot_reenact.rendering.layers import Layers, paint_ground, refine_rim
+from fewshot_reenact.rendering.layers import Layers, paint_ground
+from fewshot_reenact.rendering.rim import refine_rim
 from fewshot_reenact.rendering.video_frames import HeadCut
 
 EVERY = 8  # frames from one that is painted to the next; pieces of a video begin at multiples of it
@@ -96,7 +97,7 @@ def _ground(cut: HeadCut, before: _Painted | None, after: _Painted | None) -> np
 
 
 def _refined(cut: HeadCut) -> HeadCut:
-    """With a matte that is less where its rim has the ground's colours, see layers.refine_rim; found small,
+    """With a matte that is less where its rim has the ground's colours, see rim.refine_rim; found small,
     as what it is less by is smooth.
     """
     assert cut.matte is not None and cut.ground is not None
