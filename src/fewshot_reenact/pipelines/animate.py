@@ -212,12 +212,10 @@ def animate_with(
     progress: Progress | None = None,
 ) -> Animation:
     """The same with the options in one object."""
-    with one_thread_less():
-        return make(
-            options, portrait, driver, output, marks=marks, report=report, overwrite=overwrite, progress=progress
-        )
+    return make(options, portrait, driver, output, marks=marks, report=report, overwrite=overwrite, progress=progress)
 
 
+@one_thread_less()
 @short_turns()
 def make(
     options: AnimateOptions,
