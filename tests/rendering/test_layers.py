@@ -7,7 +7,7 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.heads import lift
 from fewshot_reenact.rendering import layers as layers_of
 from fewshot_reenact.rendering.layers import Layers, cut_out, paint_ground, show_other_side
-from fewshot_reenact.rendering.rim import smoothed
+from fewshot_reenact.rendering.rim import gaps_of, smoothed
 from painted_clips import face_points, paint_face
 
 SIZE = 160
@@ -114,6 +114,29 @@ def test_a_matte_that_is_too_wide_carries_no_halo():
     assert made[rim].sum(1).mean() < 0.4 * picture[rim].sum(1).mean(), "the old ground would shine there"
     inside = cv2.erode(matte, np.ones((9, 9))) == 1
     assert np.abs(made[inside] - picture[inside]).max() <= 2, "the person stays"
+
+
+def test_what_a_matte_leaves_out_in_its_midst_is_the_persons_unless_it_is_ground():
+    """An earring between neck and hair, with the ground about it."""
+    picture, matte, points = scene()
+    x, y = (int(v) for v in points[[2, 3]].mean(0))
+    gap, earring = (slice(y - 8, y + 8), slice(x - 6, x + 6)), (slice(y - 3, y + 3), slice(x - 2, x + 3))
+    about = here()[gap]
+    picture[gap] = np.stack(
+        [np.full_like(about[..., 0], 20), 90 + 60 * about[..., 0] / SIZE, 200 - 60 * about[..., 1] / SIZE], -1
+    )
+    picture[earring] = (250, 230, 40)
+    matte[gap] = 0
+    layers = Layers.of(picture, matte, lift(points))
+    share = layers.person[..., 3] / 255
+    assert share[earring].mean() > 0.9
+    ring = np.zeros(matte.shape, bool)
+    ring[y - 7 : y + 7, x - 5 : x + 5], ring[y - 5 : y + 5, x - 4 : x + 5] = True, False
+    assert share[ring].max() < 0.1, "between it and the hair there is ground"
+    assert np.abs(layers.ground[earring].astype(int) - (250, 230, 40)).sum(-1).min() > 200
+    outside = matte.copy()
+    outside[:, : x + 6] = 0  # not surrounded: it may be anything
+    assert not gaps_of(outside, float(lift(points).pose.scale)).any()
 
 
 def test_a_wide_blur_of_fewer_pixels_is_the_same():

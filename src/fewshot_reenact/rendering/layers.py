@@ -18,7 +18,7 @@ from fewshot_reenact.inputs.portrait import Portrait
 from fewshot_reenact.motion.heads import Lift, lift
 from fewshot_reenact.rendering.completion import Fill, complete
 from fewshot_reenact.rendering.matte import OWN
-from fewshot_reenact.rendering.rim import refine_rim
+from fewshot_reenact.rendering.rim import foreign_to, gaps_of, refine_rim
 from fewshot_reenact.rendering.spans import Span
 from fewshot_reenact.rendering.strands import find_strands
 from fewshot_reenact.rendering.threads import beside
@@ -52,8 +52,10 @@ class Layers:
         zone = np.ones(matte.shape, bool) if behind is not None else _head_zone(matte.shape, lift)
         scale = float(lift.pose.scale)
         strands = find_strands(picture, matte, _head_zone(matte.shape, lift, _STRANDS), scale)
-        ground = paint_ground(picture, matte, lift, zone, strands)
-        covered = np.maximum(refine_rim(picture, matte, ground, zone, scale), strands)[..., None]
+        gaps = gaps_of(matte, scale) & zone
+        ground = paint_ground(picture, np.maximum(matte, gaps), lift, zone, strands)
+        more = np.maximum(strands, gaps * foreign_to(picture, ground)) if gaps.any() else strands
+        covered = np.maximum(refine_rim(picture, matte, ground, zone, scale), more)[..., None]
         own = np.clip(picture - (1 - covered) * ground, 0, 255 * covered)
         person = np.concatenate([own, 255 * covered], -1)
         return cls(np.round(person).astype(np.uint8), ground if behind is None else behind)

@@ -1,4 +1,4 @@
-"""The rim of a matte: where it is too wide, and a halo of the old ground would go along."""
+"""The rim of a matte: too wide, a halo of the old ground would go along; too narrow, something of the person stays."""
 
 import cv2
 import numpy as np
@@ -7,6 +7,8 @@ import numpy as np
 # have to differ from the ground's to tell, and to tell surely; what is as near to all or none is that.
 _RIM, _APART, _HAZE = 0.06, (30.0, 90.0), 0.08
 _OTHER = (20.0, 45.0)  # grey levels from which, and at which wholly, a colour is no mixture of the two
+_GAP = 0.9  # eye distances, the side of a square as large as the largest gap
+_FOREIGN = (45.0, 90.0)  # grey levels in all by which what is in a gap differs from the ground, to be the person's
 _FINE = 4.0  # pixels of a blur's spread that are as good as any more
 
 
@@ -52,3 +54,22 @@ def smoothed(values: np.ndarray, spread: float) -> np.ndarray:
     small = cv2.resize(values, size, interpolation=cv2.INTER_AREA) if shrink > 1 else values
     soft = cv2.GaussianBlur(small, (0, 0), spread / shrink)
     return cv2.resize(soft, (w, h), interpolation=cv2.INTER_LINEAR) if shrink > 1 else soft
+
+
+def gaps_of(matte: np.ndarray, scale: float) -> np.ndarray:
+    """(H, W) bool: small places that a matte leaves out and that the person surrounds: ground is seen between neck and
+    hair, or a matte has missed an earring.
+    """
+    count, part, about, _ = cv2.connectedComponentsWithStats((matte < 0.5).astype(np.uint8), connectivity=4)
+    h, w = matte.shape
+    left, top = about[:, cv2.CC_STAT_LEFT], about[:, cv2.CC_STAT_TOP]
+    right, bottom = left + about[:, cv2.CC_STAT_WIDTH], top + about[:, cv2.CC_STAT_HEIGHT]
+    within = (left > 0) & (top > 0) & (right < w) & (bottom < h)
+    small = about[:, cv2.CC_STAT_AREA] < (_GAP * scale) ** 2
+    return (within & small & (np.arange(count) > 0))[part]
+
+
+def foreign_to(picture: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """How much of each pixel of a picture is surely not the ground, (H, W) float32, both (H, W, 3) uint8."""
+    apart = np.linalg.norm(cv2.blur(picture, (3, 3)).astype(np.float32) - cv2.blur(ground, (3, 3)), axis=2)
+    return ((apart - _FOREIGN[0]) / (_FOREIGN[1] - _FOREIGN[0])).clip(0, 1).astype(np.float32)
