@@ -127,6 +127,15 @@ def test_light_is_matched_without_burning_out():
     assert (lit[..., 20:].diff(dim=-1) > 0).all()  # what was darker stays darker
 
 
+def test_what_is_dark_in_a_shadow_stays_dark_in_the_light():
+    """Skin goes from 0.4 to 0.6 of the light, the iris in it from 0.1 to no more than 0.21; a gamma curve makes it 0.28."""
+    seen, other = torch.full((1, 3, 32, 32), 0.2), torch.full((1, 3, 32, 32), -0.2)
+    other[..., 15:17, 15:17] = -0.8
+    lit = (other + match_light(seen, other, torch.ones(1, 1, 32, 32))) / 2 + 0.5
+    assert float(lit[0, 0, 4, 4]) == pytest.approx(0.6, abs=0.02)
+    assert 0.1 < float(lit[0, 0, 16, 16]) < 0.21
+
+
 def test_a_mirror_image_does_what_the_hidden_side_is_to_do():
     """Where the hidden eye is to be nearly shut, so is the mirror image that is drawn in its place."""
     own = head(35.0)

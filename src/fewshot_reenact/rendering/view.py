@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ from fewshot_reenact.rendering.warp import sample
 
 _NEAR = 16  # the side is this many times the reach over which light is compared
 _DOUBT = 0.03  # of a weight: where so little is seen of both, nothing is known of how their light differs
-_KNOWN = (0.02, 0.98)  # light, 0..1, of which exponents are sought
-_BRIGHTEST, _HUE = 1.7, 1.15  # the greatest exponent, of all colours and of one against all
+_KNOWN = (0.02, 0.98)  # light, 0..1, whose odds are compared
+_BRIGHTEST, _HUE = 2.6, 1.25  # the greatest ratio of odds, of all colours and of one against all
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,12 @@ class View:
 
 
 def match_light(seen: Tensor, other: Tensor, visible: Tensor) -> Tensor:
-    """What has to be added to `other` to have the light of `seen`, both (B, 3, S, S), -1..1: as a gamma curve would, by
-    an exponent that is smooth and is known where both are seen, so that black stays black and white white. visible:
-    (B, 1, S, S). The two sides of a face are lit differently, and the colours of skin go on.
+    """What has to be added to `other` to have the light of `seen`, both (B, 3, S, S), -1..1. visible: (B, 1, S, S). The
+    two sides of a face are lit differently, and the colours of skin go on.
+
+    Light x in 0..1 has the odds x / (1 - x). They are multiplied by a ratio that is smooth and is known where both
+    are seen: black stays black and white white, and what is dark in a shadow, as an iris is, stays darker than by a
+    gamma curve that lights the skin as much.
     """
     side, weight = seen.shape[-1], visible.square()
     light = other.clamp(-1, 1) / 2 + 0.5
@@ -105,9 +109,8 @@ def match_light(seen: Tensor, other: Tensor, visible: Tensor) -> Tensor:
     for _ in range(3):
         small = F.avg_pool2d(F.pad(small, (reach,) * 4, "replicate"), 2 * reach + 1, 1)
     own, there = ((small[:, k : k + 3] + _DOUBT / 2) / (small[:, 6:] + _DOUBT) for k in (0, 3))
-    exponents = [part.clamp(*_KNOWN).log() for part in (own, there)]
-    bright = exponents[0].mean(1, keepdim=True) / exponents[1].mean(1, keepdim=True)
-    hue = exponents[0] / exponents[1] / bright
-    exponent = bright.clamp(1 / _BRIGHTEST, _BRIGHTEST) * hue.clamp(1 / _HUE, _HUE)
-    exponent = F.interpolate(exponent, size=seen.shape[-2:], mode="bilinear", align_corners=False)
-    return 2 * (light.clamp(min=1e-3) ** exponent - light)
+    apart = own.clamp(*_KNOWN).logit() - there.clamp(*_KNOWN).logit()
+    bright, most, hue = apart.mean(1, keepdim=True), math.log(_BRIGHTEST), math.log(_HUE)
+    ratio = (bright.clamp(-most, most) + (apart - bright).clamp(-hue, hue)).exp()
+    ratio = F.interpolate(ratio, size=seen.shape[-2:], mode="bilinear", align_corners=False)
+    return 2 * (ratio * light / (1 + (ratio - 1) * light) - light)
