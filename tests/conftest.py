@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 os.environ["REENACT_CONFIG"] = tempfile.mkdtemp(prefix="reenact-tests-")
 atexit.register(shutil.rmtree, os.environ["REENACT_CONFIG"], ignore_errors=True)
 os.environ["REENACT_ACCEPT_USE"] = "1"
+# A shell starts what it runs in the background with Ctrl-C ignored, which would be inherited by all that tests run.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from playwright.sync_api import sync_playwright
 
 import fewshot_reenact
 
@@ -29,6 +28,8 @@ SLOW = 300_000  # milliseconds
 @click.option("--port", default=7877, show_default=True)
 @click.option("--chromium", default=shutil.which("chromium") or "chromium", show_default=True)
 def main(port: int, chromium: str) -> None:
+    from playwright.sync_api import sync_playwright  # of the extra dev; --help does without
+
     command = [sys.executable, "-m", "fewshot_reenact", "ui", "--port", str(port), "--accept-use"]
     with (
         tempfile.TemporaryDirectory(prefix="reenact-") as folder,
