@@ -1,5 +1,6 @@
 """A picture as a portrait: the face's size, sharpness, pose, what covers it, eyes and mouth."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from fewshot_reenact.checks.report import GOOD, POOR, UNUSABLE, USABLE, VERDICTS
 from fewshot_reenact.geometry.solid import fit_head
 from fewshot_reenact.geometry.topology import eye_distance
 from fewshot_reenact.inputs.portrait import Portrait
-from fewshot_reenact.landmarks.backend import Face, LandmarkBackend
+from fewshot_reenact.landmarks.backend import Face, LandmarkBackend, look_closely
 from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, choose_face, no_face
 from fewshot_reenact.landmarks.upright import how_it_lies, quarter_turns, turned
 from fewshot_reenact.media.pictures import read_picture
@@ -50,7 +51,8 @@ def _check(
         finding = Finding("faces", len(faces), str(len(faces)), UNUSABLE, missing)
         return Report(str(path), "portrait", size, [finding]), None
     chosen = backend.refine(picture, chosen.points) or chosen
-    points = np.asarray(chosen.points, np.float32)
+    chosen = replace(chosen, points=look_closely(backend, picture, chosen.points))
+    points = chosen.points
     findings = [
         faces_found(len(faces), "in the picture", face),
         *([_lying(turn)] if turn else []),

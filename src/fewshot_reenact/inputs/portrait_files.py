@@ -13,7 +13,7 @@ from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.files import as_file
 from fewshot_reenact.inputs.person import Person, is_person, load_person
 from fewshot_reenact.inputs.portrait import Portrait
-from fewshot_reenact.landmarks.backend import LandmarkBackend
+from fewshot_reenact.landmarks.backend import LandmarkBackend, look_closely
 from fewshot_reenact.landmarks.selection import LARGEST, FaceChoice, choose_face, find_face, from_left, parse_face
 from fewshot_reenact.landmarks.upright import how_it_lies, quarter_turns, turned
 from fewshot_reenact.media.pictures import PICTURE_SUFFIXES, is_picture, is_video, read_alpha, read_picture
@@ -103,7 +103,7 @@ class PortraitSource:
                 )
             refined = backend.refine(picture, chosen.points) or chosen
             clear = None if alpha is None else alpha.astype(np.float32) / 255
-            portraits.append(Portrait(picture, np.asarray(refined.points, np.float32), alpha=clear))
+            portraits.append(Portrait(picture, look_closely(backend, picture, refined.points), alpha=clear))
         return portraits, notes
 
 

@@ -1,10 +1,11 @@
 """The built-in backend: our own detector and point network, with weights in the package. Nothing is downloaded."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.affine import transform
@@ -12,6 +13,7 @@ from fewshot_reenact.landmarks.backend import Face
 from fewshot_reenact.landmarks.detector import DetectorNet, find
 from fewshot_reenact.landmarks.graphs import detector_graph, points_graph
 from fewshot_reenact.landmarks.irises import IrisNet, place_irises
+from fewshot_reenact.landmarks.lids import LidNet, place_lids
 from fewshot_reenact.landmarks.network import PointNet, load_network
 from fewshot_reenact.models.onnx_runtime import OnnxNetwork
 from fewshot_reenact.weights import WEIGHTS
@@ -72,6 +74,15 @@ class BuiltinLandmarks:
             return None
         found, sure, spread = self._measure(picture, [align.crop_matrix(align.anchors(points))])
         return self._face(picture, found[0], float(sure[0]), spread[0]) if sure[0] >= _SURE_KEPT else None
+
+    def look_closely(self, picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """See LooksClosely: lids and irises by networks that see the eyes alone."""
+        return place_irises(self.irises, picture, place_lids(self.lids, picture, points))
+
+    @cached_property
+    def lids(self) -> nn.Module:
+        """Seldom asked, so loaded when it is."""
+        return load_network(LidNet, WEIGHTS / "lids.safetensors").to(self.device)
 
     def _face(self, picture: np.ndarray, points: np.ndarray, confidence: float, spread: np.ndarray) -> Face:
         points, inner = place_irises(self.irises, picture, points), points[:68]

@@ -18,6 +18,7 @@ _BUILT_IN: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "head_shape": (None, ("head-model", "face-landmarks")),
     "irises": ("keypoint-detection", ("gaze",)),
     "landmarks": ("keypoint-detection", ("face-landmarks",)),
+    "lids": ("keypoint-detection", ("face-landmarks",)),
     "matte": ("image-segmentation", ("matting", "portrait")),
     "motions": (None, ("motion", "face-landmarks")),
     "shape_basis": (None, ("head-model", "face-landmarks")),

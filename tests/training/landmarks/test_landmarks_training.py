@@ -17,6 +17,7 @@ from fewshot_reenact.errors import InputError, UsageError
 from fewshot_reenact.geometry import align
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.landmarks.irises import IrisNet
+from fewshot_reenact.landmarks.lids import LidNet
 from fewshot_reenact.landmarks.network import PointNet, load_network, save_network
 from fewshot_reenact.motion.builtins import load_builtin_motion
 from fewshot_reenact.training.landmarks import augment, points
@@ -120,7 +121,7 @@ def newest(folder: Path) -> dict:
 
 
 @pytest.mark.usefixtures("photographs", "one_thread")
-@pytest.mark.parametrize("part", ["points", "detector", "irises"])
+@pytest.mark.parametrize("part", ["points", "detector", "irises", "lids"])
 @pytest.mark.slow
 def test_training_learns_saves_and_resumes_exactly(data: Path, tmp_path: Path, part: str) -> None:
     config, run = write_config(tmp_path, part=part, data=str(data), steps=4), tmp_path / "run"
@@ -142,6 +143,8 @@ def test_training_learns_saves_and_resumes_exactly(data: Path, tmp_path: Path, p
         assert found.shape == (1, 83, 2) and sure.shape == (1,)
     if part == "irises":
         assert load_network(IrisNet, run / "irises.safetensors")(torch.zeros(2, 1, 32, 64)).shape == (2, 2)
+    if part == "lids":
+        assert load_network(LidNet, run / "lids.safetensors")(torch.zeros(2, 1, 48, 64)).shape == (2, 6, 2)
 
 
 @pytest.mark.usefixtures("photographs", "one_thread")
@@ -303,13 +306,13 @@ def test_sigterm_while_data_is_packed_is_heeded_too(
 @pytest.mark.slow
 def test_stages_share_what_is_packed(clips: Path, tmp_path: Path) -> None:
     shared = {"data": str(clips), "packed": str(tmp_path / "all"), "steps": 1}
-    for part in ("points", "detector", "irises"):
+    for part in ("points", "detector", "irises", "lids"):
         assert go(write_config(tmp_path, part=part, **shared), tmp_path / part).exit_code == 0
         assert not (tmp_path / part / "packed").exists()
     assert (tmp_path / "all" / "packed.json").is_file()
 
 
-@pytest.mark.parametrize("name", ["points", "detector", "agree", "blinks", "lids", "irises"])
+@pytest.mark.parametrize("name", ["points", "detector", "agree", "blinks", "lids", "irises", "lids_alone"])
 def test_the_shipped_configs_are_right(root: Path, name: str) -> None:
     config, _ = load_any(root / "configs" / f"landmarks_{name}.yaml")
     assert isinstance(config, LandmarkConfig) and (root / "configs" / config.held_out).is_file()

@@ -13,8 +13,8 @@ class LandmarkConfig(StageConfig):
     """configs/landmarks_points.yaml and its siblings. Ranges of points are [first, one past the last]."""
 
     trainer: Literal["landmarks"]
-    part: Literal["points", "detector", "irises"] = Field(
-        description="the 83-point network, the face detector, or where irises stand in their eyes"
+    part: Literal["points", "detector", "irises", "lids"] = Field(
+        description="the 83-point network, the face detector, where irises stand in their eyes, or lids, seen alone"
     )
     data: Path = Field(description="a folder with stills/stills.npz and clips/train, as training.landmarks.data packs")
     held_out: Path = Field(description="a list of stills that are not learnt from, beside the config file")

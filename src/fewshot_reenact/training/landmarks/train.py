@@ -1,4 +1,4 @@
-"""Training of the built-in landmark networks, the face detector, the 83-point and the iris network: what is behind
+"""Training of the built-in landmark networks, detector, 83 points, irises and lids: what is behind
 `reenact train --config configs/landmarks_points.yaml`.
 
 The first call packs the data. The averaged weights land in the run folder; scripts/build/ship_landmarks.py puts them
@@ -22,12 +22,13 @@ from fewshot_reenact.training.landmarks.augment import photograph
 from fewshot_reenact.training.landmarks.config import LandmarkConfig
 from fewshot_reenact.training.landmarks.data import pack, read_names
 from fewshot_reenact.training.landmarks.irises import IrisTask
+from fewshot_reenact.training.landmarks.lids import LidTask
 from fewshot_reenact.training.landmarks.pairs import pack_pairs
 from fewshot_reenact.training.landmarks.points import PointTask
 from fewshot_reenact.training.landmarks.scenes import DetectorTask
 from fewshot_reenact.training.stage import AveragedStage, Stop, run_stage
 
-TASKS: dict[str, Any] = {"points": PointTask, "detector": DetectorTask, "irises": IrisTask}
+TASKS: dict[str, Any] = {"points": PointTask, "detector": DetectorTask, "irises": IrisTask, "lids": LidTask}
 _FIXED = ("part", "data", "held_out", "packed", "start", "seed", "batch", "pairs", "pairs_packed", "only")
 _RISE, _LEAST = 200, 0.005  # steps in which the rate rises; the share of it that is left at the end
 
