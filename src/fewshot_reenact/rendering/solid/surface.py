@@ -117,7 +117,7 @@ def head_surface(
     outside, beside = _beyond(nodes, own[:, OUTLINE], depth[:, OUTLINE])
     # Within the outline the face; beyond it a spline would run away: the depth at the outline's nearest place counts.
     relief = Relief.of(pose.lifted(points, depth, nearness), depth, pose.rotation, nearness)
-    front = torch.where(outside > 0, beside, relief.depth(nodes))
+    front = _front(relief, nodes, outside, beside)
     back = 1 - (1 - (outside / _thickness(nodes, pose.rotation)).clamp(max=1).square()).clamp(min=0).sqrt()
     near = front + back * (_middle(nodes, pose.rotation) - front)
     across, down, _ = (torch.cat([nodes, near[..., None]], -1) @ pose.rotation).unbind(-1)
@@ -134,6 +134,19 @@ def head_surface(
     rigid = smoothstep((1 - below / _NECK).clamp(0, 1)) * within
     sway = smoothstep(((_SWAY_END - below) / (_SWAY_END - _SWAY_FROM)).clamp(0, 1)) * within * (below > 0)
     return Surface(where, near, rigid, sway, alike, shape)
+
+
+def _front(relief: Relief, nodes: Tensor, outside: Tensor, beside: Tensor) -> Tensor:
+    """Depth of the relief at nodes (B, N, 2), and `beside`, (B, N), where they are `outside` of the face, (B, N)."""
+    if nodes.device.type != "cpu":  # how many are within would have to be waited for
+        return torch.where(outside > 0, beside, relief.depth(nodes))
+    # The relief is dear, and a face fills a part of its picture: of each portrait as many nodes as the most have in it.
+    without = (outside > 0).to(torch.uint8)
+    most = int((1 - without).sum(1).max())
+    chosen = without.argsort(dim=1, stable=True)[:, :most]
+    depth = relief.depth(nodes.gather(1, chosen[..., None].expand(-1, -1, 2)))
+    known = beside.gather(1, chosen)
+    return beside.scatter(1, chosen, torch.where(outside.gather(1, chosen) > 0, known, depth))
 
 
 def _beyond(where: Tensor, outline: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
