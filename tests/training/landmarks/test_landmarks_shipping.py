@@ -46,7 +46,7 @@ def test_the_cards_in_the_package_are_what_the_script_writes(ship: ModuleType) -
 
 def test_what_the_card_says_can_be_run(ship: ModuleType, root: Path) -> None:
     configs = re.findall(r"reenact train --config (\S+)", (WEIGHTS / "README.md").read_text())
-    assert len(configs) == 3 and all((root / name).is_file() for name in configs)
+    assert len(configs) == 4 and all((root / name).is_file() for name in configs)
 
 
 def test_new_weights_have_no_old_figures(ship: ModuleType, tmp_path: Path) -> None:
