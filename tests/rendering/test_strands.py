@@ -60,6 +60,16 @@ def test_lines_of_the_ground_stay():
     assert found(picture, matte, points).max() < 0.1
 
 
+def test_large_pictures_are_looked_at_smaller():
+    picture, matte, points, strands = head()
+    size = (6 * SIZE, 6 * SIZE)
+    large = [cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in (picture, matte)]
+    share = found(*large, points * 6)
+    there = cv2.resize(strands.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    assert share.shape == large[1].shape and share.dtype == np.float32
+    assert share[there & (large[1] < 0.5)].mean() > 0.35 and not share[large[1] >= 0.5].any()
+
+
 def test_on_a_busy_ground_none_are_sought():
     picture, matte, points, _ = head()
     rng = np.random.default_rng(1)

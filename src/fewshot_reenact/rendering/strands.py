@@ -21,6 +21,7 @@ _ITS_OWN = 0.98  # of the ground's own thin lines, as many are fainter than what
 _LEAST, _BUSY = 0.05, 0.125  # share of a pixel from which a strand counts; where the ground's own exceed this, none
 _APART = (25.0, 60.0)  # grey levels in all, by which hair has to differ from the ground
 _OTHER = (25.0, 50.0)  # grey levels from which, and at which wholly, a colour is no mixture of the two
+_FINE = 190.0  # pixels an eye distance, with more of which a picture is looked at smaller
 _FEWEST = 200  # pixels of the ground to judge by
 
 
@@ -28,8 +29,20 @@ def find_strands(picture: np.ndarray, matte: np.ndarray, zone: np.ndarray, scale
     """How much of each pixel is a strand of the person's hair beyond the matte, (H, W) float32, 0..1.
 
     picture: (H, W, 3) uint8 RGB. matte: (H, W) float32. zone: (H, W) bool, where the head may be. scale: pixels an eye
-    distance.
+    distance. Large pictures are looked at smaller.
     """
+    h, w = matte.shape
+    shrink = min(1.0, _FINE / scale)
+    if shrink == 1:
+        return _found(picture, matte, zone, scale)
+    size = (max(1, round(w * shrink)), max(1, round(h * shrink)))
+    small = [cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (picture, matte, zone.astype(np.float32))]
+    share = _found(small[0], small[1], small[2] > 0.5, scale * shrink)
+    return cv2.resize(share, (w, h), interpolation=cv2.INTER_LINEAR) * (matte < 0.5)
+
+
+def _found(picture: np.ndarray, matte: np.ndarray, zone: np.ndarray, scale: float) -> np.ndarray:
+    """The same at the picture's own size."""
     outside = (matte < 0.5).astype(np.uint8)
     away = cv2.distanceTransform(outside, cv2.DIST_L2, 5) / scale
     control = zone & (away > _CONTROL[0]) & (away < _CONTROL[1])
