@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from fewshot_reenact.geometry.affine import invert, transform
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_IRIS, LEFT_LIDS, RIGHT_EYE, RIGHT_IRIS, RIGHT_LIDS, lid_gap
-from fewshot_reenact.models.convolutions import ConvNorm
+from fewshot_reenact.landmarks.eye_network import EyeNet, to_input
 
 WIDTH, HEIGHT = 64, 32  # of an eye's crop, pixels
 _EYE = 0.8  # the share of the crop's width between the corners
-_STRIDE = 4
 # Between the lids, in widths of the eye, and of the eye in pixels of the picture: up to the first nothing is believed,
 # from the second on all.
 _OPENING, _PIXELS = (0.08, 0.18), (6.0, 12.0)
@@ -29,31 +28,17 @@ EYES = tuple(
 )
 
 
-class IrisNet(nn.Module):
-    """forward: eyes (B, 1, 32, 64), grey, of mean 0 and deviation 1 each -> the iris' centre, (B, 2) crop pixels from
-    the crop's middle: the mean of where the cells of a map are, by how likely each is (softmax).
-    """
+class IrisNet(EyeNet):
+    """The iris' centre, (B, 2): an EyeNet of one place."""
 
-    grid: Tensor
+    size, points = (WIDTH, HEIGHT), 1
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 48)):
-        super().__init__()
-        self.dims = {"widths": list(widths)}
-        layers: list[nn.Module] = []
-        before = 1
-        for number, width in enumerate(widths):
-            for ends, stride in ((before, 2 if number < 2 else 1), (width, 1)):
-                layers += [ConvNorm(ends, width, 3, stride), nn.ReLU(inplace=True)]
-            before = width
-        self.body, self.likely = nn.Sequential(*layers), nn.Conv2d(before, 1, 1)
-        y, x = torch.meshgrid(torch.arange(HEIGHT // _STRIDE), torch.arange(WIDTH // _STRIDE), indexing="ij")
-        middle = torch.tensor([WIDTH / _STRIDE - 1, HEIGHT / _STRIDE - 1]) / 2
-        places = (torch.stack([x, y], -1).flatten(0, 1) - middle) * _STRIDE
-        self.register_buffer("grid", places, persistent=False)
+        super().__init__(widths)
 
     def forward(self, eyes: Tensor) -> Tensor:
         """See the class."""
-        return self.likely(self.body(eyes)).flatten(1).softmax(1) @ self.grid
+        return super().forward(eyes)[:, 0]
 
 
 def eye_frame(points: np.ndarray, corners: tuple[int, int]) -> np.ndarray:
@@ -69,13 +54,6 @@ def cut_eye(picture: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """The crop of an eye, (32, 64, 3) uint8."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(picture, frame, (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-
-
-def to_input(eyes: list[np.ndarray]) -> Tensor:
-    """Crops (32, 64, 3) uint8 as IrisNet takes them, (B, 1, 32, 64)."""
-    grey = torch.from_numpy(np.stack([cv2.cvtColor(eye, cv2.COLOR_RGB2GRAY) for eye in eyes])).float()
-    middle = grey - grey.mean((1, 2), keepdim=True)
-    return (middle / (middle.std((1, 2), keepdim=True) + 5))[:, None]
 
 
 @torch.inference_mode()

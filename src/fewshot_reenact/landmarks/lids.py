@@ -10,49 +10,28 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fewshot_reenact.geometry.affine import transform
 from fewshot_reenact.geometry.smoothstep import smoothstep
 from fewshot_reenact.geometry.topology import LEFT_EYE, LEFT_IRIS, RIGHT_EYE, RIGHT_IRIS
-from fewshot_reenact.landmarks.irises import to_input
-from fewshot_reenact.models.convolutions import ConvNorm
+from fewshot_reenact.landmarks.eye_network import EyeNet, to_input
 
 WIDTH, HEIGHT = 64, 48  # of an eye's crop, pixels
 _EYE = 0.55  # the share of the crop's width between the corners
-_STRIDE = 4
-_POINTS = LEFT_EYE.stop - LEFT_EYE.start
 _LOOKS = 3
 # Widths of the eye, by which two looks at it may differ to be believed wholly, and not at all; and pixels of its width.
 _AGREE, _DIFFER, _PIXELS = 0.02, 0.06, (8.0, 14.0)
 EYES = ((LEFT_EYE, LEFT_IRIS), (RIGHT_EYE, RIGHT_IRIS))
 
 
-class LidNet(nn.Module):
-    """forward: eyes (B, 1, 48, 64), grey, of mean 0 and deviation 1 each -> the six points of their lids, (B, 6, 2)
-    crop pixels from the crop's middle: for each the mean of where the cells of a map are, by how likely each is.
-    """
+class LidNet(EyeNet):
+    """The six points of the lids, (B, 6, 2): an EyeNet of six places."""
 
-    grid: Tensor
+    size, points = (WIDTH, HEIGHT), LEFT_EYE.stop - LEFT_EYE.start
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64)):
-        super().__init__()
-        self.dims = {"widths": list(widths)}
-        layers: list[nn.Module] = []
-        before = 1
-        for number, width in enumerate(widths):
-            for ends, stride in ((before, 2 if number < 2 else 1), (width, 1)):
-                layers += [ConvNorm(ends, width, 3, stride), nn.ReLU(inplace=True)]
-            before = width
-        self.body, self.likely = nn.Sequential(*layers), nn.Conv2d(before, _POINTS, 1)
-        y, x = torch.meshgrid(torch.arange(HEIGHT // _STRIDE), torch.arange(WIDTH // _STRIDE), indexing="ij")
-        middle = torch.tensor([WIDTH / _STRIDE - 1, HEIGHT / _STRIDE - 1]) / 2
-        places = (torch.stack([x, y], -1).flatten(0, 1) - middle) * _STRIDE
-        self.register_buffer("grid", places, persistent=False)
-
-    def forward(self, eyes: Tensor) -> Tensor:
-        """See the class."""
-        return self.likely(self.body(eyes)).flatten(2).softmax(2) @ self.grid
+        super().__init__(widths)
 
 
 def lid_frame(lids: np.ndarray) -> np.ndarray:

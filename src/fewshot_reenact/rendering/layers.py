@@ -53,7 +53,7 @@ class Layers:
         scale = float(lift.pose.scale)
         strands = find_strands(picture, matte, _head_zone(matte.shape, lift, _STRANDS), scale)
         gaps = gaps_of(matte, scale) & zone
-        ground = paint_ground(picture, np.maximum(matte, gaps), lift, zone, strands)
+        ground = paint_ground(picture, np.maximum(matte, gaps | (strands > _SOME)), lift, zone)
         more = np.maximum(strands, gaps * foreign_to(picture, ground)) if gaps.any() else strands
         covered = np.maximum(refine_rim(picture, matte, ground, zone, scale), more)[..., None]
         own = np.clip(picture - (1 - covered) * ground, 0, 255 * covered)
@@ -190,18 +190,15 @@ def paint_ground(
     matte: np.ndarray,
     lift: Lift,
     zone: np.ndarray | None = None,
-    strands: np.ndarray | None = None,
     fill: Fill = complete,
 ) -> np.ndarray:
     """The picture with what is around the head drawn over it, (H, W, 3) uint8. zone: (H, W) bool, where else, by
-    default not over the shoulders: they stay. strands: (H, W), see `rendering.strands`. fill: how.
+    default not over the shoulders: they stay. fill: how.
     """
     h, w = picture.shape[:2]
     scale = float(lift.pose.scale)
     margin = max(1, round(_MARGIN * scale))
     person = matte > OWN
-    if strands is not None:
-        person |= strands > _SOME
     head = (person & (_head_zone((h, w), lift) if zone is None else zone)).astype(np.uint8)
     hole = cv2.dilate(head, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1,) * 2))
     if not hole.any():
